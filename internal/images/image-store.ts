@@ -1,0 +1,35 @@
+import type { Digest } from '../content/content-store.ts';
+import type { Labels, Scope, TimeNs } from '../metadata/scope.ts';
+
+/** What a name points to: the OCI descriptor (image-spec descriptor.md). */
+export interface Descriptor {
+  readonly mediaType: string;
+  readonly digest: Digest;
+  readonly sizeBytes: number;
+  readonly annotations: ReadonlyMap<string, string>;
+}
+
+export interface Image {
+  readonly name: string;
+  readonly labels: Labels;
+  readonly target: Descriptor;
+  readonly createdAt: TimeNs;
+  readonly updatedAt: TimeNs;
+}
+
+export type NewImage = Omit<Image, 'createdAt' | 'updatedAt'>;
+
+export interface ImageStore {
+  get(scope: Scope, name: string): Image;
+  list(scope: Scope, filters?: readonly string[]): Image[];
+  create(scope: Scope, image: NewImage): Image;
+  /** Replaces the fields named (`labels`, `labels.KEY`, `target`); all when none is named. */
+  update(scope: Scope, image: NewImage, fieldPaths: readonly string[]): Image;
+  /** With `synchronous` the collector has run when the promise resolves. `target`, if given, must
+   * be the digest that the name points to. */
+  delete(
+    scope: Scope,
+    name: string,
+    options: { synchronous: boolean; target?: string },
+  ): Promise<void>;
+}
