@@ -1,0 +1,25 @@
+import type { StringMap } from './spec.ts';
+
+/** runtime-spec runtime.md#state; `paused` is what runc adds. */
+export type ContainerStatus = 'creating' | 'created' | 'running' | 'paused' | 'stopped';
+
+/** The state of a container as hooks and seccomp agents get it (runtime-spec runtime.md#state). */
+export interface State {
+  readonly ociVersion: string;
+  readonly id: string;
+  readonly status: ContainerStatus;
+  /** In the runtime's pid namespace; absent unless created or running. */
+  readonly pid?: number;
+  readonly bundle: string;
+  readonly annotations?: StringMap;
+}
+
+/** What a seccomp agent gets with the listener's fd (config-linux.md#containerprocessstate). */
+export interface ContainerProcessState {
+  readonly ociVersion: string;
+  /** Names of the fds that are passed along, in order: `seccompFd`. */
+  readonly fds: readonly string[];
+  readonly pid: number;
+  readonly metadata?: string;
+  readonly state: State;
+}
