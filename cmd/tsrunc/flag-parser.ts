@@ -1,0 +1,199 @@
+/**
+ * Parses flags as Go's `flag` package and urfave/cli v1 do, which is what callers of an OCI runtime
+ * write for: `-x` and `--x` are the same flag, a value follows as `=value` or as the next argument,
+ * a bool flag takes a value only with `=`, and `--` ends the flags.
+ */
+
+export type FlagType = 'bool' | 'string' | 'int' | 'duration' | 'string[]' | 'int[]';
+
+export interface FlagSpec {
+  readonly type: FlagType;
+  readonly usage: string;
+  readonly short?: string;
+  readonly default?: string | number;
+  /** Not shown by `--help`; accepted for callers that still give it. */
+  readonly hidden?: boolean;
+}
+
+export type FlagSpecs = Readonly<Record<string, FlagSpec>>;
+
+type ValueOf = {
+  bool: boolean;
+  string: string;
+  int: number;
+  /** Milliseconds. */
+  duration: number;
+  'string[]': string[];
+  'int[]': number[];
+};
+
+/** Flag values by long name; a flag that was not given is absent. */
+export class FlagValues {
+  readonly #values = new Map<string, ValueOf[FlagType]>();
+
+  has(name: string): boolean {
+    return this.#values.has(name);
+  }
+
+  set(name: string, value: ValueOf[FlagType]): void {
+    this.#values.set(name, value);
+  }
+
+  bool(name: string): boolean {
+    return this.#values.get(name) === true;
+  }
+
+  string(name: string): string | undefined {
+    return this.#values.get(name) as string | undefined;
+  }
+
+  number(name: string): number | undefined {
+    return this.#values.get(name) as number | undefined;
+  }
+
+  strings(name: string): string[] {
+    return (this.#values.get(name) as string[] | undefined) ?? [];
+  }
+
+  numbers(name: string): number[] {
+    return (this.#values.get(name) as number[] | undefined) ?? [];
+  }
+}
+
+export interface ParsedArguments {
+  readonly flags: FlagValues;
+  readonly positional: string[];
+}
+
+/** A command line that cannot be understood; the text is the one Go's flag package prints. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+}
+
+/**
+ * Splits `argv` into flags and positional arguments.
+ *
+ * With `interspersed` flags are also taken after positional arguments (urfave/cli reorders them for
+ * most commands); without it parsing stops at the first argument that is no flag.
+ * Throws {@link UsageError}.
+ */
+export function parseFlags(
+  argv: readonly string[],
+  specs: FlagSpecs,
+  { interspersed }: { interspersed: boolean },
+): ParsedArguments {
+  const byName = new Map<string, [string, FlagSpec]>();
+  for (const [name, spec] of Object.entries(specs)) {
+    byName.set(name, [name, spec]);
+    if (spec.short !== undefined) byName.set(spec.short, [name, spec]);
+  }
+  const flags = new FlagValues();
+  const positional: string[] = [];
+  for (let i = 0; i < argv.length; i++) {
+    const argument = argv[i] as string;
+    if (argument === '--') {
+      positional.push(...argv.slice(i + 1));
+      break;
+    }
+    if (argument.length < 2 || !argument.startsWith('-')) {
+      if (!interspersed) {
+        positional.push(...argv.slice(i));
+        break;
+      }
+      positional.push(argument);
+      continue;
+    }
+    const body = argument.slice(argument.startsWith('--') ? 2 : 1);
+    if (body === '' || body.startsWith('-') || body.startsWith('=')) {
+      throw new UsageError(`bad flag syntax: ${argument}`);
+    }
+    const equals = body.indexOf('=');
+    const given = equals === -1 ? body : body.slice(0, equals);
+    const found = byName.get(given);
+    if (found === undefined) throw new UsageError(`flag provided but not defined: -${given}`);
+    const [name, spec] = found;
+    let text = equals === -1 ? undefined : body.slice(equals + 1);
+    if (text === undefined) {
+      if (spec.type === 'bool') {
+        text = 'true';
+      } else if (i + 1 < argv.length) {
+        text = argv[++i] as string;
+      } else {
+        throw new UsageError(`flag needs an argument: -${given}`);
+      }
+    }
+    assign(flags, name, given, spec, text);
+  }
+  return { flags, positional };
+}
+
+function assign(
+  flags: FlagValues,
+  name: string,
+  given: string,
+  spec: FlagSpec,
+  text: string,
+): void {
+  const refuse = (): never => {
+    throw new UsageError(
+      `invalid ${spec.type === 'bool' ? 'boolean ' : ''}value "${text}" for ${spec.type === 'bool' ? '' : 'flag '}-${given}: parse error`,
+    );
+  };
+  switch (spec.type) {
+    case 'bool':
+      flags.set(name, parseBool(text) ?? refuse());
+      return;
+    case 'string':
+      flags.set(name, text);
+      return;
+    case 'int':
+      flags.set(name, parseInteger(text) ?? refuse());
+      return;
+    case 'duration':
+      flags.set(name, parseDurationMs(text) ?? refuse());
+      return;
+    case 'string[]':
+      flags.set(name, [...flags.strings(name), text]);
+      return;
+    case 'int[]':
+      flags.set(name, [...flags.numbers(name), parseInteger(text) ?? refuse()]);
+      return;
+  }
+}
+
+/** Go's strconv.ParseBool. */
+function parseBool(text: string): boolean | undefined {
+  if (['1', 't', 'T', 'true', 'TRUE', 'True'].includes(text)) return true;
+  if (['0', 'f', 'F', 'false', 'FALSE', 'False'].includes(text)) return false;
+  return undefined;
+}
+
+/** A decimal or 0x integer that a double holds exactly, or undefined. */
+function parseInteger(text: string): number | undefined {
+  if (!/^[+-]?(0[xX][0-9a-fA-F]+|[0-9]+)$/.test(text)) return undefined;
+  const sign = text.startsWith('-') ? -1 : 1;
+  const value = sign * Number(text.replace(/^[+-]/, ''));
+  return Number.isSafeInteger(value) ? value : undefined;
+}
+
+const DURATION_UNITS_MS: Readonly<Record<string, number>> = {
+  ns: 1e-6,
+  us: 1e-3,
+  'µs': 1e-3,
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+};
+
+/** Go's time.ParseDuration (`1m30s`, `500ms`, `0`) in milliseconds, or undefined. */
+export function parseDurationMs(text: string): number | undefined {
+  if (/^[+-]?0$/.test(text)) return 0;
+  const match = /^([+-]?)((?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:ns|us|µs|ms|s|m|h))+$/.exec(text);
+  if (match === null) return undefined;
+  let total = 0;
+  for (const part of text.matchAll(/([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h)/g)) {
+    total += Number(part[1]) * (DURATION_UNITS_MS[part[2] as string] as number);
+  }
+  return match[1] === '-' ? -total : total;
+}
