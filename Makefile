@@ -1,0 +1,66 @@
+# make                  three programs in dist/bin
+# make ARCH=arm64       the same for arm64 in dist/arm64/bin
+# make install          PREFIX=/usr/local DESTDIR=
+# make demo             a container through daemon, shim and runtime (needs root)
+# make test             everything that can be checked here; make lint, make fmt, make types: parts of it
+# make bench            measurements beside runc, crun and containerd
+# make clean            removes what was built (not node_modules)
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+host := $(patsubst aarch64,arm64,$(patsubst x86_64,x64,$(shell uname -m)))
+ARCH ?= $(host)
+arch := $(patsubst aarch64,arm64,$(patsubst x86_64,x64,$(patsubst amd64,x64,$(ARCH))))
+dist := $(if $(filter $(host),$(arch)),dist,dist/$(arch))
+
+programs := tscontainerd containerd-shim-tsrunc-v2 tsrunc
+binaries := $(programs:%=$(dist)/bin/%)
+# The Node that builds, tests and is the base of the programs. The one on PATH only runs npm.
+node := node_modules/node-linux-$(host)/bin/node
+packages := node_modules/.package-lock.json
+generated := internal/api/generated/.stamp
+
+.PHONY: all install demo test lint fmt types bench clean generate
+.DELETE_ON_ERROR:
+
+all: $(binaries)
+
+# npm writes its own lock file into node_modules when all is installed; it is the stamp.
+$(packages): package-lock.json
+	npm ci
+	@touch $@
+
+generate: $(generated)
+$(generated): $(packages) $(wildcard build/proto*.ts) $(shell find internal/api/proto ttrpc/proto -name '*.proto' 2>/dev/null)
+	$(node) build/proto.ts
+	@touch $@
+
+# Which sources a program consists of is known after its first build: esbuild says it, binary.ts writes it down.
+-include $(programs:%=$(dist)/deps/%.d)
+$(binaries): $(dist)/bin/%: cmd/%/main.ts $(packages) $(generated) $(filter-out %.test.ts,$(wildcard build/*.ts))
+	$(node) build/binary.ts $* --arch $(arch)
+
+install: $(binaries)
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(binaries) $(DESTDIR)$(PREFIX)/bin
+
+demo: all
+	$(node) test/demo/main.ts
+
+test: all
+	$(node) test/run/main.ts
+
+bench: all
+	$(node) test/bench/main.ts
+
+lint: $(packages) $(generated)
+	node_modules/.bin/biome check
+
+fmt: $(packages)
+	node_modules/.bin/biome check --write
+
+types: $(packages) $(generated)
+	node_modules/.bin/tsc -p .
+
+clean:
+	rm -rf dist internal/api/generated

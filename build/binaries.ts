@@ -1,0 +1,52 @@
+// The three programs and the options that Node starts each of them with. Options are part of the executable (SEA
+// `execArgv`), since nothing outside it may change them: neither NODE_OPTIONS nor an OpenSSL configuration file.
+
+/** What one program is built from and how it is started. */
+export interface Binary {
+  /** Entry point, relative to the repository. */
+  readonly entry: string;
+  /** Options of V8. The code cache is bound to them: it must be made under the very same ones. */
+  readonly v8Options: readonly string[];
+  /** Options of Node itself. */
+  readonly nodeOptions: readonly string[];
+}
+
+/**
+ * Options of Node for all three.
+ * - `--openssl-config=/dev/null`: else OPENSSL_CONF names a file that may load a provider, foreign code that runs as
+ *   root before the first line of ours.
+ * - `--disable-sigusr1`: else SIGUSR1 opens the debugger on a TCP port, and a thread waits for it from the start.
+ */
+const everyProgram = ['--openssl-config=/dev/null', '--disable-sigusr1'];
+
+/** The programs by name. */
+export const binaries: Readonly<Record<string, Binary>> = {
+  tsrunc: {
+    entry: 'cmd/tsrunc/main.ts',
+    // A process of some 20 ms: nothing that pays off later, such as an optimising compiler and its threads. The fixed
+    // hash seed (with the snapshot's hashes taken as they are) is for tsrunc alone: it lives for one command over one
+    // trusted file. A daemon with a known seed could be stalled by keys that all collide.
+    v8Options: [
+      '--no-rehash-snapshot',
+      '--hash-seed=1',
+      '--v8-pool-size=0',
+      '--single-threaded',
+      '--no-opt',
+      '--disable-wasm-trap-handler',
+    ],
+    nodeOptions: everyProgram,
+  },
+  'containerd-shim-tsrunc-v2': {
+    entry: 'cmd/containerd-shim-tsrunc-v2/main.ts',
+    v8Options: [],
+    nodeOptions: everyProgram,
+  },
+  tscontainerd: {
+    entry: 'cmd/tscontainerd/main.ts',
+    v8Options: [],
+    nodeOptions: everyProgram,
+  },
+};
+
+/** Architectures as Node and npm name them. */
+export type Arch = 'x64' | 'arm64';

@@ -1,0 +1,54 @@
+// node build/binary.ts NAME… [--arch x64|arm64] [--out DIR]: builds programs as single executables (see the Makefile).
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { parseArgs } from 'node:util';
+import { type Arch, binaries } from './binaries.ts';
+import { bundle } from './bundle.ts';
+import { baseNode, cacheMaker, koffiAddon } from './platform.ts';
+import { makeSea } from './sea.ts';
+
+const root = join(import.meta.dirname, '..');
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { arch: { type: 'string', default: process.arch }, out: { type: 'string' } },
+});
+const arch = parseArch(values.arch);
+const out = values.out ?? join(root, 'dist', arch === process.arch ? '' : arch, 'bin');
+mkdirSync(out, { recursive: true });
+
+for (const name of positionals) {
+  const binary = binaries[name];
+  if (binary === undefined) {
+    throw new Error(`build ${name}: there is no such program, only ${Object.keys(binaries)}`);
+  }
+  const { code, inputs } = await bundle(root, binary.entry);
+  const target = join(out, name);
+  makeSea(
+    {
+      binary,
+      code,
+      node: baseNode(root, arch),
+      cacheMaker: cacheMaker(root, arch),
+      hostNode: process.execPath,
+      assets: { 'koffi.node': koffiAddon(root, arch) },
+    },
+    target,
+  );
+  writeDependencies(target, inputs);
+}
+
+/** A file for make beside the others of the build: the sources of the program, so that it is rebuilt when one changes. */
+function writeDependencies(target: string, inputs: readonly string[]): void {
+  const file = join(dirname(dirname(target)), 'deps', `${relative(dirname(target), target)}.d`);
+  mkdirSync(dirname(file), { recursive: true });
+  const sources = inputs.filter((path) => !path.startsWith('node_modules/'));
+  const phony = sources.map((path) => `${path}:\n`).join('');
+  writeFileSync(file, `${relative(root, target)}: ${sources.join(' ')}\n${phony}`);
+}
+
+function parseArch(name: string): Arch {
+  if (name === 'x64' || name === 'arm64') return name;
+  if (name === 'amd64' || name === 'x86_64') return 'x64';
+  if (name === 'aarch64') return 'arm64';
+  throw new Error(`build for ${name}: only x64 (amd64) and arm64 are supported`);
+}

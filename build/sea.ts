@@ -1,0 +1,81 @@
+// Makes a single-executable application: Node, a bundle, its code cache and koffi's addon in one file.
+import { spawnSync } from 'node:child_process';
+import { chmodSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { basename, dirname, join } from 'node:path';
+import type { Binary } from './binaries.ts';
+
+/** The marker in Node's executable that says whether a resource was injected. Source: Node's documentation, SEA. */
+const SENTINEL = 'NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2';
+
+/** What an SEA is made of. */
+export interface SeaInput {
+  readonly binary: Binary;
+  /** The bundled program. */
+  readonly code: string;
+  /** The stripped Node of the target architecture; left as it is. */
+  readonly node: string;
+  /**
+   * How to run a Node of the target architecture, so that it compiles the code cache: its path, behind an emulator's
+   * if need be. Without it the SEA has no code cache and V8 compiles the program at each start.
+   */
+  readonly cacheMaker: readonly string[] | undefined;
+  /** Any Node that runs here, of the same version; it makes the blob when there is no `cacheMaker`. */
+  readonly hostNode: string;
+  /** Files that the program reads with sea.getRawAsset, by name. */
+  readonly assets: Readonly<Record<string, string>>;
+}
+
+/** Writes the executable to `output` in one step (rename): a reader sees the old file or the new one. */
+export function makeSea(input: SeaInput, output: string): void {
+  const dir = mkdtempSync(join(dirname(output), `.${basename(output)}-`));
+  try {
+    const executable = join(dir, 'node');
+    writeFileSync(executable, readFileSync(input.node));
+    inject(input, executable, makeBlob(input, dir));
+    chmodSync(executable, 0o755);
+    renameSync(executable, output);
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+function makeBlob(input: SeaInput, dir: string): string {
+  const main = join(dir, 'main.cjs');
+  const blob = join(dir, 'sea.blob');
+  const config = join(dir, 'sea.json');
+  const { v8Options, nodeOptions } = input.binary;
+  writeFileSync(main, input.code);
+  writeFileSync(
+    config,
+    JSON.stringify({
+      main,
+      output: blob,
+      disableExperimentalSEAWarning: true,
+      useSnapshot: false,
+      useCodeCache: input.cacheMaker !== undefined,
+      execArgv: [...v8Options, ...nodeOptions],
+      // Else NODE_OPTIONS could add `--require FILE`: code of whoever sets the environment.
+      execArgvExtension: 'none',
+      assets: input.assets,
+    }),
+  );
+  const [command = input.hostNode, ...prefix] = input.cacheMaker ?? [];
+  const args = [...prefix, ...v8Options, '--experimental-sea-config', config];
+  run(command, args, `make sea blob for ${input.binary.entry}`);
+  return blob;
+}
+
+/** postject prints warnings about section names that mean nothing here; its output is shown when it fails. */
+function inject(input: SeaInput, executable: string, blob: string): void {
+  const postject = join(dirname(createRequire(import.meta.url).resolve('postject')), 'cli.js');
+  const args = [postject, executable, 'NODE_SEA_BLOB', blob, '--sentinel-fuse', SENTINEL];
+  run(input.hostNode, args, `inject blob for ${input.binary.entry}`);
+}
+
+function run(command: string, args: readonly string[], what: string): void {
+  const result = spawnSync(command, args, { encoding: 'utf8' });
+  if (result.status === 0) return;
+  const why = result.error?.message ?? `${result.stdout}${result.stderr}`.trim();
+  throw new Error(`${what}: ${why}`);
+}
