@@ -1,0 +1,197 @@
+import type { EventEmitter } from 'node:events';
+import type { Duplex, Readable } from 'node:stream';
+import {
+  type handleBidiStreamingCall,
+  type handleClientStreamingCall,
+  type handleServerStreamingCall,
+  type handleUnaryCall,
+  Server,
+  ServerCredentials,
+  type ServerDuplexStream,
+  type ServerReadableStream,
+  type ServerUnaryCall,
+  type ServerWritableStream,
+} from '@grpc/grpc-js';
+import type { MethodType } from '../api/service.ts';
+import { TsError } from '../errors/index.ts';
+import type { GrpcContext, GrpcService } from '../services/context.ts';
+import { CallContext } from './call-context.ts';
+import { grpcStatusOf } from './grpc-status.ts';
+
+/** Largest message by default, each way (containerd's default). */
+export const DEFAULT_MAX_MESSAGE_BYTES = 16 * 1024 * 1024;
+
+export interface GrpcServerOptions {
+  readonly maxReceiveBytes?: number;
+  readonly maxSendBytes?: number;
+  /** Told of each call that failed, after the client was; for logs and metrics. */
+  readonly onError?: (path: string, error: unknown) => void;
+}
+
+type Message = object;
+type UnaryOrReadable = ServerUnaryCall<Message, Message> | ServerReadableStream<Message, Message>;
+type Writing = ServerWritableStream<Message, Message> | ServerDuplexStream<Message, Message>;
+
+/**
+ * Serves ServiceHandlers over gRPC on connections that the caller accepts. Backpressure reaches
+ * both ways: a response is taken from a handler only when the transport can hold it, and a request
+ * is read only when the handler asks for the next one.
+ */
+export class GrpcServer {
+  readonly #server: Server;
+  readonly #injector: ReturnType<Server['createConnectionInjector']>;
+  readonly #onError: (path: string, error: unknown) => void;
+  /** Calls that run, by start order, for the dump of what the daemon waits for. */
+  readonly #running = new Set<{ readonly path: string; readonly startedMs: number }>();
+
+  constructor(options: GrpcServerOptions = {}) {
+    this.#server = new Server({
+      'grpc.max_receive_message_length': options.maxReceiveBytes ?? DEFAULT_MAX_MESSAGE_BYTES,
+      'grpc.max_send_message_length': options.maxSendBytes ?? DEFAULT_MAX_MESSAGE_BYTES,
+      'grpc.enable_channelz': 0, // keeps trace records of each call otherwise
+    });
+    this.#injector = this.#server.createConnectionInjector(ServerCredentials.createInsecure());
+    this.#onError = options.onError ?? (() => undefined);
+  }
+
+  add(service: GrpcService): void {
+    for (const [key, method] of Object.entries(service.type.methods)) {
+      const path = `/${service.type.typeName}/${method.name}`;
+      const handler = (service.handlers as Record<string, unknown>)[key];
+      if (typeof handler !== 'function') {
+        throw new TsError('Internal', `internal error: ${path} has no handler`);
+      }
+      this.#register(path, method, handler.bind(service.handlers));
+    }
+  }
+
+  /** Serves gRPC on a connection. */
+  accept(connection: Duplex): void {
+    this.#injector.injectConnection(connection);
+  }
+
+  /** Paths of the running calls with their age, oldest first. */
+  runningCalls(): { path: string; ageMs: number }[] {
+    const now = performance.now();
+    return [...this.#running].map(({ path, startedMs }) => ({ path, ageMs: now - startedMs }));
+  }
+
+  /** Refuses new calls, waits up to `graceMs` for those that run, then cuts them off. */
+  async close(graceMs: number): Promise<void> {
+    this.#injector.drain(graceMs);
+    const deadline = setTimeout(() => this.#server.forceShutdown(), graceMs);
+    await new Promise<void>((resolve) => this.#server.tryShutdown(() => resolve()));
+    clearTimeout(deadline);
+  }
+
+  #register(path: string, method: MethodType, handler: CallableFunction): void {
+    const serialize = (message: Message): Buffer => {
+      const bytes = method.output.encode(message);
+      return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    };
+    const deserialize = (bytes: Buffer): Message => method.input.decode(bytes);
+    const [kind, handle] = this.#handlerOf(path, method, handler);
+    this.#server.register(path, handle as never, serialize, deserialize, kind);
+  }
+
+  #handlerOf(path: string, method: MethodType, handler: CallableFunction) {
+    switch (method.kind) {
+      case 'unary': {
+        const handle: handleUnaryCall<Message, Message> = (call, callback) => {
+          this.#answer(path, call, (context) => handler(call.request, context), callback);
+        };
+        return ['unary', handle] as const;
+      }
+      case 'client': {
+        const handle: handleClientStreamingCall<Message, Message> = (call, callback) => {
+          this.#answer(path, call, (context) => handler(requestsOf(call), context), callback);
+        };
+        return ['clientStream', handle] as const;
+      }
+      case 'server': {
+        const handle: handleServerStreamingCall<Message, Message> = (call) => {
+          this.#stream(path, call, (context) => handler(call.request, context));
+        };
+        return ['serverStream', handle] as const;
+      }
+      case 'bidi': {
+        const handle: handleBidiStreamingCall<Message, Message> = (call) => {
+          this.#stream(path, call, (context) => handler(requestsOf(call), context));
+        };
+        return ['bidi', handle] as const;
+      }
+    }
+  }
+
+  #answer(
+    path: string,
+    call: UnaryOrReadable,
+    invoke: (context: GrpcContext) => Promise<Message>,
+    callback: (error: { code: number; details: string } | null, response?: Message) => void,
+  ): void {
+    const running = { path, startedMs: performance.now() };
+    this.#running.add(running);
+    // An async function turns what a handler throws before its first await into a rejection too.
+    (async () => invoke(new CallContext(call.metadata, abortedOnCancel(call))))()
+      .then(
+        (response) => callback(null, response),
+        (error: unknown) => {
+          callback(grpcStatusOf(error));
+          this.#onError(path, error);
+        },
+      )
+      .finally(() => this.#running.delete(running));
+  }
+
+  #stream(
+    path: string,
+    call: Writing,
+    invoke: (context: GrpcContext) => AsyncIterable<Message>,
+  ): void {
+    const running = { path, startedMs: performance.now() };
+    this.#running.add(running);
+    const signal = abortedOnCancel(call);
+    (async () => {
+      // One message on its way while the handler makes the next: streams of large blocks would
+      // otherwise fill the stream's buffer of sixteen messages.
+      let previous: Promise<void> | undefined;
+      for await (const response of invoke(new CallContext(call.metadata, signal))) {
+        await previous;
+        if (signal.aborted) return;
+        previous = written(call, response);
+        previous.catch(() => undefined); // awaited in the next turn or below
+      }
+      await previous;
+    })()
+      .then(
+        () => call.end(),
+        (error: unknown) => {
+          // Writing a status to a call that is gone would throw.
+          if (!signal.aborted) call.emit('error', Object.assign(new Error(), grpcStatusOf(error)));
+          this.#onError(path, error);
+        },
+      )
+      .finally(() => this.#running.delete(running));
+  }
+}
+
+function abortedOnCancel(call: UnaryOrReadable | Writing): AbortSignal {
+  const controller = new AbortController();
+  if (call.cancelled) controller.abort();
+  else (call as EventEmitter).once('cancelled', () => controller.abort());
+  return controller.signal;
+}
+
+function written(call: Writing, response: Message): Promise<void> {
+  return new Promise((resolve, reject) => {
+    call.write(response, (error?: Error | null) => (error ? reject(error) : resolve()));
+  });
+}
+
+/** The requests of a client stream. Leaving the loop early must not destroy the call, since the
+ * response is still to be written. */
+function requestsOf(
+  call: ServerReadableStream<Message, Message> | ServerDuplexStream<Message, Message>,
+): AsyncIterable<Message> {
+  return (call as Readable).iterator({ destroyOnReturn: false });
+}
