@@ -1,0 +1,67 @@
+// What the integration tests run beside our programs: the originals, from two Debian releases side by side, so that old
+// and new clients are both covered, and the tools that judge our machine code and our binaries.
+
+/** A Debian release and the packages taken from it. */
+export interface Suite {
+  readonly packages: readonly string[];
+}
+
+/**
+ * Libraries are named too: a suite is complete in itself, so that its programs run on a machine with another release.
+ * `sid` has the newest containerd, `bookworm` the oldest that is still in wide use.
+ */
+export const suites = {
+  bookworm: {
+    packages: [
+      ...['containerd', 'runc', 'docker-registry', 'busybox-static', 'strace', 'patchelf'],
+      ...['binutils', 'binutils-common', 'binutils-x86-64-linux-gnu', 'binutils-aarch64-linux-gnu'],
+      ...['libbinutils', 'libctf0', 'libctf-nobfd0', 'libjansson4', 'libzstd1', 'zlib1g'],
+      ...['libc6', 'libgcc-s1', 'libstdc++6', 'libseccomp2', 'libunwind8', 'liblzma5'],
+      'qemu-user-static',
+    ],
+  },
+  sid: {
+    packages: [
+      ...['containerd', 'runc', 'crun'],
+      ...['libc6', 'libgcc-s1', 'libseccomp2', 'libsystemd0', 'libcap2'],
+      ...['libjson-c5', 'libblake3-0'],
+    ],
+  },
+} as const satisfies Record<string, Suite>;
+
+/** The name of a release that peers are taken from. */
+export type SuiteName = keyof typeof suites;
+
+/** A peer: where its file is inside a suite. */
+interface PeerFile {
+  readonly suite: SuiteName;
+  readonly file: string;
+}
+
+/** The peers by the names that tests use. Versions are those of the releases: 2.1 stands for sid's, 1.6 for bookworm's. */
+export const peerFiles = {
+  'containerd-2.1': { suite: 'sid', file: 'usr/bin/containerd' },
+  'ctr-2.1': { suite: 'sid', file: 'usr/bin/ctr' },
+  'containerd-shim-runc-v2-2.1': { suite: 'sid', file: 'usr/bin/containerd-shim-runc-v2' },
+  'containerd-1.6': { suite: 'bookworm', file: 'usr/bin/containerd' },
+  'ctr-1.6': { suite: 'bookworm', file: 'usr/bin/ctr' },
+  'containerd-shim-runc-v2-1.6': { suite: 'bookworm', file: 'usr/bin/containerd-shim-runc-v2' },
+  'runc-1.3': { suite: 'sid', file: 'usr/sbin/runc' },
+  'runc-1.1': { suite: 'bookworm', file: 'usr/sbin/runc' },
+  crun: { suite: 'sid', file: 'usr/bin/crun' },
+  recvtty: { suite: 'sid', file: 'usr/sbin/recvtty' },
+  'docker-registry': { suite: 'bookworm', file: 'usr/bin/docker-registry' },
+  busybox: { suite: 'bookworm', file: 'bin/busybox' },
+  strace: { suite: 'bookworm', file: 'usr/bin/strace' },
+  objdump: { suite: 'bookworm', file: 'usr/bin/x86_64-linux-gnu-objdump' },
+  'objdump-aarch64': { suite: 'bookworm', file: 'usr/bin/aarch64-linux-gnu-objdump' },
+  readelf: { suite: 'bookworm', file: 'usr/bin/x86_64-linux-gnu-readelf' },
+  'qemu-aarch64': { suite: 'bookworm', file: 'usr/bin/qemu-aarch64-static' },
+} as const satisfies Record<string, PeerFile>;
+
+/** The name of a peer. */
+export type PeerName = keyof typeof peerFiles;
+
+/** Parts of packages that are large and never used. */
+export const leftOut =
+  /^usr\/(share\/(doc|man|locale|info)|lib\/debug)\/|\/qemu-(?!aarch64-static$)[^/]*$/;

@@ -1,0 +1,34 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { test } from 'node:test';
+import { peer } from './index.ts';
+import type { PeerName } from './packages.ts';
+
+// Each peer is started: a library that is missing, or a loader that was not changed well, shows here and not in a test
+// of something else.
+const versions: [PeerName, string[], RegExp][] = [
+  ['containerd-2.1', ['--version'], /^containerd .* 2\./],
+  ['ctr-2.1', ['--version'], /^ctr .* 2\./],
+  ['containerd-shim-runc-v2-2.1', ['-v'], /containerd-shim-runc-v2:\n +Version: +2\./],
+  ['containerd-1.6', ['--version'], /^containerd .* 1\.6\./],
+  ['ctr-1.6', ['--version'], /^ctr .* 1\.6\./],
+  ['containerd-shim-runc-v2-1.6', ['-v'], /containerd-shim-runc-v2:\n +Version: +1\.6\./],
+  ['runc-1.3', ['--version'], /^runc version 1\./],
+  ['runc-1.1', ['--version'], /^runc version 1\.1\./],
+  ['crun', ['--version'], /^crun version 1\./],
+  ['recvtty', ['--version'], /^recvtty version /],
+  ['docker-registry', ['--version'], /distribution/],
+  ['busybox', ['--help'], /^BusyBox v/],
+  ['strace', ['--version'], /^strace -- version /],
+  ['objdump', ['--version'], /^GNU objdump /],
+  ['objdump-aarch64', ['--version'], /^GNU objdump /],
+  ['readelf', ['--version'], /^GNU readelf /],
+  ['qemu-aarch64', ['--version'], /^qemu-aarch64 version /],
+];
+for (const [name, args, expected] of versions) {
+  const { path, env, skip } = peer(name);
+  test(`peer ${name} runs here`, { skip }, () => {
+    const run = spawnSync(path, args, { env, encoding: 'utf8' });
+    assert.match(`${run.stdout}${run.stderr}`, expected);
+  });
+}
