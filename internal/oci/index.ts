@@ -1,4 +1,18 @@
+export { defaultSpec, OCI_VERSION, rootlessSpec } from './default-spec.ts';
 export type * from './features.ts';
+export { formatJson, type Json, parseJson } from './json.ts';
+export {
+  type MountOptions,
+  mountOptionNames,
+  type Propagation,
+  type PropagationFlag,
+  parseMountOptions,
+  type RecursiveAttributes,
+} from './mount-options.ts';
+export * from './names.ts';
+export { nearestName } from './nearest-name.ts';
+export { parseProcess, parseResources, parseSpec, refuseProperties } from './parse-spec.ts';
+export { propertyError } from './schema-check.ts';
 export type * from './spec.ts';
 export { HOOK_POINTS } from './spec.ts';
 export type * from './spec-linux.ts';

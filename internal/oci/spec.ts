@@ -9,7 +9,7 @@ import type { Linux } from './spec-linux.ts';
 export interface Spec {
   readonly ociVersion: string;
   readonly root: Root;
-  readonly process?: Process;
+  readonly process: Process;
   readonly hostname?: string;
   readonly domainname?: string;
   readonly mounts?: readonly Mount[];
