@@ -1,14 +1,7 @@
 export { defaultSpec, OCI_VERSION, rootlessSpec } from './default-spec.ts';
 export type * from './features.ts';
 export { formatJson, type Json, parseJson } from './json.ts';
-export {
-  type MountOptions,
-  mountOptionNames,
-  type Propagation,
-  type PropagationFlag,
-  parseMountOptions,
-  type RecursiveAttributes,
-} from './mount-options.ts';
+export { MOUNT_OPTION_NAMES } from './mount-option-check.ts';
 export * from './names.ts';
 export { nearestName } from './nearest-name.ts';
 export { parseProcess, parseResources, parseSpec, refuseProperties } from './parse-spec.ts';

@@ -1,4 +1,4 @@
-import { parseMountOptions } from './mount-options.ts';
+import { checkMountOptions } from './mount-option-check.ts';
 import { propertyError } from './schema-check.ts';
 import type { Mount, Process, Spec } from './spec.ts';
 import type { Linux, NamespaceType, Seccomp } from './spec-linux.ts';
@@ -139,24 +139,27 @@ function checkMount(
   document: string,
   refuse: Refuse,
 ): void {
-  const options = parseMountOptions(mount, property, document);
+  checkMountOptions(mount, property, document);
+  const options = mount.options ?? [];
+  const isBind = options.includes('bind') || options.includes('rbind');
+  const idmap = options.find((option) => option === 'idmap' || option === 'ridmap');
   const hasUids = (mount.uidMappings ?? []).length > 0;
   const hasGids = (mount.gidMappings ?? []).length > 0;
   if (hasUids !== hasGids) {
     const absent = hasUids ? 'gidMappings' : 'uidMappings';
     refuse(`${property}.${absent}`, 'is required where the other mapping is given');
   }
-  const isIdMapped = hasUids || options.idmap !== undefined;
-  if (isIdMapped && !options.set.has('MS_BIND')) {
+  const isIdMapped = hasUids || idmap !== undefined;
+  if (isIdMapped && !isBind) {
     refuse(`${property}.${hasUids ? 'uidMappings' : 'options'}`, 'only bind mounts can map ids');
   }
   if (isIdMapped && !hasUids && !namespaces.has('user')) {
     refuse(
       `${property}.uidMappings`,
-      `is required by the option "${options.idmap}" without a user namespace`,
+      `is required by the option "${idmap}" without a user namespace`,
     );
   }
-  if (options.tmpcopyup && mount.type !== 'tmpfs') {
+  if (options.includes('tmpcopyup') && mount.type !== 'tmpfs') {
     refuse(`${property}.options`, 'tmpcopyup is only for tmpfs');
   }
 }
