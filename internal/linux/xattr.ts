@@ -54,7 +54,7 @@ export function listXattrs(dirFd: number, name: Name): string[] {
     const length = rawSyscall('llistxattr', path, list, list.length);
     if (length === -EOPNOTSUPP) return [];
     if (length >= 0) {
-      return list.latin1Slice(0, length).split('\0').slice(0, -1);
+      return list.toString('latin1', 0, length).split('\0').slice(0, -1);
     }
     if (length !== -ERANGE || size === MAX_BYTES) {
       throw TsError.ofErrno(-length, `list attributes of ${name.toString()}`);
