@@ -48,7 +48,7 @@ demo: all
 	$(node) test/demo/main.ts
 
 test: all
-	$(node) test/run/main.ts
+	$(node) test/run.ts
 
 bench: all
 	$(node) test/bench/main.ts
