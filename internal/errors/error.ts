@@ -1,4 +1,4 @@
-import { errnoNameOf } from './errno.ts';
+import { errnoName, errnoNameOf } from './errno.ts';
 
 /**
  * What went wrong, in containerd's terms: the kind crosses gRPC and ttrpc as a status code, the
@@ -88,6 +88,14 @@ export class TsError extends Error {
       return new TsError(kind, `${prefix}${thrown.message}`, { cause: thrown });
     }
     return new TsError('Unknown', `${prefix}${String(thrown)}`);
+  }
+
+  /** A system call's failure: `operation: ENOENT`, the kind by the (positive) errno. */
+  static ofErrno(errno: number, operation: string, fields: ErrorDetails['fields'] = {}): TsError {
+    const name = errnoName(errno);
+    return new TsError(kindOfErrno(name), `${operation}: ${name}`, {
+      fields: { errno: name, ...fields },
+    });
   }
 
   /** The same failure seen one level up: `context: message`, kind, code, advice and fields kept. */

@@ -1,0 +1,18 @@
+export {
+  type Argument,
+  bytesOf,
+  Field,
+  Memory,
+  Named,
+  type Placement,
+  Result,
+  type Value,
+} from './argument.ts';
+export {
+  Announcement,
+  type BranchOptions,
+  type ChildOptions,
+  type Sequence,
+} from './sequence.ts';
+export { check, explainStep, type Step, type StepOptions } from './step.ts';
+export { ProgramRun, type Reached, SyscallProgram } from './syscall-program.ts';

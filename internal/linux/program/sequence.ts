@@ -1,0 +1,153 @@
+import { TsError } from '../../errors/index.ts';
+import { Memory, Result, type Value } from './argument.ts';
+import { REPORT_BYTES } from './record.ts';
+import type { Step, StepOptions } from './step.ts';
+
+/** A step at its place in a program, with what depends on how it ends. */
+export interface Item {
+  readonly index: number;
+  readonly step: Step;
+  readonly options: StepOptions;
+  readonly result: Result;
+  /** Runs only after success, before the next item. */
+  readonly ifSucceeded?: Sequence;
+  /** Runs only after a tolerated error, before the next item. */
+  readonly ifTolerated?: Sequence;
+  /** What the child runs, if the step clones one. */
+  readonly child?: Process;
+}
+
+/** What one process runs: its steps, what follows the last of them, what follows one that failed. */
+export interface Process {
+  readonly body: Sequence;
+  readonly end: Sequence;
+  readonly failure: Sequence;
+}
+
+/** What the sequences of one program share. */
+export interface Parts {
+  /** Every item of every sequence; the index is the item's number in errors and explanations. */
+  readonly items: Item[];
+  /** Where a failing step leaves errno and index. */
+  readonly report: Memory;
+  /** Names of announcements by the index of their step. */
+  readonly announcements: Map<number, Announcement>;
+}
+
+/** A message from a child to say that it got to a certain step. */
+export class Announcement {
+  readonly name: string;
+
+  constructor(name: string) {
+    this.name = name;
+  }
+}
+
+export interface BranchOptions extends StepOptions {
+  ifSucceeded?: (sequence: Sequence) => void;
+  ifTolerated?: (sequence: Sequence) => void;
+}
+
+export interface ChildOptions extends StepOptions {
+  /** Write end of the pipe that takes the child's announcements and the report of its failure. */
+  reportTo: Value;
+  /** Exit status of a child whose step failed. */
+  failureStatus?: number;
+}
+
+/** Steps that run one after the other in one process. */
+export class Sequence {
+  readonly items: Item[] = [];
+  readonly #parts: Parts;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+  }
+
+  /** Appends a step and returns its result-to-be, which can be an argument of any later step. */
+  add(step: Step, options: BranchOptions = {}): Result {
+    const { ifSucceeded, ifTolerated, ...stepOptions } = options;
+    if (ifTolerated !== undefined && options.tolerate === undefined) {
+      throw new TsError('Internal', `internal error: "${step.label}" branches on no error`);
+    }
+    return this.#append(step, stepOptions, () => ({
+      ...(ifSucceeded === undefined ? {} : { ifSucceeded: this.#block(ifSucceeded) }),
+      ...(ifTolerated === undefined ? {} : { ifTolerated: this.#block(ifTolerated) }),
+    })).result;
+  }
+
+  addAll(steps: Iterable<Step>, options: StepOptions = {}): void {
+    for (const step of steps) this.add(step, options);
+  }
+
+  /**
+   * Appends a clone. The child runs the steps that `build` adds and exits with status 0 if it gets to
+   * their end; this sequence goes on with the child's pid as the result.
+   *
+   * The child starts with all signals blocked, as {@link SyscallProgram.run} blocks them.
+   */
+  clone(step: Step, options: ChildOptions, build: (child: Sequence) => void): Result {
+    const { reportTo, failureStatus = 1, ...stepOptions } = options;
+    return this.#append(step, stepOptions, () => ({
+      child: {
+        body: this.#block(build),
+        end: this.#block((sequence) => sequence.add(exit(0))),
+        failure: this.#block((sequence) => {
+          sequence.add(writeReport(reportTo, this.#parts.report), { tolerate: 'any' });
+          sequence.add(exit(failureStatus));
+        }),
+      },
+    })).result;
+  }
+
+  /** Appends a step that tells the reader of the report pipe: this point was reached. */
+  announce(name: string, reportTo: Value, value?: Result): Announcement {
+    const announcement = new Announcement(name);
+    const index = this.#parts.items.length;
+    const args = [reportTo, announcementVector(index, name, value), 2];
+    this.#append({ label: `announce ${name}`, call: 'writev', args }, {}, () => ({}));
+    this.#parts.announcements.set(index, announcement);
+    return announcement;
+  }
+
+  #append(step: Step, options: StepOptions, branches: () => Partial<Item>): Item {
+    const index = this.#parts.items.length;
+    const result = new Result(options.as ?? `step${index}`, options.into);
+    const item: Item = { index, step, options, result };
+    this.#parts.items.push(item); // takes the index before the steps of the branches do
+    Object.assign(item, branches());
+    this.items.push(item);
+    return item;
+  }
+
+  #block(build: (sequence: Sequence) => void): Sequence {
+    const sequence = new Sequence(this.#parts);
+    build(sequence);
+    return sequence;
+  }
+}
+
+function exit(status: number): Step {
+  return { label: 'exit', call: 'exit_group', args: [status] };
+}
+
+function writeReport(fd: Value, report: Memory): Step {
+  return { label: 'report the failed step', call: 'write', args: [fd, report, REPORT_BYTES] };
+}
+
+/** Two buffers, one message: {errno 0, index} and the value. Atomic, since shorter than PIPE_BUF. */
+function announcementVector(index: number, name: string, value: Result | undefined): Memory {
+  const head = new Memory(
+    16,
+    () => name,
+    (view) => view.setBigUint64(8, BigInt(index), true),
+  );
+  const tail = value?.field ?? new Memory(8, () => '0').field(0, '0');
+  const text = () => `{"${name}"${value === undefined ? '' : `, ${value.text}`}}`;
+  return new Memory(32, text, (view, placement) => {
+    view.setBigUint64(0, BigInt(placement.memory(head)), true);
+    view.setBigUint64(8, 16n, true);
+    view.setBigUint64(16, BigInt(placement.memory(tail.memory) + tail.offset), true);
+    view.setBigUint64(24, 8n, true);
+  });
+}

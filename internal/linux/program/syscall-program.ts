@@ -1,0 +1,148 @@
+import { readSync } from 'node:fs';
+import { TsError } from '../../errors/index.ts';
+import { Arena } from './arena.ts';
+import { Memory, type Result } from './argument.ts';
+import { explainProgram } from './explain.ts';
+import { runRecords } from './machine.ts';
+import { ArenaPlacement, placeRecords } from './placement.ts';
+import { REPORT_BYTES } from './record.ts';
+import { decodeMessage, type Message } from './report.ts';
+import { type Announcement, type Parts, type Process, Sequence } from './sequence.ts';
+import { withSignalsBlocked } from './signal-mask.ts';
+import { explainStep } from './step.ts';
+
+/** What a child wrote to the report pipe. A failure is thrown instead. */
+export interface Reached {
+  readonly announcement: Announcement;
+  readonly value: bigint;
+}
+
+/**
+ * System calls that run one after the other without any JavaScript between them, in this process and
+ * in children that they clone.
+ *
+ * Node is multi-threaded, so a forked child must not run V8, and it cannot unshare or join a user
+ * namespace. A program is therefore built first, as an array of records in memory of its own, and
+ * then walked by 150 bytes of machine code (trampoline.ts), which works in any process:
+ *
+ *     const program = new SyscallProgram();
+ *     const pid = program.main.clone(cloneProcess({ namespaces: ['mount'] }), { reportTo }, (child) => {
+ *       const root = child.add(openat2({ path: '/rootfs', flags: ['O_PATH', 'O_CLOEXEC'] }));
+ *       child.add(fchdir(root));
+ *       child.add(execve({ path: '/bin/sh', args: ['sh'], env: [] }));
+ *     });
+ *     using run = program.run();
+ *     run.value(pid);
+ */
+export class SyscallProgram {
+  readonly #parts: Parts = {
+    items: [],
+    report: new Memory(REPORT_BYTES, () => 'report'),
+    announcements: new Map(),
+  };
+  readonly #root: Process;
+
+  /** The steps of this process. If one fails, {@link run} throws. */
+  readonly main: Sequence;
+
+  constructor() {
+    const end = new Sequence(this.#parts);
+    end.add({ label: 'return', call: 'end', args: [] });
+    this.main = new Sequence(this.#parts);
+    this.#root = { body: this.main, end, failure: end };
+  }
+
+  /**
+   * Runs the program once. Throws the error of a failed step of this process; those of its children
+   * come through the report pipe. Dispose the run when its values have been read.
+   *
+   * All signals are blocked in this thread meanwhile: a child must not run a handler of Node's.
+   */
+  run(): ProgramRun {
+    const arena = new Arena();
+    try {
+      const placement = new ArenaPlacement(arena);
+      const report = placement.memory(this.#parts.report);
+      const first = placeRecords(this.#parts.items, this.#root, arena, placement);
+      const run = new ProgramRun(arena, placement);
+      withSignalsBlocked(() => runRecords(first, report));
+      const message = decodeMessage(run.bytes(this.#parts.report));
+      if (message.errno !== 0) throw this.#failure(message);
+      return run;
+    } catch (thrown) {
+      arena[Symbol.dispose]();
+      throw thrown;
+    }
+  }
+
+  /**
+   * What the message of a child says (24 bytes of the report pipe): the announcement that it made.
+   * Throws the error of a failed step.
+   */
+  decode(message: Uint8Array): Reached {
+    const decoded = decodeMessage(message);
+    if (decoded.errno !== 0) throw this.#failure(decoded);
+    const announcement = this.#parts.announcements.get(decoded.index);
+    if (announcement === undefined) throw notOurs(decoded);
+    return { announcement, value: decoded.value };
+  }
+
+  /**
+   * Waits for the next message on the report pipe and decodes it. Undefined at end of file: all
+   * holders of the write end have executed another program or are gone.
+   */
+  readReport(fd: number): Reached | undefined {
+    const message = Buffer.alloc(REPORT_BYTES);
+    const length = readSync(fd, message);
+    if (length === 0) return undefined;
+    if (length !== REPORT_BYTES) {
+      throw new TsError('Internal', `internal error: a report of ${length} bytes`);
+    }
+    return this.decode(message);
+  }
+
+  /** The program as text, a line for each system call, with names instead of numbers. */
+  explain(): string[] {
+    return explainProgram(this.main);
+  }
+
+  #failure(message: Message): TsError {
+    const item = this.#parts.items[message.index];
+    if (item === undefined) return notOurs(message);
+    const label = item.options.label ?? item.step.label;
+    const fields = { step: item.index, call: explainStep(item.step) };
+    return TsError.ofErrno(message.errno, label, fields);
+  }
+}
+
+function notOurs({ index }: Message): TsError {
+  return new TsError('Internal', `internal error: a report of step ${index} of another program`);
+}
+
+/** What is left when a program has run: its results, until disposed. */
+export class ProgramRun {
+  readonly #arena: Arena;
+  readonly #placement: ArenaPlacement;
+
+  constructor(arena: Arena, placement: ArenaPlacement) {
+    this.#arena = arena;
+    this.#placement = placement;
+  }
+
+  /** The result of a step that this process ran; 0 if it did not run, negative if it failed. */
+  value(result: Result): number {
+    const { memory, offset } = result.field;
+    const bytes = this.bytes(memory);
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    return Number(view.getBigInt64(offset, true));
+  }
+
+  /** A copy of a struct as this process sees it after the run. */
+  bytes(memory: Memory): Uint8Array {
+    return this.#arena.copy(this.#placement.memory(memory), memory.size);
+  }
+
+  [Symbol.dispose](): void {
+    this.#arena[Symbol.dispose]();
+  }
+}
