@@ -1,4 +1,28 @@
-/** The face of internal/linux: the only place that knows system call numbers, flags and structs. */
+/**
+ * The face of internal/linux, the only place that knows system call numbers, flags and structs.
+ *
+ * `steps` are the system calls of a program that runs in a cloned child; the functions beside them
+ * run in this process.
+ */
+export * from './allocate.ts';
 export * from './constants/index.ts';
+export * as entry from './entry.ts';
+export * from './eventfd.ts';
+export * from './fd.ts';
+export * from './flock.ts';
+export * from './kill.ts';
+export * from './memfd.ts';
+export * from './mount.ts';
+export * from './mountinfo.ts';
+export * from './pidfd.ts';
+export * from './pipe.ts';
+export * from './poll.ts';
+export * from './process-attributes.ts';
 export * from './program/index.ts';
+export * from './pty.ts';
+export * from './rlimit.ts';
+export * from './statfs.ts';
 export * as steps from './steps/index.ts';
+export * from './unix-socket.ts';
+export * from './wait.ts';
+export * from './xattr.ts';
