@@ -36,10 +36,16 @@ export class ClientStream {
     else this.fail(protocolError(frame, `type ${frame.type} is not for a client`));
   }
 
-  /** Ends the call by an error; messages that have not been read are dropped. */
+  /** Ends the call by an error, which comes after the messages that have arrived. */
   fail(error: unknown): void {
     if (this.#isDone) return;
     this.#done();
+    this.output.end(error);
+  }
+
+  /** Gives the call up: messages that have not been read are dropped. */
+  abandon(error: unknown): void {
+    if (!this.#isDone) this.#done();
     this.output.discard(error);
   }
 
@@ -47,9 +53,7 @@ export class ClientStream {
     try {
       const { status, payload } = decodeResponse(data);
       if (status !== undefined && status.code !== Code.OK) {
-        // What came before the error is still delivered, as the server sent it.
-        this.#done();
-        this.output.end(TtrpcError.fromStatus(status));
+        this.fail(TtrpcError.fromStatus(status));
         return;
       }
       if (payload.length > 0 || !this.#options.streamsOutput) this.#push(payload);

@@ -151,7 +151,7 @@ export class TtrpcClient {
         return bytes === undefined ? end : { done: false, value: decode(path, bytes) };
       },
       return: async () => {
-        stream.fail(undefined);
+        stream.abandon(undefined);
         return end;
       },
       [Symbol.asyncIterator]() {
@@ -201,7 +201,7 @@ export class TtrpcClient {
         await this.#connection.writable();
       }
     } catch (thrown) {
-      stream.fail(thrown);
+      stream.abandon(thrown);
     }
   }
 
@@ -235,7 +235,7 @@ export class TtrpcClient {
     }
     const streamId = this.#takeStreamId();
     let stopTimer = (): void => {};
-    const onAbort = (): void => stream.fail(aborted(name, signal));
+    const onAbort = (): void => stream.abandon(aborted(name, signal));
     const stream: ClientStream = new ClientStream(streamId, {
       streamsOutput: path.method.kind === 'server' || path.method.kind === 'bidi',
       onUnread: (bytes) => this.#connection.addUnread(bytes),
@@ -248,7 +248,7 @@ export class TtrpcClient {
     });
     this.#streams.set(streamId, stream);
     signal?.addEventListener('abort', onAbort);
-    if (timeoutMs > 0) stopTimer = startTimer(timeoutMs, () => stream.fail(late(name)));
+    if (timeoutMs > 0) stopTimer = startTimer(timeoutMs, () => stream.abandon(late(name)));
     this.#connection.send({ streamId, type: FrameType.REQUEST, flags, data });
     return stream;
   }
