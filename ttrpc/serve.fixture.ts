@@ -39,7 +39,7 @@ export async function serve(
     path: socket.path,
     server,
     client,
-    echo: client.service(Echo) as Calls<typeof Echo>,
+    echo: client.service(Echo),
     async [Symbol.asyncDispose]() {
       client.close();
       await server.shutdown(1000);
