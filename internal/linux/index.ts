@@ -6,9 +6,11 @@
  */
 export * from './allocate.ts';
 export * from './constants/index.ts';
+export * from './descriptor-io.ts';
 export * as entry from './entry.ts';
 export * from './eventfd.ts';
 export * from './fd.ts';
+export * from './fd-watch.ts';
 export * from './flock.ts';
 export * from './kill.ts';
 export * from './memfd.ts';

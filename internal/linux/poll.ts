@@ -17,8 +17,10 @@ export function waitReadable(fd: number, signal?: AbortSignal): Promise<void> {
       settle();
     };
     const abort = (): void => finish(() => reject(signal?.reason));
+    // koffi calls back outside of any scope of Node's: without the turn that setImmediate gives, what
+    // follows the promise would not run before something else happens in this process.
     const handle = koffi().node.poll(fd, { readable: true, disconnect: true }, () =>
-      finish(resolve),
+      finish(() => setImmediate(resolve)),
     );
     signal?.addEventListener('abort', abort);
   });

@@ -67,6 +67,9 @@ export const PrctlOption = {
 } as const;
 export type PrctlOption = keyof typeof PrctlOption;
 
+/** Operations of PR_SET_MM. */
+export const MemoryMapOperation = { PR_SET_MM_MAP: 14, PR_SET_MM_MAP_SIZE: 15 } as const;
+
 /** Operations of PR_CAP_AMBIENT. */
 export const AmbientOperation = {
   PR_CAP_AMBIENT_IS_SET: 1,

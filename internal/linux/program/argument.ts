@@ -55,15 +55,18 @@ export class Memory {
   }
 }
 
-/** A word of a {@link Memory}, read at the moment when the step that has it as argument runs. */
+/**
+ * A word (64 bits) of a {@link Memory}, read at the moment when the step that has it as argument runs.
+ * It may lie at a multiple of 4: both architectures load and store such words in ordinary memory.
+ */
 export class Field {
   readonly memory: Memory;
   readonly offset: number;
   readonly text: string;
 
   constructor(memory: Memory, offset: number, text: string) {
-    if (offset % 8 !== 0 || offset < 0 || offset + 8 > memory.size) {
-      throw new TsError('Internal', `internal error: no aligned word at ${offset} of ${text}`);
+    if (offset % 4 !== 0 || offset < 0 || offset + 8 > memory.size) {
+      throw new TsError('Internal', `internal error: no word at ${offset} of ${text}`);
     }
     this.memory = memory;
     this.offset = offset;

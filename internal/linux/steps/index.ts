@@ -1,4 +1,5 @@
 export * from './credentials.ts';
+export * from './executable.ts';
 export * from './file-checks.ts';
 export * from './files.ts';
 export * from './mounts.ts';
