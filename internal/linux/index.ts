@@ -5,6 +5,7 @@
  * run in this process.
  */
 export * from './allocate.ts';
+export * from './bpf.ts';
 export * from './constants/index.ts';
 export * from './descriptor-io.ts';
 export * as entry from './entry.ts';
@@ -13,6 +14,7 @@ export * from './fd.ts';
 export * from './fd-watch.ts';
 export * from './flock.ts';
 export * from './kill.ts';
+export * from './libseccomp.ts';
 export * from './memfd.ts';
 export * from './mount.ts';
 export * from './mountinfo.ts';
