@@ -1,0 +1,81 @@
+/**
+ * Entry point of the worker threads: one job at a time, by message (worker-pool.ts). In them, and
+ * nowhere else in the daemon, file calls are synchronous: a layer is tens of thousands of them, and
+ * the event loop that serves clients must not wait for any.
+ */
+import { openSync } from 'node:fs';
+import { basename, dirname } from 'node:path';
+import { parentPort } from 'node:worker_threads';
+import { TsError } from '../errors/index.ts';
+import { OpenFlag } from '../linux/constants/file.ts';
+import { closeFd } from '../linux/entry.ts';
+import { rawSyscall } from '../linux/syscall.ts';
+import type { Applied, ApplyJob, Job, JobAnswer, JobMessage } from './job.ts';
+import { LayerApplier } from './layer-apply.ts';
+import { writeDiff } from './layer-diff.ts';
+import { readLayer } from './layer-stream.ts';
+import { removeTree } from './layer-tree.ts';
+import { TarReader } from './tar-reader.ts';
+import { copyTree } from './tree-copy.ts';
+import { treeUsage } from './tree-usage.ts';
+
+async function apply(job: ApplyJob, checkCancelled: () => void): Promise<Applied> {
+  using applier = new LayerApplier(job.tree, job.limits);
+  const reader = new TarReader(applier);
+  const read = await readLayer(job.fd, (chunk) => {
+    checkCancelled();
+    reader.push(chunk);
+  });
+  reader.finish();
+  applier.finish();
+  if (job.isSynced) syncFileSystem(job.tree.root);
+  return read;
+}
+
+/** Flushes the file system that holds `path`: a layer in a database that is synced must be whole. */
+function syncFileSystem(path: string): void {
+  const fd = openSync(path, OpenFlag.O_DIRECTORY);
+  const result = rawSyscall('syncfs', fd);
+  closeFd(fd);
+  if (result < 0) throw TsError.ofErrno(-result, `sync file system of ${path}`);
+}
+
+function remove(path: string): void {
+  const dirFd = openSync(dirname(path), OpenFlag.O_DIRECTORY);
+  try {
+    removeTree(dirFd, basename(path));
+  } finally {
+    closeFd(dirFd);
+  }
+}
+
+async function perform(job: Job, checkCancelled: () => void): Promise<unknown> {
+  switch (job.kind) {
+    case 'apply':
+      return await apply(job, checkCancelled);
+    case 'diff':
+      return await writeDiff(job, checkCancelled);
+    case 'copy':
+      return copyTree(job.from, job.to);
+    case 'remove':
+      return remove(job.path);
+    case 'usage':
+      return treeUsage(job.path);
+  }
+}
+
+async function answer({ job, cancel }: JobMessage): Promise<JobAnswer> {
+  const checkCancelled = (): void => {
+    if (Atomics.load(cancel, 0) !== 0) throw new TsError('Canceled', 'context canceled');
+  };
+  try {
+    return { result: await perform(job, checkCancelled) };
+  } catch (thrown) {
+    const { kind, message, code, advice, fields } = TsError.from(thrown);
+    return { error: { kind, message, code, advice, fields } };
+  }
+}
+
+parentPort?.on('message', (message: JobMessage) => {
+  void answer(message).then((reply) => parentPort?.postMessage(reply));
+});
