@@ -28,7 +28,7 @@ export interface HugetlbStatV1 {
 
 export interface PidsStat {
   current: bigint;
-  /** 0 when unlimited. */
+  /** When unlimited, 0 on v1 and 2^64-1 on v2. */
   limit: bigint;
 }
 

@@ -216,6 +216,7 @@ function dottedSysctl(key: string): string {
 function sysctlNamespace(name: string): NamespaceType | undefined {
   if (name.startsWith('net.')) return 'network';
   if (name.startsWith('fs.mqueue.') || IPC_SYSCTLS.includes(name)) return 'ipc';
+  if (name.startsWith('user.')) return 'user';
   if (name === 'kernel.domainname' || name === 'kernel.hostname') return 'uts';
   return undefined;
 }

@@ -1,0 +1,175 @@
+import { openSync } from 'node:fs';
+import {
+  attachDeviceProgram,
+  attachedDevicePrograms,
+  detachDeviceProgram,
+  loadDeviceProgram,
+  OwnedFd,
+} from '../linux/index.ts';
+import type { CgroupFiles } from './cgroup-files.ts';
+import type { CgroupResources } from './cgroup-manager.ts';
+import { deviceFilter } from './device-filter.ts';
+import { deviceTable } from './device-rules.ts';
+import { badLimit, LimitWriter, noSuchLimit } from './limit-writer.ts';
+import { setRdma } from './v1-limits.ts';
+import { cpuWeight, ioWeight, swapLimit } from './v2-conversions.ts';
+
+const DEFAULT_PERIOD_US = 100000n;
+
+/**
+ * Sets the limits of `resources`, which have the names and units of cgroup v1, on cgroup v2 (kernel
+ * Documentation/admin-guide/cgroup-v2.rst). Absent properties, and zeros where the spec has no
+ * meaning for zero, change nothing.
+ */
+export function setV2Limits(
+  files: CgroupFiles,
+  directory: string,
+  resources: CgroupResources,
+): void {
+  const limits = new LimitWriter(files, { '': directory }, true);
+  refuseV1Only(resources);
+  const pids = resources.pids?.limit ?? 0n;
+  if (pids !== 0n) limits.set('pids', 'pids.max', pids < 0n ? 'max' : pids, 'pids.limit');
+  setMemory(limits, resources);
+  setIo(limits, resources);
+  setCpu(limits, resources);
+  const { cpu } = resources;
+  if (cpu?.cpus !== undefined) limits.set('cpuset', 'cpuset.cpus', cpu.cpus, 'cpu.cpus');
+  if (cpu?.mems !== undefined) limits.set('cpuset', 'cpuset.mems', cpu.mems, 'cpu.mems');
+  for (const { pageSize, limit } of resources.hugepageLimits ?? []) {
+    limits.set('hugetlb', `hugetlb.${pageSize}.max`, limit, 'hugepageLimits');
+    const reserved = `hugetlb.${pageSize}.rsvd.max`; // since Linux 5.7
+    if (limits.has('hugetlb', reserved)) limits.set('hugetlb', reserved, limit, 'hugepageLimits');
+  }
+  setRdma(limits, resources);
+  for (const [file, value] of Object.entries(resources.unified ?? {})) {
+    const controller = file.split('.', 1)[0] ?? '';
+    limits.set(controller, file, value, `unified[${JSON.stringify(file)}]`);
+  }
+}
+
+/** What was dropped with cgroup v2 and has no successor. */
+function refuseV1Only({ memory, cpu, blockIO, network }: CgroupResources): void {
+  const given: readonly (readonly [string, boolean])[] = [
+    ['memory.kernel', (memory?.kernel ?? 0n) > 0n],
+    ['memory.kernelTCP', (memory?.kernelTCP ?? 0n) > 0n],
+    ['memory.swappiness', memory?.swappiness !== undefined],
+    ['memory.disableOOMKiller', memory?.disableOOMKiller === true],
+    ['memory.useHierarchy', memory?.useHierarchy === false],
+    ['cpu.realtimePeriod', (cpu?.realtimePeriod ?? 0n) !== 0n],
+    ['cpu.realtimeRuntime', (cpu?.realtimeRuntime ?? 0n) !== 0n],
+    ['blockIO.leafWeight', (blockIO?.leafWeight ?? 0) !== 0],
+    ['network.classID', (network?.classID ?? 0) !== 0],
+    ['network.priorities', (network?.priorities ?? []).length > 0],
+  ];
+  for (const [property, isGiven] of given) {
+    if (isGiven) throw noSuchLimit(property, 2, 'leave the property out');
+  }
+}
+
+function setMemory(limits: LimitWriter, { memory }: CgroupResources): void {
+  if (memory === undefined) return;
+  const limit = memory.limit ?? 0n;
+  if (limit > 0n && memory.checkBeforeUpdate === true) {
+    const usage = BigInt(limits.read('memory', 'memory.current') ?? 0);
+    if (limit < usage) throw badLimit('memory.limit', `${limit} is below the usage, ${usage}`);
+  }
+  const swap = swapLimit(memory.swap ?? 0n, limit);
+  if (swap !== undefined) {
+    // A kernel without swap accounting has no such file; no limit and no swap are then true anyway.
+    const isAsWithout = swap === 'max' || swap === 0n;
+    if (!isAsWithout || limits.has('memory', 'memory.swap.max')) {
+      limits.set('memory', 'memory.swap.max', swap, 'memory.swap');
+    }
+  }
+  if (limit !== 0n) {
+    limits.set('memory', 'memory.max', limit === -1n ? 'max' : limit, 'memory.limit');
+  }
+  const reservation = memory.reservation ?? 0n;
+  if (reservation !== 0n) {
+    const value = reservation === -1n ? 'max' : reservation;
+    limits.set('memory', 'memory.low', value, 'memory.reservation');
+  }
+}
+
+function setIo(limits: LimitWriter, { blockIO }: CgroupResources): void {
+  if (blockIO === undefined) return;
+  // BFQ takes the spec's range 1 to 1000 as it is, and weights of single devices; io.weight neither.
+  const hasBfq = limits.has('io', 'io.bfq.weight');
+  const weight = blockIO.weight ?? 0;
+  if (weight !== 0) {
+    if (hasBfq) limits.set('io', 'io.bfq.weight', weight, 'blockIO.weight');
+    else limits.set('io', 'io.weight', ioWeight(weight), 'blockIO.weight');
+  }
+  for (const { major, minor, weight: ofDevice, leafWeight } of blockIO.weightDevice ?? []) {
+    if ((leafWeight ?? 0) !== 0) throw noSuchLimit('blockIO.weightDevice', 2);
+    if ((ofDevice ?? 0) === 0) continue;
+    const value = `${major}:${minor} ${ofDevice}`;
+    limits.set('io', 'io.bfq.weight', value, 'blockIO.weightDevice');
+  }
+  for (const [property, name] of V2_THROTTLES) {
+    for (const { major, minor, rate } of blockIO[property] ?? []) {
+      const value = `${major}:${minor} ${name}=${rate === 0n ? 'max' : rate}`;
+      limits.set('io', 'io.max', value, `blockIO.${property}`);
+    }
+  }
+}
+
+const V2_THROTTLES = [
+  ['throttleReadBpsDevice', 'rbps'],
+  ['throttleWriteBpsDevice', 'wbps'],
+  ['throttleReadIOPSDevice', 'riops'],
+  ['throttleWriteIOPSDevice', 'wiops'],
+] as const;
+
+function setCpu(limits: LimitWriter, { cpu }: CgroupResources): void {
+  if (cpu === undefined) return;
+  if (cpu.idle !== undefined) limits.set('cpu', 'cpu.idle', cpu.idle, 'cpu.idle');
+  const shares = cpu.shares ?? 0n;
+  // The weight of an idle cgroup is fixed, and the kernel refuses to change it.
+  if (shares !== 0n && cpu.idle !== 1) {
+    limits.set('cpu', 'cpu.weight', cpuWeight(shares), 'cpu.shares');
+  }
+  const quota = cpu.quota ?? 0n;
+  const period = cpu.period ?? 0n;
+  const setBurst = (): void => {
+    if (cpu.burst !== undefined) limits.set('cpu', 'cpu.max.burst', cpu.burst, 'cpu.burst');
+  };
+  const setMax = (): void => {
+    if (quota === 0n && period === 0n) return;
+    const value = `${quota > 0n ? quota : 'max'} ${period === 0n ? DEFAULT_PERIOD_US : period}`;
+    limits.set('cpu', 'cpu.max', value, quota === 0n ? 'cpu.period' : 'cpu.quota');
+  };
+  // The burst may not exceed the quota: a smaller one first, a greater one after.
+  const currentBurst =
+    cpu.burst === undefined ? 0n : BigInt(limits.read('cpu', 'cpu.max.burst') ?? 0);
+  if (cpu.burst !== undefined && cpu.burst < currentBurst) {
+    setBurst();
+    setMax();
+  } else {
+    setMax();
+    setBurst();
+  }
+}
+
+/**
+ * Restricts devices by a filter in place of those that this cgroup has. `isNew` says that it cannot
+ * have one yet.
+ */
+export function setV2Devices(
+  directory: string,
+  devices: NonNullable<CgroupResources['devices']>,
+  isNew: boolean,
+): void {
+  using filter = loadDeviceProgram(deviceFilter(deviceTable(devices)));
+  using cgroup = new OwnedFd(openSync(directory, 'r'));
+  using old = new DisposableStack();
+  const programs = isNew ? [] : attachedDevicePrograms(cgroup.number).map((fd) => old.use(fd));
+  const [only, ...more] = programs;
+  if (only !== undefined && more.length === 0) {
+    attachDeviceProgram(cgroup.number, filter, only); // at no moment none or both
+    return;
+  }
+  attachDeviceProgram(cgroup.number, filter);
+  for (const program of programs) detachDeviceProgram(cgroup.number, program);
+}
