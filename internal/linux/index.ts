@@ -6,6 +6,7 @@
  */
 export * from './allocate.ts';
 export * from './bpf.ts';
+export * from './bpf-instructions.ts';
 export * from './constants/index.ts';
 export * from './descriptor-io.ts';
 export * as entry from './entry.ts';
