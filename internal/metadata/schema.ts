@@ -3,8 +3,8 @@
  * of schema version N to N + 1. Entries that were released are never changed.
  *
  * Conventions: times are nanoseconds since the epoch; `labels` and `annotations` are JSON objects
- * of strings; records belong to a namespace by its name, so that a namespace needs no row of its
- * own until somebody labels it (clients use namespaces without creating them).
+ * of strings. Clients use namespaces without creating them: whoever inserts a namespace's first
+ * record calls `ensureNamespace`.
  */
 export const MIGRATIONS: readonly string[] = [
   `

@@ -18,6 +18,9 @@ export interface Config {
     readonly gid: number;
   };
   readonly debug: { readonly level: string };
+  /** Whether a namespace gets a blob that another one has without its bytes being sent
+   * (`content_sharing_policy = "shared"`). */
+  readonly isContentShared: boolean;
   /** `plugins."io.containerd.…"` tables by plugin URI, as they were written. */
   readonly plugins: ReadonlyMap<string, Readonly<Record<string, unknown>>>;
 }
@@ -37,6 +40,7 @@ export function defaultConfig(): Config {
     },
     ttrpc: { address: `${address}.ttrpc`, uid: 0, gid: 0 },
     debug: { level: 'info' },
+    isContentShared: true,
     plugins: new Map(),
   };
 }

@@ -1,8 +1,19 @@
 import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { LocalContentStore } from '../content/local-content-store.ts';
 import { TsError } from '../errors/index.ts';
+import type { EventExchange } from '../events/event-exchange.ts';
+import { LocalExchange } from '../events/local-exchange.ts';
+import { SqliteCollector } from '../gc/sqlite-collector.ts';
+import type { ImageStore } from '../images/image-store.ts';
+import { SqliteImageStore } from '../images/sqlite-image-store.ts';
 import type { Logger } from '../log/index.ts';
+import type { ContainerStore } from '../metadata/container-store.ts';
 import { Database } from '../metadata/database.ts';
+import type { LeaseStore } from '../metadata/lease-store.ts';
+import { NamespaceStore } from '../metadata/namespace-store.ts';
+import { SqliteContainerStore } from '../metadata/sqlite-container-store.ts';
+import { SqliteLeaseStore } from '../metadata/sqlite-lease-store.ts';
 import type { Snapshotter } from '../snapshots/snapshotter.ts';
 import type { Config } from './config.ts';
 
@@ -11,19 +22,50 @@ export interface Core {
   readonly config: Config;
   readonly log: Logger;
   readonly database: Database;
-  /** By plugin id; filled by the module of the snapshots before later modules start. */
+  readonly events: EventExchange;
+  readonly gc: SqliteCollector;
+  readonly namespaces: NamespaceStore;
+  readonly containers: ContainerStore;
+  readonly content: LocalContentStore;
+  readonly images: ImageStore;
+  readonly leases: LeaseStore;
+  /** By plugin id; filled by the module of the snapshots before later modules are opened. */
   readonly snapshotters: Map<string, Snapshotter>;
 }
+
+/** Where the content store keeps its files, below the daemon's root. */
+export const CONTENT_DIRECTORY = 'io.containerd.content.v1.content';
 
 /** Opens the stores of the daemon below its root, which is made when absent. */
 export function openCore(config: Config, log: Logger): Core {
   // Only root: layers hold set-uid programs and secrets (CVE-2021-41103, CVE-2024-25621).
   makePrivateDirectory(config.root);
   makePrivateDirectory(config.state);
+  const database = new Database(join(config.root, 'metadata.db'));
+  const events = new LocalExchange();
+  const gc = new SqliteCollector(database, events, {
+    onCollection: (collection) => log.debug(collection, 'collected garbage'),
+    onError: (error) => log.error({ error }, 'collect garbage'),
+  });
+  const content = new LocalContentStore(
+    join(config.root, CONTENT_DIRECTORY),
+    database,
+    events,
+    gc,
+    { isShared: config.isContentShared },
+  );
+  gc.addCleaner(content);
   return {
     config,
     log,
-    database: new Database(join(config.root, 'metadata.db')),
+    database,
+    events,
+    gc,
+    namespaces: new NamespaceStore(database, events),
+    containers: new SqliteContainerStore(database, events, gc),
+    content,
+    images: new SqliteImageStore(database, events, gc),
+    leases: new SqliteLeaseStore(database, gc),
     snapshotters: new Map(),
   };
 }

@@ -1,11 +1,21 @@
 import type { Server } from 'node:net';
+import { Introspection } from '../api/generated/containerd.services.introspection.v1.ts';
+import { Version } from '../api/generated/containerd.services.version.v1.ts';
+import { Health } from '../api/generated/grpc.health.v1.ts';
 import type { Logger } from '../log/index.ts';
+import { grpcService } from '../services/context.ts';
+import { healthService } from '../services/health.ts';
+import { introspectionService } from '../services/introspection.ts';
+import type { Plugin } from '../services/plugin.ts';
+import { versionService } from '../services/version.ts';
 import type { Config } from './config.ts';
 import { type Core, openCore } from './core.ts';
 import { GrpcServer } from './grpc-server.ts';
+import { readIdentity } from './identity.ts';
 import type { DaemonModule } from './module.ts';
 import { MODULES } from './modules/index.ts';
 import { listenUnix } from './socket.ts';
+import { REVISION, VERSION } from './version.ts';
 
 /** How long running calls may go on when the daemon stops. */
 const SHUTDOWN_GRACE_MS = 5000;
@@ -40,15 +50,34 @@ export class Daemon implements AsyncDisposable {
 
   async #open(): Promise<void> {
     const { config } = this.#core;
-    for (const open of MODULES) {
-      const module = await open(this.#core);
-      this.#modules.push(module);
-      for (const service of module.services) this.#grpc.add(service);
-    }
+    for (const open of MODULES) this.#add(await open(this.#core));
+    this.#add(this.#describe());
     for (const module of this.#modules) await module.start?.();
     this.#socket = await listenUnix(config.grpc.address, config.grpc, (connection) =>
       this.#grpc.accept(connection),
     );
+  }
+
+  #add(module: DaemonModule): void {
+    this.#modules.push(module);
+    for (const service of module.services) this.#grpc.add(service);
+  }
+
+  /** The services that tell about the daemon itself. */
+  #describe(): DaemonModule {
+    const plugins = (): Plugin[] => this.#modules.flatMap((module) => module.plugins);
+    const identity = readIdentity(this.#core.config.root);
+    return {
+      plugins: ['healthcheck', 'introspection', 'version'].map((id) => ({
+        type: 'io.containerd.grpc.v1',
+        id,
+      })),
+      services: [
+        grpcService(Health, healthService()),
+        grpcService(Introspection, introspectionService(plugins, identity)),
+        grpcService(Version, versionService(VERSION, REVISION)),
+      ],
+    };
   }
 
   /** What the daemon waits for at the moment, a line each. */

@@ -1,21 +1,6 @@
 import type { GrpcService } from '../services/context.ts';
+import type { Plugin } from '../services/plugin.ts';
 import type { Core } from './core.ts';
-
-/** A part of the daemon as clients see it through the introspection service. */
-export interface Plugin {
-  /** `io.containerd.snapshotter.v1`. */
-  readonly type: string;
-  /** `overlayfs`. */
-  readonly id: string;
-  /** Types that it needs, `*` for all. */
-  readonly requires?: readonly string[];
-  readonly capabilities?: readonly string[];
-  readonly exports?: Readonly<Record<string, string>>;
-  /** Whether it runs images of this machine's platform. */
-  readonly isPlatformSpecific?: boolean;
-  /** Why it is not there, if so. */
-  readonly initError?: unknown;
-}
 
 /** What a module brings to the daemon. */
 export interface DaemonModule {
@@ -29,5 +14,5 @@ export interface DaemonModule {
   close?(): Promise<void>;
 }
 
-/** Opens a module. Modules are opened in order; later ones see what earlier ones put into `core`. */
+/** Opens a module. */
 export type OpenModule = (core: Core) => DaemonModule | Promise<DaemonModule>;

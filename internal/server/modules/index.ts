@@ -1,5 +1,8 @@
 import type { OpenModule } from '../module.ts';
 import { openMetadata } from './metadata.ts';
 
-/** The modules of the daemon in the order in which they are opened. */
+/**
+ * The modules of the daemon in the order in which they are opened; a module sees what earlier ones
+ * put into the core.
+ */
 export const MODULES: readonly OpenModule[] = [openMetadata];
