@@ -26,7 +26,9 @@ test('SeccompFilter: an unknown architecture is named', { skip }, () => {
   });
 });
 
-test('a program under a filter: a forbidden step fails with the errno of its rule', { skip }, () => {
+test('a program under a filter: a forbidden step fails with the errno of its rule', {
+  skip,
+}, () => {
   using filter = new SeccompFilter('SCMP_ACT_ALLOW');
   const condition = { index: 0, operator: 'SCMP_CMP_EQ', value: 7n } as const;
   filter.addRule('umask', 'SCMP_ACT_ERRNO', 74, [condition]);
@@ -45,7 +47,9 @@ test('a program under a filter: a forbidden step fails with the errno of its rul
   using run = program.run();
   void run;
   pipe.writeEnd.close();
-  assert.throws(() => program.readReport(pipe.readEnd.number), { message: 'set umask 07: EBADMSG' });
+  assert.throws(() => program.readReport(pipe.readEnd.number), {
+    message: 'set umask 07: EBADMSG',
+  });
 });
 
 test('SeccompFilter.compile: leaves no descriptor behind', { skip }, () => {
