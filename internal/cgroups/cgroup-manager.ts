@@ -17,12 +17,6 @@ export interface CgroupManager {
   readonly paths: Readonly<Record<string, string>>;
 
   /**
-   * The path of the cgroup as seen from the hierarchy's root, as /proc/PID/cgroup shows it after a
-   * join, by controller like {@link paths}.
-   */
-  cgroupPaths(): Readonly<Record<string, string>>;
-
-  /**
    * Makes the directories and sets the limits before any process is inside, so that nothing ever
    * runs without them. When it throws, every directory it made is gone again.
    *

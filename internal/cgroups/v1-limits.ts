@@ -44,17 +44,16 @@ function setCpuset(limits: LimitWriter, { cpu }: CgroupResources): void {
 
 /**
  * A cpuset of v1 starts without CPUs and memory nodes, and no process can enter it: gives each
- * cgroup from `mountPoint` down to `directory` what its parent has.
+ * cgroup from the top of the hierarchy, which has all, down to `directory` what its parent has.
  */
-export function inheritCpuset(files: CgroupFiles, directory: string, mountPoint: string): void {
-  const isFilled =
-    files.tryRead(`${directory}/cpuset.cpus`) !== '' &&
-    files.tryRead(`${directory}/cpuset.mems`) !== '';
-  if (isFilled || directory === mountPoint) return;
+export function inheritCpuset(files: CgroupFiles, directory: string): void {
+  const empty = ['cpuset.cpus', 'cpuset.mems'].filter(
+    (file) => files.tryRead(`${directory}/${file}`) === '',
+  );
+  if (empty.length === 0) return;
   const parent = posix.dirname(directory);
-  if (parent.length >= mountPoint.length) inheritCpuset(files, parent, mountPoint);
-  for (const file of ['cpuset.cpus', 'cpuset.mems']) {
-    if (files.tryRead(`${directory}/${file}`) !== '') continue;
+  inheritCpuset(files, parent);
+  for (const file of empty) {
     files.write(`${directory}/${file}`, files.read(`${parent}/${file}`));
   }
 }

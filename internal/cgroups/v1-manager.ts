@@ -1,0 +1,230 @@
+import { TsError } from '../errors/index.ts';
+import type { CgroupFiles } from './cgroup-files.ts';
+import type { CgroupManager, CgroupResources } from './cgroup-manager.ts';
+import {
+  cgroupPids,
+  cgroupTreePids,
+  hasErrno,
+  joinCgroup,
+  makeCgroup,
+  refuseBusyCgroup,
+  removeCgroup,
+  signalProcesses,
+  unmakeCgroups,
+} from './cgroup-tree.ts';
+import { watchV1Oom } from './oom-watch.ts';
+import type { CgroupStatistics } from './statistics.ts';
+import { inheritCpuset, setV1Limits } from './v1-limits.ts';
+import { parseOomControl, readV1Statistics } from './v1-statistics.ts';
+import { waitUntil } from './wait-until.ts';
+
+const SIGKILL = 9;
+const FREEZE_DEADLINE_MS = 10000;
+const REMOVE_DEADLINE_MS = 2000;
+/** Freezing for a kill is only to stop forks: one that does not succeed must not hold up the kill. */
+const FREEZE_FOR_KILL_DEADLINE_MS = 100;
+const KILL_ROUNDS = 10;
+
+export interface V1ManagerOptions {
+  /** Directories by controller; `''` is the v2 tree of a hybrid layout. */
+  readonly paths: Readonly<Record<string, string>>;
+  readonly files: CgroupFiles;
+  /** Leave out hierarchies in which the user may not make cgroups. */
+  readonly isTolerant: boolean;
+}
+
+/** A cgroup of version 1: the same path in several hierarchies, in hybrid layouts in v2's too. */
+export class V1CgroupManager implements CgroupManager {
+  readonly layout: 'legacy' | 'hybrid';
+  readonly #files: CgroupFiles;
+  readonly #isTolerant: boolean;
+  #paths: Readonly<Record<string, string>>;
+
+  constructor({ paths, files, isTolerant }: V1ManagerOptions) {
+    this.layout = '' in paths ? 'hybrid' : 'legacy';
+    this.#paths = paths;
+    this.#files = files;
+    this.#isTolerant = isTolerant;
+  }
+
+  get paths(): Readonly<Record<string, string>> {
+    return this.#paths;
+  }
+
+  /** Controllers that are mounted together share a directory. */
+  #directories(): Set<string> {
+    return new Set(Object.values(this.#paths));
+  }
+
+  create(resources: CgroupResources): void {
+    const made: string[] = [];
+    try {
+      for (const directory of this.#directories()) {
+        if (!this.#make(directory, made)) refuseBusyCgroup(this.#files, directory);
+      }
+      if (this.isFrozen()) this.thaw(); // left over from a container that was paused
+      const cpuset = this.#paths['cpuset'];
+      if (cpuset !== undefined) inheritCpuset(this.#files, cpuset);
+      this.update(resources);
+    } catch (thrown) {
+      const error = TsError.from(thrown);
+      unmakeCgroups(this.#files, made, error);
+      throw error;
+    }
+  }
+
+  /** False if the directory was there. Without permission the hierarchy is left out, if allowed. */
+  #make(directory: string, made: string[]): boolean {
+    try {
+      return makeCgroup(this.#files, directory, made);
+    } catch (thrown) {
+      if (!this.#isTolerant || !hasErrno(thrown, 'EACCES', 'EPERM', 'EROFS')) throw thrown;
+      const others = Object.entries(this.#paths).filter(([, path]) => path !== directory);
+      this.#paths = Object.fromEntries(others);
+      return true;
+    }
+  }
+
+  update(resources: CgroupResources): void {
+    const { devices, ...others } = resources;
+    const canSetDevices = this.#paths['devices'] !== undefined || !this.#isTolerant;
+    const settable = canSetDevices && devices !== undefined ? resources : others;
+    setV1Limits(this.#files, this.#paths, settable);
+  }
+
+  join(pid: number): void {
+    for (const directory of this.#directories()) joinCgroup(this.#files, directory, pid);
+  }
+
+  openForClone(): undefined {
+    return undefined;
+  }
+
+  exists(): boolean {
+    return [...this.#directories()].some((directory) => this.#files.exists(directory));
+  }
+
+  /** The hierarchy that is asked for processes: one whose limits a process cannot slip out of. */
+  #processDirectory(): string | undefined {
+    const { freezer, devices, memory, pids } = this.#paths;
+    return freezer ?? devices ?? memory ?? pids ?? Object.values(this.#paths)[0];
+  }
+
+  pids(): number[] {
+    const directory = this.#processDirectory();
+    return directory === undefined ? [] : cgroupPids(this.#files, directory);
+  }
+
+  allPids(): number[] {
+    const directory = this.#processDirectory();
+    return directory === undefined ? [] : cgroupTreePids(this.#files, directory);
+  }
+
+  #freezerFile(): string {
+    const freezer = this.#paths['freezer'];
+    if (freezer !== undefined) return `${freezer}/freezer.state`;
+    throw new TsError(
+      'FailedPrecondition',
+      'freeze: no hierarchy of the cgroup controller freezer is mounted',
+      {
+        code: 'TS_CGROUP_NO_CONTROLLER',
+        advice: 'mount it: mount -t cgroup -o freezer cgroup DIRECTORY',
+      },
+    );
+  }
+
+  freeze(deadlineMs = FREEZE_DEADLINE_MS): void {
+    const file = this.#freezerFile();
+    // A process that is being cloned or traced can keep the state at FREEZING: asking again helps.
+    const isFrozen = waitUntil(() => {
+      this.#files.write(file, 'FROZEN');
+      return this.#files.read(file) === 'FROZEN';
+    }, deadlineMs);
+    if (isFrozen) return;
+    const error = new TsError(
+      'DeadlineExceeded',
+      `freeze ${file}: some process does not stop within ${deadlineMs} ms`,
+    );
+    try {
+      this.thaw();
+    } catch (thrown) {
+      error.cleanup.push(TsError.from(thrown));
+    }
+    throw error;
+  }
+
+  thaw(): void {
+    this.#files.write(this.#freezerFile(), 'THAWED');
+  }
+
+  isFrozen(): boolean {
+    const freezer = this.#paths['freezer'];
+    const state = freezer && this.#files.tryRead(`${freezer}/freezer.state`);
+    return state === 'FROZEN' || state === 'FREEZING';
+  }
+
+  kill(): void {
+    const unified = this.#paths[''];
+    const killFile = unified === undefined ? undefined : `${unified}/cgroup.kill`;
+    if (killFile !== undefined && this.#files.exists(killFile)) this.#files.write(killFile, '1');
+    // Also what has left the v2 tree, and what is frozen by the v1 freezer and so cannot die.
+    for (let round = 0; round < KILL_ROUNDS; round++) {
+      const isStopped = this.#tryFreeze();
+      const pids = this.allPids();
+      try {
+        signalProcesses(pids, SIGKILL);
+      } finally {
+        if (this.isFrozen()) this.thaw();
+      }
+      if (pids.length === 0 || isStopped) return;
+    }
+  }
+
+  #tryFreeze(): boolean {
+    if (this.#paths['freezer'] === undefined) return false;
+    try {
+      this.freeze(FREEZE_FOR_KILL_DEADLINE_MS);
+      return true;
+    } catch (thrown) {
+      if (thrown instanceof TsError && thrown.kind === 'DeadlineExceeded') return false;
+      if (hasErrno(thrown, 'ENOENT', 'ENODEV')) return false; // the cgroup is gone
+      throw thrown;
+    }
+  }
+
+  signal(signal: number): void {
+    if (signal === SIGKILL) this.kill();
+    else signalProcesses(this.allPids(), signal);
+  }
+
+  statistics(): CgroupStatistics {
+    return { version: 1, ...readV1Statistics(this.#files, this.#paths) };
+  }
+
+  oomKills(): bigint {
+    const memory = this.#paths['memory'];
+    const text = memory && this.#files.tryRead(`${memory}/memory.oom_control`);
+    return text === undefined ? 0n : parseOomControl(text).oomKill;
+  }
+
+  watchOom(onOom: (kills: bigint) => void): Disposable {
+    const memory = this.#paths['memory'];
+    if (memory === undefined) return { [Symbol.dispose]() {} };
+    return watchV1Oom(memory, () => this.oomKills(), onOom);
+  }
+
+  remove(deadlineMs = REMOVE_DEADLINE_MS): void {
+    const end = performance.now() + deadlineMs;
+    let first: TsError | undefined;
+    for (const directory of this.#directories()) {
+      try {
+        removeCgroup(this.#files, directory, end - performance.now());
+      } catch (thrown) {
+        const error = TsError.from(thrown);
+        if (first === undefined) first = error;
+        else first.cleanup.push(error);
+      }
+    }
+    if (first !== undefined) throw first;
+  }
+}

@@ -1,0 +1,200 @@
+import { constants, openSync } from 'node:fs';
+import { posix } from 'node:path';
+import { TsError } from '../errors/index.ts';
+import type { CgroupFiles } from './cgroup-files.ts';
+import type { CgroupManager, CgroupResources } from './cgroup-manager.ts';
+import {
+  cgroupPids,
+  cgroupTreePids,
+  hasErrno,
+  joinCgroup,
+  makeCgroup,
+  refuseBusyCgroup,
+  removeCgroup,
+  signalProcesses,
+  unmakeCgroups,
+} from './cgroup-tree.ts';
+import { watchV2Oom } from './oom-watch.ts';
+import type { CgroupStatistics } from './statistics.ts';
+import { parseFlatKeyed } from './statistics-text.ts';
+import { enableControllers } from './v2-controllers.ts';
+import { setV2Devices, setV2Limits } from './v2-limits.ts';
+import { parseMemoryEvents, readV2Statistics } from './v2-statistics.ts';
+import { waitUntil } from './wait-until.ts';
+
+const SIGKILL = 9;
+const FREEZE_DEADLINE_MS = 10000;
+const REMOVE_DEADLINE_MS = 2000;
+const KILL_ROUNDS = 10;
+
+export interface V2ManagerOptions {
+  /** Absent where the user may not make cgroups and needs none. */
+  readonly directory: string | undefined;
+  readonly files: CgroupFiles;
+  /** Go without a cgroup if the user may not make one and asks for no limits. */
+  readonly isTolerant: boolean;
+}
+
+/** A cgroup of version 2: one directory. */
+export class V2CgroupManager implements CgroupManager {
+  readonly layout = 'unified';
+  readonly #files: CgroupFiles;
+  readonly #isTolerant: boolean;
+  #directory: string | undefined;
+  #isNew = false;
+
+  constructor({ directory, files, isTolerant }: V2ManagerOptions) {
+    this.#directory = directory;
+    this.#files = files;
+    this.#isTolerant = isTolerant;
+  }
+
+  get paths(): Readonly<Record<string, string>> {
+    return this.#directory === undefined ? {} : { '': this.#directory };
+  }
+
+  create(resources: CgroupResources): void {
+    const directory = this.#directory;
+    if (directory === undefined) return;
+    const made: string[] = [];
+    try {
+      this.#isNew = makeCgroup(this.#files, directory, made);
+      if (!this.#isNew) {
+        refuseBusyCgroup(this.#files, directory);
+        if (this.isFrozen()) this.thaw(); // left over from a container that was paused
+      }
+      enableControllers(this.#files, posix.dirname(directory));
+      this.update(resources);
+    } catch (thrown) {
+      const error = TsError.from(thrown);
+      unmakeCgroups(this.#files, made, error);
+      const isDenied = hasErrno(thrown, 'EACCES', 'EPERM', 'EROFS');
+      if (!this.#isTolerant || !isDenied || asksForLimits(resources)) throw error;
+      this.#directory = undefined;
+    }
+  }
+
+  update(resources: CgroupResources): void {
+    const directory = this.#directory;
+    if (directory === undefined) return;
+    setV2Limits(this.#files, directory, resources);
+    if (resources.devices === undefined) return;
+    try {
+      setV2Devices(directory, resources.devices, this.#isNew);
+    } catch (thrown) {
+      // An unprivileged user may not load the filter, and has no access to devices to restrict.
+      if (!this.#isTolerant || !hasErrno(thrown, 'EPERM')) throw thrown;
+    }
+  }
+
+  join(pid: number): void {
+    if (this.#directory !== undefined) joinCgroup(this.#files, this.#directory, pid);
+  }
+
+  openForClone(): number | undefined {
+    if (this.#directory === undefined) return undefined;
+    try {
+      return openSync(this.#directory, constants.O_RDONLY | constants.O_DIRECTORY);
+    } catch (thrown) {
+      throw TsError.from(thrown, `open cgroup ${this.#directory}`);
+    }
+  }
+
+  exists(): boolean {
+    return this.#directory !== undefined && this.#files.exists(this.#directory);
+  }
+
+  pids(): number[] {
+    return this.#directory === undefined ? [] : cgroupPids(this.#files, this.#directory);
+  }
+
+  allPids(): number[] {
+    return this.#directory === undefined ? [] : cgroupTreePids(this.#files, this.#directory);
+  }
+
+  #existing(operation: string): string {
+    if (this.#directory !== undefined) return this.#directory;
+    throw new TsError('FailedPrecondition', `${operation}: the container has no cgroup`, {
+      code: 'TS_CGROUP_NONE',
+      advice: 'have cgroups delegated to this user (systemd: Delegate=yes)',
+    });
+  }
+
+  freeze(deadlineMs = FREEZE_DEADLINE_MS): void {
+    const directory = this.#existing('freeze');
+    this.#files.write(`${directory}/cgroup.freeze`, '1');
+    const events = `${directory}/cgroup.events`;
+    const isFrozen = waitUntil(
+      () => parseFlatKeyed(this.#files.read(events))['frozen'] === 1n,
+      deadlineMs,
+    );
+    if (isFrozen) return;
+    const error = new TsError(
+      'DeadlineExceeded',
+      `freeze ${directory}: some process does not stop within ${deadlineMs} ms`,
+    );
+    try {
+      this.thaw();
+    } catch (thrown) {
+      error.cleanup.push(TsError.from(thrown));
+    }
+    throw error;
+  }
+
+  thaw(): void {
+    this.#files.write(`${this.#existing('thaw')}/cgroup.freeze`, '0');
+  }
+
+  isFrozen(): boolean {
+    if (this.#directory === undefined) return false;
+    return this.#files.tryRead(`${this.#directory}/cgroup.freeze`) === '1';
+  }
+
+  kill(): void {
+    const directory = this.#directory;
+    if (directory === undefined || !this.#files.exists(directory)) return;
+    if (this.#files.exists(`${directory}/cgroup.kill`)) {
+      this.#files.write(`${directory}/cgroup.kill`, '1'); // since Linux 5.14; frozen ones die too
+      return;
+    }
+    for (let round = 0; round < KILL_ROUNDS; round++) {
+      const pids = this.allPids();
+      if (pids.length === 0) return;
+      signalProcesses(pids, SIGKILL); // again: it may have forked between the list and the signal
+    }
+  }
+
+  signal(signal: number): void {
+    if (signal === SIGKILL) this.kill();
+    else signalProcesses(this.allPids(), signal);
+  }
+
+  statistics(): CgroupStatistics {
+    const directory = this.#existing('read statistics');
+    return { version: 2, ...readV2Statistics(this.#files, directory) };
+  }
+
+  oomKills(): bigint {
+    if (this.#directory === undefined) return 0n;
+    const events = this.#files.tryRead(`${this.#directory}/memory.events`);
+    return events === undefined ? 0n : parseMemoryEvents(events).oomKill;
+  }
+
+  watchOom(onOom: (kills: bigint) => void): Disposable {
+    const directory = this.#directory;
+    const isCounted = directory !== undefined && this.#files.exists(`${directory}/memory.events`);
+    if (!isCounted) return { [Symbol.dispose]() {} };
+    return watchV2Oom(directory, () => this.oomKills(), onOom);
+  }
+
+  remove(deadlineMs = REMOVE_DEADLINE_MS): void {
+    if (this.#directory !== undefined) removeCgroup(this.#files, this.#directory, deadlineMs);
+  }
+}
+
+/** Whether anything but device access is limited. */
+function asksForLimits({ devices: _always, ...limits }: CgroupResources): boolean {
+  return Object.values(limits).some(
+    (limit) => limit !== undefined && Object.keys(limit).length > 0,
+  );
+}
