@@ -6,8 +6,7 @@ const line = (level: string, msg: string): string =>
   `${JSON.stringify({ level, msg, time: '2026-01-02T03:04:05Z' })}\n`;
 
 test('lastRuntimeError finds the last error among warnings and torn lines', () => {
-  const log =
-    line('error', 'first') + line('error', 'second ') + line('warning', 'late') + '{"level":"err';
+  const log = `${line('error', 'first')}${line('error', 'second ')}${line('warning', 'late')}{"level":"err`;
   assert.equal(lastRuntimeError(log), 'second');
 });
 

@@ -1,0 +1,209 @@
+/**
+ * Carries bytes from a descriptor to a sink for as long as both exist.
+ *
+ * Between two pipes the kernel moves pages (splice), so that an idle or a busy container costs the
+ * shim no buffer. Else one buffer serves all pumps: what a sink does not take at once is copied out
+ * of it. Nothing is read while the sink is full: the container then waits in its write, as it would
+ * on a slow terminal.
+ */
+import {
+  bytesReadable,
+  FdWatch,
+  type OwnedFd,
+  readNow,
+  setNonBlocking,
+  spliceNow,
+} from '../linux/index.ts';
+import { type Sink, SinkError } from './sink.ts';
+
+/** EIO: a terminal that no process has open now. */
+const EIO = 5;
+const EINVAL = 22;
+
+const SCRATCH = Buffer.allocUnsafeSlow(64 << 10);
+/** Bytes after which other pumps get their turn. */
+const TURN_BYTES = 1 << 20;
+/**
+ * How often a terminal that no process has open is looked at (one may open it again), and how long
+ * one whose process is dead must be quiet to count as read out.
+ */
+const TERMINAL_PAUSE_MS = 50;
+
+export interface PumpOptions {
+  /** The pump owns it. */
+  readonly source: OwnedFd;
+  /** The pump owns it. */
+  readonly sink: Sink;
+  readonly isSourceTerminal?: boolean;
+  /** Reads on when the sink is broken, and throws away: for output, whose writer must not stop. */
+  readonly discardsWhenBroken?: boolean;
+  /** Hears why the sink broke. */
+  readonly onBroken?: (error: SinkError) => void;
+}
+
+export class Pump {
+  readonly #options: PumpOptions;
+  readonly #source: OwnedFd;
+  readonly #sink: Sink;
+  readonly #watch: FdWatch;
+  #splices: boolean;
+  #rest: Buffer | undefined;
+  #isDiscarding = false;
+  #isClosed = false;
+  /** Waits for the sink; the source is not looked at meanwhile. */
+  #isBlocked = false;
+  /** No process will write any more, except such as outlive the one that this pump is for. */
+  #isLast = false;
+  #timer: NodeJS.Timeout | undefined;
+  #settled: (() => void)[] = [];
+
+  constructor(options: PumpOptions) {
+    setNonBlocking(options.source.number);
+    this.#options = options;
+    this.#source = options.source;
+    this.#sink = options.sink;
+    this.#splices = options.sink.pipe !== undefined && options.isSourceTerminal !== true;
+    this.#watch = new FdWatch(options.source.number, () => this.#turn());
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  /** Begins to carry. */
+  start(): void {
+    this.#watch.wait({ readable: true });
+  }
+
+  /**
+   * Resolves when all that was written to the source before this call has arrived at the sink, or
+   * the pump is closed. To be called when the process is dead: a terminal without processes has
+   * ended then.
+   */
+  async flush(): Promise<void> {
+    this.#isLast = true;
+    if (this.#isClosed) return;
+    const settled = new Promise<void>((resolve) => this.#settled.push(resolve));
+    if (!this.#isBlocked) {
+      this.#watch.stop();
+      this.#turn();
+    }
+    await settled;
+  }
+
+  /** Stops carrying and closes both sides; what was not carried is lost. */
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    clearTimeout(this.#timer);
+    this.#watch.close();
+    this.#source.close();
+    this.#sink.close();
+    this.#settle();
+  }
+
+  #turn(): void {
+    clearTimeout(this.#timer);
+    this.#isBlocked = false;
+    let budget = TURN_BYTES;
+    while (budget > 0 && !this.#isClosed) {
+      const moved = this.#deliverRest() ? this.#move() : this.#waitForRoom();
+      if (moved === 'wait') return;
+      budget -= moved;
+    }
+    if (!this.#isClosed) this.#watch.wait({ readable: true });
+  }
+
+  /** Moves some bytes; `wait` when something has been arranged that goes on later. */
+  #move(): number | 'wait' {
+    return this.#splices && !this.#isDiscarding ? this.#splice() : this.#copy();
+  }
+
+  #splice(): number | 'wait' {
+    const { pipe } = this.#sink;
+    if (pipe === undefined) throw new Error('internal error: splice to a sink that is no pipe');
+    const result = spliceNow(this.#source.number, pipe, TURN_BYTES);
+    if ('bytes' in result) return result.bytes > 0 ? result.bytes : this.#end();
+    if ('wouldBlock' in result) {
+      if (bytesReadable(this.#source.number) === 0) return this.#waitForSource();
+      return this.#waitForRoom();
+    }
+    if (result.errno === EINVAL) this.#splices = false;
+    else this.#broken(new SinkError(result.errno));
+    return 0;
+  }
+
+  #copy(): number | 'wait' {
+    const result = readNow(this.#source.number, SCRATCH);
+    if ('wouldBlock' in result) return this.#waitForSource();
+    if ('errno' in result) {
+      return result.errno === EIO && !this.#isLast ? this.#lookAgainLater() : this.#end();
+    }
+    if (result.bytes === 0) return this.#end();
+    const bytes = SCRATCH.subarray(0, result.bytes);
+    const taken = this.#offer(bytes);
+    if (taken < bytes.length) this.#rest = Buffer.from(bytes.subarray(taken));
+    return result.bytes;
+  }
+
+  /** Whether nothing is left over from an earlier read. */
+  #deliverRest(): boolean {
+    if (this.#rest === undefined) return true;
+    const taken = this.#offer(this.#rest);
+    this.#rest = taken < this.#rest.length ? this.#rest.subarray(taken) : undefined;
+    return this.#rest === undefined;
+  }
+
+  #offer(bytes: Uint8Array): number {
+    if (this.#isDiscarding) return bytes.length;
+    try {
+      return this.#sink.write(bytes);
+    } catch (thrown) {
+      if (!(thrown instanceof SinkError)) throw thrown;
+      this.#broken(thrown);
+      return bytes.length;
+    }
+  }
+
+  #broken(error: SinkError): void {
+    this.#options.onBroken?.(error);
+    if (this.#options.discardsWhenBroken === true) this.#isDiscarding = true;
+    else this.close();
+  }
+
+  #waitForRoom(): 'wait' {
+    this.#isBlocked = true;
+    this.#sink.onRoom(() => this.#turn());
+    return 'wait';
+  }
+
+  #waitForSource(): 'wait' {
+    this.#watch.wait({ readable: true });
+    if (this.#settled.length === 0) return 'wait';
+    // Output of a terminal passes through a queue of the kernel's: empty now may not be empty yet.
+    if (this.#options.isSourceTerminal !== true) this.#settleWhenIdle();
+    else this.#timer = setTimeout(() => this.#settleWhenIdle(), TERMINAL_PAUSE_MS);
+    return 'wait';
+  }
+
+  #lookAgainLater(): 'wait' {
+    this.#timer = setTimeout(() => this.#turn(), TERMINAL_PAUSE_MS);
+    return 'wait';
+  }
+
+  #settleWhenIdle(): void {
+    if (this.#settled.length === 0) return;
+    if (this.#sink.isIdle) this.#settle();
+    else this.#sink.onRoom(() => this.#settleWhenIdle());
+  }
+
+  #end(): 'wait' {
+    if (this.#sink.isIdle || this.#isDiscarding) this.close();
+    else this.#sink.onRoom(() => this.close());
+    return 'wait';
+  }
+
+  #settle(): void {
+    for (const resolve of this.#settled.splice(0)) resolve();
+  }
+}
