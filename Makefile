@@ -44,8 +44,13 @@ install: $(binaries)
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(binaries) $(DESTDIR)$(PREFIX)/bin
 
-demo: all
-	$(node) test/demo/main.ts
+# What is missing is said before anything is installed or built.
+demo:
+	@test "$$(id -u)" = 0 || { echo 'Namespaces, mounts and cgroups need root here: run it as "sudo make demo".' >&2; exit 1; }
+	@$(MAKE) --silent $(packages) $(generated)
+	@$(node) test/demo/main.ts --check
+	@$(MAKE) --silent all
+	@$(node) test/demo/main.ts
 
 test: all
 	$(node) test/run.ts
