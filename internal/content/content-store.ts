@@ -1,3 +1,4 @@
+import type { FileHandle } from 'node:fs/promises';
 import type { Labels, Scope, TimeNs } from '../metadata/scope.ts';
 
 /** `sha256:` or `sha512:` and lower-case hex. */
@@ -53,6 +54,8 @@ export interface ContentStore {
   update(scope: Scope, digest: string, labels: Labels, fieldPaths: readonly string[]): ContentInfo;
   list(scope: Scope, filters?: readonly string[]): ContentInfo[];
   delete(scope: Scope, digest: string): Promise<void>;
+  /** A blob's file, open for reading: for worker threads, which share descriptors. */
+  open(scope: Scope, digest: string): Promise<FileHandle>;
   /** Bytes from `offset`, `sizeBytes` of them or all that follow. */
   read(scope: Scope, digest: string, offset?: number, sizeBytes?: number): AsyncIterable<Buffer>;
   /** A whole small blob (manifest, config); one larger than `limitBytes` is ResourceExhausted. */

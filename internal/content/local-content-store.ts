@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { statSync } from 'node:fs';
+import type { FileHandle } from 'node:fs/promises';
 import { packAny } from '../api/any.ts';
 import { ContentCreate, ContentDelete } from '../api/generated/containerd.events.ts';
 import { nowNs } from '../api/time.ts';
@@ -79,6 +80,10 @@ export class LocalContentStore implements ContentStore, Cleaner {
     if (!this.#records.delete(scope, digest)) throw contentNotFound(digest);
     this.#events.publish(scope, '/content/delete', packAny(ContentDelete, { digest }));
     this.#gc.schedule();
+  }
+
+  async open(scope: Scope, digest: string): Promise<FileHandle> {
+    return await this.#files.openBlob(this.info(scope, digest).digest);
   }
 
   async *read(
