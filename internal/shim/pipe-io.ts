@@ -1,0 +1,94 @@
+import { fchownSync } from 'node:fs';
+import { type OwnedFd, Pipe } from '../linux/index.ts';
+import type { InputFifo } from './fifo.ts';
+import { type ProcessIo, type StdioOwner, withinDeadline } from './process-io.ts';
+import { Pump } from './pump.ts';
+import type { ChildStdio } from './runtime-client.ts';
+import { DescriptorSink, type Sink, type SinkError } from './sink.ts';
+
+export interface PipeIoTargets {
+  readonly stdin: InputFifo | undefined;
+  readonly stdout: Sink | undefined;
+  readonly stderr: Sink | undefined;
+  readonly onBroken: (stream: string, error: SinkError) => void;
+}
+
+/** Three pipes: the process has their far ends, the shim carries between the near ones and the client. */
+export class PipeIo implements ProcessIo {
+  readonly runtimeStdio: ChildStdio;
+  readonly #childEnds: OwnedFd[] = [];
+  readonly #outputs: Pump[] = [];
+  #input: Pump | undefined;
+  readonly #stdin: InputFifo | undefined;
+
+  /** Owns the targets from now on. */
+  constructor(targets: PipeIoTargets, owner: StdioOwner) {
+    this.#stdin = targets.stdin;
+    this.runtimeStdio = {
+      stdin: this.#addInput(targets.stdin),
+      stdout: this.#addOutput('stdout', targets.stdout, targets.onBroken),
+      stderr: this.#addOutput('stderr', targets.stderr, targets.onBroken),
+    };
+    for (const end of this.#childEnds) fchownSync(end.number, owner.uid, owner.gid);
+  }
+
+  async attach(): Promise<void> {
+    this.#closeChildEnds();
+    for (const pump of this.#outputs) pump.start();
+    this.#input?.start();
+  }
+
+  closeStdin(): void {
+    this.#stdin?.closeWriter();
+  }
+
+  resize(): void {
+    // a pipe has no size
+  }
+
+  async flush(deadlineMs: number): Promise<void> {
+    const flushed = this.#outputs.map((pump) => pump.flush());
+    await withinDeadline(deadlineMs, flushed);
+  }
+
+  async close(): Promise<void> {
+    this.#closeChildEnds();
+    this.#input?.close();
+    this.#stdin?.close();
+    for (const pump of this.#outputs) pump.close();
+  }
+
+  #addInput(fifo: InputFifo | undefined): number | undefined {
+    if (fifo === undefined) return undefined;
+    const pipe = new Pipe();
+    const sink = new DescriptorSink(pipe.writeEnd, { isPipe: true });
+    this.#input = new Pump({ source: fifo.reader, sink });
+    return this.#child(pipe.readEnd);
+  }
+
+  #addOutput(
+    stream: string,
+    sink: Sink | undefined,
+    onBroken: PipeIoTargets['onBroken'],
+  ): number | undefined {
+    if (sink === undefined) return undefined;
+    const pipe = new Pipe();
+    const pump = new Pump({
+      source: pipe.readEnd,
+      sink,
+      discardsWhenBroken: true,
+      onBroken: (error) => onBroken(stream, error),
+    });
+    this.#outputs.push(pump);
+    return this.#child(pipe.writeEnd);
+  }
+
+  #child(end: OwnedFd): number {
+    this.#childEnds.push(end);
+    return end.number;
+  }
+
+  #closeChildEnds(): void {
+    for (const end of this.#childEnds) end.close();
+  }
+}
