@@ -17,8 +17,10 @@ interface Library {
   release(context: bigint): void;
   addArchitecture(context: bigint, token: number): number;
   resolveArchitecture(name: string): number;
+  nativeArchitecture(): number;
   setAttribute(context: bigint, attribute: number, value: number): number;
   resolveSyscall(name: string): number;
+  resolveSyscallOf(architecture: number, name: string): number;
   addRule(
     context: bigint,
     action: number,
@@ -46,8 +48,13 @@ function loadLibrary(): Library {
       resolveArchitecture: bind<'resolveArchitecture'>('seccomp_arch_resolve_name', 'uint32_t', [
         'str',
       ]),
+      nativeArchitecture: bind<'nativeArchitecture'>('seccomp_arch_native', 'uint32_t', []),
       setAttribute: bind<'setAttribute'>('seccomp_attr_set', 'int', ['void *', 'int', 'uint32_t']),
       resolveSyscall: bind<'resolveSyscall'>('seccomp_syscall_resolve_name', 'int', ['str']),
+      resolveSyscallOf: bind<'resolveSyscallOf'>('seccomp_syscall_resolve_name_arch', 'int', [
+        'uint32_t',
+        'str',
+      ]),
       addRule: bind<'addRule'>('seccomp_rule_add_array', 'int', rule),
       exportBpf: bind<'exportBpf'>('seccomp_export_bpf', 'int', ['void *', 'int']),
     };
@@ -64,6 +71,10 @@ const EEXIST = 17;
 const CONDITION_BYTES = 24;
 /** __NR_SCMP_ERROR: no architecture knows the name. */
 const UNKNOWN_SYSCALL = -1;
+/** Pseudo numbers of what is behind socketcall(2), -101 to -120, and ipc(2), -201 to -224. */
+const LAST_PSEUDO_SOCKETCALL = -101;
+const FIRST_PSEUDO_SOCKETCALL = -120;
+const FIRST_PSEUDO_IPC = -224;
 
 /**
  * A seccomp filter that libseccomp compiles to BPF. It knows the system calls of all architectures,
@@ -90,10 +101,32 @@ export class SeccompFilter implements Disposable {
 
   /** An architecture beside the native one, by its OCI name (`SCMP_ARCH_X86`). */
   addArchitecture(name: string): void {
-    const token = this.#library.resolveArchitecture(name.replace(/^SCMP_ARCH_/, '').toLowerCase());
-    if (token === 0) throw new TsError('InvalidArgument', `unknown seccomp architecture ${name}`);
+    const token = this.architectureToken(name);
     const result = this.#library.addArchitecture(this.#context, token);
     if (result !== -EEXIST) this.#check(`add seccomp architecture ${name}`, result);
+  }
+
+  /** The token of the architecture that this process runs on. */
+  get nativeArchitecture(): number {
+    return this.#library.nativeArchitecture();
+  }
+
+  /** libseccomp's number of an architecture; but for x32 the kernel's AUDIT_ARCH_*. */
+  architectureToken(name: string): number {
+    const token = this.#library.resolveArchitecture(name.replace(/^SCMP_ARCH_/, '').toLowerCase());
+    if (token === 0) throw new TsError('InvalidArgument', `unknown seccomp architecture ${name}`);
+    return token;
+  }
+
+  /** The number of a system call of an architecture; negative if it has none. */
+  syscallNumber(token: number, syscall: string): number {
+    const number = this.#library.resolveSyscallOf(token, syscall);
+    const isMultiplexed = number <= LAST_PSEUDO_SOCKETCALL && number >= FIRST_PSEUDO_IPC;
+    if (!isMultiplexed) return number;
+    // One of many calls behind a single number, and since Linux 4.3 or 5.1 also one of its own, which
+    // libseccomp does not tell: what came right after those stands for it.
+    const next = number >= FIRST_PSEUDO_SOCKETCALL ? 'mlock2' : 'clock_gettime64';
+    return this.#library.resolveSyscallOf(token, next);
   }
 
   /** A rule; all conditions must hold. False: no architecture has a system call of this name. */
