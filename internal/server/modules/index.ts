@@ -1,8 +1,9 @@
 import type { OpenModule } from '../module.ts';
 import { openMetadata } from './metadata.ts';
+import { openSnapshots } from './snapshots.ts';
 
 /**
  * The modules of the daemon in the order in which they are opened; a module sees what earlier ones
  * put into the core.
  */
-export const MODULES: readonly OpenModule[] = [openMetadata];
+export const MODULES: readonly OpenModule[] = [openMetadata, openSnapshots];

@@ -1,0 +1,80 @@
+import { join } from 'node:path';
+import { Diff } from '../../api/generated/containerd.services.diff.v1.ts';
+import { Snapshots } from '../../api/generated/containerd.services.snapshots.v1.ts';
+import { grpcService } from '../../services/context.ts';
+import { diffService } from '../../services/diff.ts';
+import type { Plugin } from '../../services/plugin.ts';
+import { snapshotsService } from '../../services/snapshots.ts';
+import { LayerDiffer } from '../../snapshots/layer-differ.ts';
+import { NativeDriver } from '../../snapshots/native-driver.ts';
+import {
+  detectOverlayfsOptions,
+  OverlayfsDriver,
+  overlayfsObstacle,
+} from '../../snapshots/overlayfs-driver.ts';
+import type { SnapshotDriver } from '../../snapshots/snapshot-driver.ts';
+import { SnapshotIds } from '../../snapshots/snapshot-records.ts';
+import { SnapshotStore } from '../../snapshots/snapshot-store.ts';
+import { WorkerPool } from '../../snapshots/worker-pool.ts';
+import type { Core } from '../core.ts';
+import type { DaemonModule } from '../module.ts';
+
+const SNAPSHOTTER = 'io.containerd.snapshotter.v1';
+
+/** The snapshotters that this machine can use, and what turns layers into snapshots. */
+export async function openSnapshots(core: Core): Promise<DaemonModule> {
+  const workers = new WorkerPool();
+  const overlayOptions = detectOverlayfsOptions();
+  const overlayRoot = join(core.config.root, `${SNAPSHOTTER}.overlayfs`);
+  const obstacle = overlayfsObstacle(overlayRoot, overlayOptions);
+  const drivers: SnapshotDriver[] = [
+    ...(obstacle === undefined ? [new OverlayfsDriver(overlayRoot, workers, overlayOptions)] : []),
+    new NativeDriver(join(core.config.root, `${SNAPSHOTTER}.native`), workers),
+  ];
+  const ids = new SnapshotIds(core.database);
+  const stores = drivers.map(
+    (driver) => new SnapshotStore(core.database, driver, core.events, ids),
+  );
+  const plugins: Plugin[] = drivers.map(({ name, root }) => ({
+    type: SNAPSHOTTER,
+    id: name,
+    isPlatformSpecific: true,
+    exports: new Map([['root', root]]),
+  }));
+  if (obstacle !== undefined) {
+    core.log.warn({ error: obstacle }, 'overlayfs cannot be used');
+    plugins.push({ type: SNAPSHOTTER, id: 'overlayfs', initError: obstacle });
+  }
+  for (const store of stores) {
+    await store.open();
+    core.snapshotters.set(store.name, store);
+    core.gc.addCleaner(store);
+  }
+  const differ = new LayerDiffer(core.content, workers, overlayOptions.hasUserXattrs);
+  core.differs.set('walking', differ);
+  const metadata = ['io.containerd.metadata.v1'];
+  return {
+    plugins: [
+      ...plugins,
+      {
+        type: 'io.containerd.differ.v1',
+        id: 'walking',
+        requires: metadata,
+        isPlatformSpecific: true,
+      },
+      ...['snapshots', 'diff'].map((id) => ({
+        type: 'io.containerd.grpc.v1',
+        id,
+        requires: ['io.containerd.service.v1'],
+      })),
+    ],
+    services: [
+      grpcService(Snapshots, snapshotsService(core.snapshotters)),
+      grpcService(Diff, diffService(differ)),
+    ],
+    async close() {
+      await Promise.all(stores.map((store) => store.close()));
+      await workers.close();
+    },
+  };
+}

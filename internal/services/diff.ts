@@ -1,0 +1,31 @@
+import type { Diff } from '../api/generated/containerd.services.diff.v1.ts';
+import type { ServiceHandlers } from '../api/service.ts';
+import { timestampToNs } from '../api/time.ts';
+import type { Differ } from '../snapshots/differ.ts';
+import type { GrpcContext } from './context.ts';
+import { descriptorMessage, descriptorOf } from './descriptor-message.ts';
+import { mountOf } from './mount-message.ts';
+import { required } from './request.ts';
+
+/** The diff service: layers to snapshots and back. */
+export function diffService(differ: Differ): ServiceHandlers<typeof Diff, GrpcContext> {
+  return {
+    async apply({ diff, mounts, syncFs }, { scope, signal }) {
+      const layer = descriptorOf(required(diff, 'diff'));
+      const applied = await differ.apply({ ...scope, signal }, layer, mounts.map(mountOf), {
+        isSynced: syncFs,
+      });
+      return { applied: descriptorMessage(applied) };
+    },
+    async diff(request, { scope, signal }) {
+      const { left, right, mediaType, ref, labels, sourceDateEpoch } = request;
+      const diff = await differ.diff({ ...scope, signal }, left.map(mountOf), right.map(mountOf), {
+        mediaType,
+        ref,
+        labels,
+        sourceDateEpoch: sourceDateEpoch && timestampToNs(sourceDateEpoch),
+      });
+      return { diff: descriptorMessage(diff) };
+    },
+  };
+}

@@ -1,0 +1,156 @@
+import { randomBytes } from 'node:crypto';
+import { type FileHandle, open, statfs } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import type { ContentStore, Digest } from '../content/content-store.ts';
+import { parseDigest } from '../content/digest.ts';
+import { TsError } from '../errors/index.ts';
+import type { Descriptor } from '../images/image-store.ts';
+import { OpenFlag } from '../linux/constants/file.ts';
+import type { Scope } from '../metadata/scope.ts';
+import type { ApplyOptions, Differ, DiffOptions } from './differ.ts';
+import type { Diffed, DiffJob, DiffSource } from './job.ts';
+import type { LayerLimits } from './layer-apply.ts';
+import { checkLayerMediaType, compressionOf, OCI_LAYER } from './layer-media-type.ts';
+import { layerTarget, overlayLayers } from './layer-target.ts';
+import type { Mount } from './snapshotter.ts';
+import { withMounts } from './temporary-mount.ts';
+import type { WorkerPool } from './worker-pool.ts';
+
+/** Label of a layer with the digest of its uncompressed form. */
+export const UNCOMPRESSED_LABEL = 'containerd.io/uncompressed';
+
+const NO_ANNOTATIONS: ReadonlyMap<string, string> = new Map();
+/** More files than any real layer has; each costs an inode, whose number is limited too. */
+const MAX_ENTRIES = 10_000_000;
+/** What a layer must leave free of the file system: a full disk stops the whole machine. */
+const RESERVED_FRACTION = 0.02;
+
+/** Applies and makes layers in worker threads. */
+export class LayerDiffer implements Differ {
+  readonly #content: ContentStore;
+  readonly #workers: WorkerPool;
+  readonly #hasUserXattrs: boolean;
+
+  constructor(content: ContentStore, workers: WorkerPool, hasUserXattrs: boolean) {
+    this.#content = content;
+    this.#workers = workers;
+    this.#hasUserXattrs = hasUserXattrs;
+  }
+
+  async apply(
+    scope: Scope,
+    layer: Descriptor,
+    mounts: readonly Mount[],
+    options: ApplyOptions = {},
+  ): Promise<Descriptor> {
+    checkLayerMediaType(layer.mediaType, layer.digest);
+    const target = layerTarget(mounts, this.#hasUserXattrs);
+    const isSynced = options.isSynced ?? false;
+    const applyTo = async (tree: typeof target & object): Promise<Descriptor> => {
+      await using blob = await this.#content.open(scope, layer.digest);
+      const limits = await limitsOf(tree.root);
+      const applied = await this.#workers.run(
+        { kind: 'apply', fd: blob.fd, tree, limits, isSynced },
+        scope.signal,
+      );
+      return {
+        mediaType: OCI_LAYER,
+        digest: parseDigest(applied.diffId, 'diff ID'),
+        sizeBytes: applied.sizeBytes,
+        annotations: NO_ANNOTATIONS,
+      };
+    };
+    try {
+      if (target !== undefined) return await applyTo(target);
+      return await withMounts(mounts, (root) =>
+        applyTo({ root, kind: 'plain', lowers: [], hasUserXattrs: this.#hasUserXattrs }),
+      );
+    } catch (error) {
+      throw TsError.from(error).within(`apply layer ${layer.digest}`);
+    }
+  }
+
+  async diff(
+    scope: Scope,
+    lower: readonly Mount[],
+    upper: readonly Mount[],
+    options: DiffOptions,
+  ): Promise<Descriptor> {
+    const mediaType = options.mediaType === '' ? `${OCI_LAYER}+gzip` : options.mediaType;
+    const compression = compressionOf(mediaType);
+    // An unnamed file: gone with its descriptor, whatever happens.
+    await using file = await open(tmpdir(), OpenFlag.O_TMPFILE | OpenFlag.O_RDWR, 0o600);
+    const run = async (source: DiffSource): Promise<Diffed> => {
+      const job: DiffJob = {
+        kind: 'diff',
+        fd: file.fd,
+        source,
+        compression,
+        maxTimeNs: options.sourceDateEpoch,
+      };
+      return await this.#workers.run(job, scope.signal);
+    };
+    const made = await this.#compare(lower, upper, file, run);
+    const digest = parseDigest(made.digest, 'layer');
+    await this.#store(scope, file, digest, made, options);
+    return { mediaType, digest, sizeBytes: made.sizeBytes, annotations: NO_ANNOTATIONS };
+  }
+
+  async #compare(
+    lower: readonly Mount[],
+    upper: readonly Mount[],
+    file: FileHandle,
+    run: (source: DiffSource) => Promise<Diffed>,
+  ): Promise<Diffed> {
+    const layers = overlayLayers(lower, upper);
+    if (layers !== undefined) {
+      try {
+        return await run({ kind: 'overlay', ...layers, hasUserXattrs: this.#hasUserXattrs });
+      } catch (error) {
+        if (!(error instanceof TsError) || error.code !== 'TS_DIFF_NEEDS_MOUNTS') throw error;
+        await file.truncate(0);
+      }
+    }
+    if (lower.length === 0) {
+      return await withMounts(upper, (root) =>
+        run({ kind: 'trees', lower: undefined, upper: root }),
+      );
+    }
+    return await withMounts(lower, (lowerRoot) =>
+      withMounts(upper, (upperRoot) => run({ kind: 'trees', lower: lowerRoot, upper: upperRoot })),
+    );
+  }
+
+  async #store(
+    scope: Scope,
+    file: FileHandle,
+    expected: Digest,
+    made: Diffed,
+    options: DiffOptions,
+  ): Promise<void> {
+    const ref = options.ref === '' ? `diff-${randomBytes(12).toString('hex')}` : options.ref;
+    const labels = new Map([...options.labels, [UNCOMPRESSED_LABEL, made.diffId]]);
+    try {
+      await using writer = await this.#content.writer(scope, { ref, expected });
+      await writer.truncate(0);
+      const input = file.createReadStream({ start: 0, autoClose: false, highWaterMark: 1 << 18 });
+      for await (const chunk of input) await writer.write(chunk as Buffer);
+      await writer.commit(made.sizeBytes, expected, labels);
+    } catch (error) {
+      if (!(error instanceof TsError) || error.kind !== 'AlreadyExists') throw error;
+      this.#content.update(
+        scope,
+        expected,
+        labels,
+        [...labels.keys()].map((key) => `labels.${key}`),
+      );
+    }
+  }
+}
+
+/** What may be written: the free space of the file system, less a reserve. */
+async function limitsOf(root: string): Promise<LayerLimits> {
+  const { bavail, blocks, bsize } = await statfs(root);
+  const free = Math.max(0, bavail - blocks * RESERVED_FRACTION) * bsize;
+  return { maxBytes: Math.floor(free), maxEntries: MAX_ENTRIES };
+}

@@ -1,0 +1,76 @@
+import { mkdtemp, rmdir } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { MountFlag } from '../linux/constants/mount.ts';
+import { mount, unmountAll } from '../linux/mount.ts';
+import type { Mount } from './snapshotter.ts';
+
+/** mount(8)'s words that are flags of mount(2), each with the word that takes it back. */
+const WORDS: readonly (readonly [word: string, flag: MountFlag, negation: string | undefined])[] = [
+  ['ro', 'MS_RDONLY', 'rw'],
+  ['nosuid', 'MS_NOSUID', 'suid'],
+  ['nodev', 'MS_NODEV', 'dev'],
+  ['noexec', 'MS_NOEXEC', 'exec'],
+  ['sync', 'MS_SYNCHRONOUS', 'async'],
+  ['dirsync', 'MS_DIRSYNC', undefined],
+  ['noatime', 'MS_NOATIME', 'atime'],
+  ['nodiratime', 'MS_NODIRATIME', 'diratime'],
+  ['relatime', 'MS_RELATIME', 'norelatime'],
+  ['strictatime', 'MS_STRICTATIME', 'nostrictatime'],
+  ['bind', 'MS_BIND', undefined],
+];
+
+/** Flags of mount(2), and what is left for the file system, from mount(8)'s words. */
+export function parseMountOptions(options: readonly string[]): {
+  flags: MountFlag[];
+  data: string;
+} {
+  const flags = new Set<MountFlag>();
+  const data: string[] = [];
+  for (const option of options) {
+    const set = WORDS.find(([word]) => word === option);
+    const clear = WORDS.find(([, , negation]) => negation === option);
+    if (option === 'rbind') flags.add('MS_BIND').add('MS_REC');
+    else if (set !== undefined) flags.add(set[1]);
+    else if (clear !== undefined) flags.delete(clear[1]);
+    else if (option !== 'defaults') data.push(option);
+  }
+  return { flags: [...flags], data: data.join(',') };
+}
+
+/** Mounts `mounts`, one on the other, at `target`. What was mounted is undone if one fails. */
+export function mountAll(mounts: readonly Mount[], target: string): void {
+  try {
+    for (const { type, source, options } of mounts) {
+      const { flags, data } = parseMountOptions(options);
+      const isBind = flags.includes('MS_BIND');
+      const bindFlags = flags.filter((flag) => flag === 'MS_BIND' || flag === 'MS_REC');
+      mount({ source, target, type, flags: isBind ? bindFlags : flags, data });
+      // A bind mount takes other flags only when it is remounted (man 2 mount).
+      if (isBind && flags.length > bindFlags.length) {
+        mount({ source, target, type, flags: [...flags, 'MS_REMOUNT'], data });
+      }
+    }
+  } catch (error) {
+    unmountAll(target);
+    throw error;
+  }
+}
+
+/** Runs `body` while `mounts` are mounted on a directory of their own. */
+export async function withMounts<T>(
+  mounts: readonly Mount[],
+  body: (root: string) => Promise<T>,
+): Promise<T> {
+  const target = await mkdtemp(join(tmpdir(), 'tscontainerd-mount-'));
+  try {
+    mountAll(mounts, target);
+    try {
+      return await body(target);
+    } finally {
+      unmountAll(target);
+    }
+  } finally {
+    await rmdir(target);
+  }
+}
