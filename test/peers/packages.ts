@@ -13,7 +13,7 @@ export interface Suite {
 export const suites = {
   bookworm: {
     packages: [
-      ...['containerd', 'runc', 'docker-registry', 'busybox-static', 'strace', 'patchelf'],
+      ...['containerd', 'runc', 'docker-registry', 'busybox-static', 'strace', 'patchelf', 'time'],
       ...['binutils', 'binutils-common', 'binutils-x86-64-linux-gnu', 'binutils-aarch64-linux-gnu'],
       ...['libbinutils', 'libctf0', 'libctf-nobfd0', 'libjansson4', 'libzstd1', 'zlib1g'],
       ...['libc6', 'libgcc-s1', 'libstdc++6', 'libseccomp2', 'libunwind8', 'liblzma5'],
@@ -52,6 +52,7 @@ export const peerFiles = {
   recvtty: { suite: 'sid', file: 'usr/sbin/recvtty' },
   'docker-registry': { suite: 'bookworm', file: 'usr/bin/docker-registry' },
   busybox: { suite: 'bookworm', file: 'bin/busybox' },
+  time: { suite: 'bookworm', file: 'usr/bin/time' },
   strace: { suite: 'bookworm', file: 'usr/bin/strace' },
   objdump: { suite: 'bookworm', file: 'usr/bin/x86_64-linux-gnu-objdump' },
   'objdump-aarch64': { suite: 'bookworm', file: 'usr/bin/aarch64-linux-gnu-objdump' },

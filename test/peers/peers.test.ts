@@ -19,6 +19,7 @@ const versions: [PeerName, string[], RegExp][] = [
   ['recvtty', ['--version'], /^recvtty version /],
   ['docker-registry', ['--version'], /distribution/],
   ['busybox', ['--help'], /^BusyBox v/],
+  ['time', ['--version'], /GNU Time/],
   ['strace', ['--version'], /^strace -- version /],
   ['objdump', ['--version'], /^GNU objdump /],
   ['objdump-aarch64', ['--version'], /^GNU objdump /],

@@ -1,0 +1,109 @@
+// Memory of an idle daemon and of an idle shim, with several containers, since shims share what they can share.
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Tasks } from '../../internal/api/generated/containerd.services.tasks.v1.ts';
+import { type ContainerPlan, deleteContainer, startContainer } from '../demo/container.ts';
+import { type Programs, startDaemon, stopDaemon } from '../demo/daemon.ts';
+import { importImage } from '../demo/image-import.ts';
+import { processInfo } from '../demo/process-tree.ts';
+import { cgroupName, removeWorkspace } from '../demo/workspace.ts';
+import { GrpcConnection } from '../fixtures/grpc-client.ts';
+import { buildImage } from '../fixtures/oci-image.ts';
+import { hostRootfs } from '../fixtures/rootfs.ts';
+import { peer } from '../peers/index.ts';
+import { median } from './measure.ts';
+import { type Memory, memoryOf } from './memory.ts';
+import { mb, table } from './report.ts';
+
+const CONTAINERS = 5;
+/** What a process allocates for its first work is returned meanwhile, as far as it is returned at all. */
+const IDLE_MS = 5_000;
+
+const original = peer('containerd-2.1');
+const subjects: { name: [string, string]; programs: Programs; skip: false | string }[] = [
+  {
+    name: ['tscontainerd', 'containerd-shim-tsrunc-v2'],
+    programs: {
+      daemon: join(import.meta.dirname, '../../dist/bin/tscontainerd'),
+      runtime: 'io.containerd.tsrunc.v2',
+      env: process.env,
+    },
+    skip: false,
+  },
+  {
+    name: ['containerd 2.1', 'containerd-shim-runc-v2'],
+    programs: { daemon: original.path, runtime: 'io.containerd.runc.v2', env: original.env },
+    skip: original.skip,
+  },
+];
+
+/** Measures and prints the table. */
+export async function memoryTable(): Promise<string> {
+  const rows: string[][] = [];
+  for (const { name, programs, skip } of subjects) {
+    if (skip !== false) {
+      rows.push([`${name[0]}: ${skip}`, '', '', '']);
+      continue;
+    }
+    const { daemon, shims } = await measureIdle(programs);
+    rows.push(row(`${name[0]}, idle`, [daemon]));
+    rows.push(row(`${name[1]}, one of ${CONTAINERS}`, shims));
+  }
+  return table(['memory', 'PSS', 'private', 'threads'], rows);
+}
+
+async function measureIdle(programs: Programs): Promise<{ daemon: Memory; shims: Memory[] }> {
+  const workspace = mkdtempSync(join(tmpdir(), 'tscontainerd-bench-'));
+  try {
+    const daemon = await startDaemon(programs, workspace);
+    const connection = new GrpcConnection(daemon.socket, 'bench');
+    const image = await buildImage({
+      name: 'bench.local/idle:latest',
+      layers: [hostRootfs().entries],
+    });
+    const parent = await importImage(connection, image, 'overlayfs');
+    const pids: number[] = [];
+    const plans: ContainerPlan[] = [];
+    for (let number = 1; number <= CONTAINERS; number++) {
+      const plan: ContainerPlan = {
+        id: `idle-${number}`,
+        image: image.name,
+        snapshotter: 'overlayfs',
+        parent,
+        runtime: programs.runtime,
+        args: ['/bin/sleep', '1000'],
+        cgroupsPath: `/${cgroupName(workspace)}/idle-${number}`,
+        workspace,
+      };
+      plans.push(plan);
+      pids.push(await startContainer(connection, plan));
+    }
+    await delay(IDLE_MS);
+    const shims = pids.map((pid) => memoryOf(processInfo(pid)?.parent ?? 0));
+    const result = { daemon: memoryOf(daemon.pid), shims };
+    for (const plan of plans) {
+      const tasks = connection.service(Tasks);
+      const ended = tasks.wait({ containerId: plan.id });
+      await tasks.kill({ containerId: plan.id, signal: 9 });
+      await ended;
+      await deleteContainer(connection, plan);
+    }
+    connection.close();
+    await stopDaemon(daemon, 'SIGTERM');
+    return result;
+  } finally {
+    await removeWorkspace(workspace);
+  }
+}
+
+function row(name: string, processes: readonly Memory[]): string[] {
+  const middle = (pick: (memory: Memory) => number) => median(processes.map(pick));
+  return [
+    name,
+    mb(middle((memory) => memory.pssKb)),
+    mb(middle((memory) => memory.privateKb)),
+    String(middle((memory) => memory.threads)),
+  ];
+}
