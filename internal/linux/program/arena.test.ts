@@ -33,10 +33,17 @@ test('Arena: what does not fit gets a mapping of its own, and the next one goes 
 
 test('Arena.allocateText: UTF-8 and a NUL', () => {
   using arena = new Arena();
-  const { address, bytes } = arena.allocateText('größe');
-  assert.equal(bytes.length, 8);
-  assert.deepEqual(arena.copy(address, 8), new Uint8Array([...Buffer.from('größe'), 0]));
-  assert.deepEqual(arena.allocateText('').bytes, new Uint8Array(1));
+  const address = arena.allocateText('größe ☃ 🐋');
+  const expected = Buffer.from('größe ☃ 🐋\0');
+  assert.deepEqual(Buffer.from(arena.copy(address, expected.length)), expected);
+  assert.equal(arena.allocateText('') % 8, 0);
+});
+
+test('Arena.allocateText: a text at the end of a chunk is not cut off', () => {
+  using arena = new Arena();
+  arena.allocate(CHUNK_BYTES - 16);
+  const address = arena.allocateText('☃'.repeat(6));
+  assert.equal(Buffer.from(arena.copy(address, 19)).toString(), `${'☃'.repeat(6)}\0`);
 });
 
 test('Arena.copy: outside of the arena nothing is read', () => {

@@ -10,13 +10,15 @@ export interface Allocation {
 
 interface Chunk {
   readonly address: number;
-  readonly bytes: Uint8Array;
+  readonly bytes: Buffer;
   used: number;
 }
 
 const CHUNK_BYTES = 256 * 1024;
 const PAGE_BYTES = 4096;
 const ALIGNMENT = 8;
+/** UTF-8 takes no more than three bytes for each unit of a JavaScript string. */
+const GREATEST_BYTES_PER_UNIT = 3;
 
 /**
  * Memory that a cloned child still has, and that never moves.
@@ -29,26 +31,22 @@ export class Arena {
 
   /** Zeroed memory, aligned to a word. Never fails for size: what is too big gets its own mapping. */
   allocate(bytes: number): Allocation {
-    const needed = Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
-    let chunk = this.#chunks.at(-1);
-    if (chunk === undefined || chunk.used + needed > chunk.bytes.length) {
-      chunk = this.#map(Math.max(CHUNK_BYTES, Math.ceil(needed / PAGE_BYTES) * PAGE_BYTES));
-    }
+    const chunk = this.#chunkFor(bytes);
     const start = chunk.used;
-    chunk.used += needed;
+    chunk.used += align(bytes);
     return {
       address: chunk.address + start,
       bytes: chunk.bytes.subarray(start, start + bytes),
     };
   }
 
-  /** A string's UTF-8 bytes and the NUL that ends it. The caller has refused strings with a NUL. */
-  allocateText(text: string): Allocation {
-    const length = Buffer.byteLength(text);
-    const allocation = this.allocate(length + 1);
-    const { buffer, byteOffset } = allocation.bytes;
-    Buffer.from(buffer, byteOffset, length).write(text);
-    return allocation;
+  /** The address of a string as UTF-8 with a NUL. The caller has refused strings that have one. */
+  allocateText(text: string): number {
+    const chunk = this.#chunkFor(text.length * GREATEST_BYTES_PER_UNIT + 1);
+    const start = chunk.used;
+    const written = chunk.bytes.write(text, start);
+    chunk.used += align(written + 1);
+    return chunk.address + start;
   }
 
   /** A copy of bytes of this arena. */
@@ -62,7 +60,7 @@ export class Arena {
       throw new TsError('Internal', 'internal error: a copy from outside of the arena');
     }
     const start = address - chunk.address;
-    return chunk.bytes.slice(start, start + bytes);
+    return new Uint8Array(chunk.bytes.subarray(start, start + bytes));
   }
 
   get mappedBytes(): number {
@@ -78,10 +76,18 @@ export class Arena {
     }
   }
 
-  #map(bytes: number): Chunk {
-    const address = mapMemory(bytes);
-    const chunk = { address, bytes: new Uint8Array(koffi().view(BigInt(address), bytes)), used: 0 };
-    this.#chunks.push(chunk);
-    return chunk;
+  #chunkFor(bytes: number): Chunk {
+    const chunk = this.#chunks.at(-1);
+    if (chunk !== undefined && chunk.used + align(bytes) <= chunk.bytes.length) return chunk;
+    const size = Math.max(CHUNK_BYTES, Math.ceil(bytes / PAGE_BYTES) * PAGE_BYTES);
+    const address = mapMemory(size);
+    const view = koffi().view(BigInt(address), size);
+    const mapped = { address, bytes: Buffer.from(view), used: 0 };
+    this.#chunks.push(mapped);
+    return mapped;
   }
+}
+
+function align(bytes: number): number {
+  return Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
 }

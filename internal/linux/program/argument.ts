@@ -77,15 +77,31 @@ export class Field {
 /**
  * The result of a step, for later steps and, after the run, for JavaScript. Every process of a
  * program has its own copy: what a child stores, its parent does not see.
+ *
+ * One that is made with `new` belongs to no step: it is a variable, which the steps that have its
+ * {@link field} as `into` set, such as those of branches that come together again.
  */
 export class Result {
   readonly text: string;
-  /** Where the step stores it. */
-  readonly field: Field;
+  /** Index of the step whose result it is; undefined for a variable. */
+  readonly step: number | undefined;
+  #field: Field | undefined;
 
-  constructor(text: string, field?: Field) {
+  constructor(text: string, field?: Field, step?: number) {
     this.text = text;
-    this.field = field ?? new Field(new Memory(8, () => `&${text}`), 0, text);
+    this.step = step;
+    this.#field = field;
+  }
+
+  /** Where the value is stored. */
+  get field(): Field {
+    this.#field ??= new Field(new Memory(8, () => `&${this.text}`), 0, this.text);
+    return this.#field;
+  }
+
+  /** As {@link field}, but undefined if nobody has asked for one: the step's record has the value. */
+  get chosenField(): Field | undefined {
+    return this.step === undefined ? this.field : this.#field;
   }
 }
 

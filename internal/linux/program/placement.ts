@@ -1,9 +1,10 @@
 import { Errno, type ErrnoName, TsError } from '../../errors/index.ts';
 import { syscallNumber } from '../syscall-numbers.ts';
 import type { Arena } from './arena.ts';
-import { type Argument, Field, Memory, Named, type Placement, Result } from './argument.ts';
+import { type Argument, Field, type Memory, Named, type Placement, Result } from './argument.ts';
 import {
   ARGUMENTS,
+  BYTES_PER_RECORD,
   BYTES_PER_WORD,
   GREATEST_TOLERABLE_ERRNO,
   Special,
@@ -12,14 +13,38 @@ import {
 } from './record.ts';
 import type { Item, Process, Sequence } from './sequence.ts';
 
-/** Puts strings and structs into an arena, each once. */
-export class ArenaPlacement implements Placement {
+/** Indices of the items that follow an item. */
+interface Successors {
+  readonly zero: number;
+  readonly positive: number;
+  readonly tolerated: number;
+  readonly failed: number;
+}
+
+/**
+ * Writes a program into an arena: its records, and the strings and structs that they point to.
+ *
+ * It runs at every start of a container, before V8 has optimized anything. That is why words are
+ * written as halves of 32 bits, which V8 has without allocating.
+ */
+export class ProgramPlacement implements Placement {
+  /** Address of the record that is to run first. */
+  readonly first: number;
   readonly #arena: Arena;
   readonly #memories = new Map<Memory, number>();
   readonly #texts = new Map<string, number>();
+  readonly #address: number;
+  readonly #halves: Int32Array;
 
-  constructor(arena: Arena) {
+  constructor(arena: Arena, items: readonly Item[], root: Process) {
     this.#arena = arena;
+    const { address, bytes } = arena.allocate(items.length * BYTES_PER_RECORD);
+    this.#address = address;
+    this.#halves = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
+    this.#fillWithDefaults();
+    this.#placeProcess(root);
+    for (const item of items) this.#placeResult(item);
+    this.first = this.#recordAddress(firstIndex(root.body, firstIndex(root.end, 0)));
   }
 
   memory(memory: Memory): number {
@@ -37,128 +62,137 @@ export class ArenaPlacement implements Placement {
     if (text.includes('\0')) {
       throw new TsError('InvalidArgument', `${JSON.stringify(text)} contains a NUL character`);
     }
-    const { address } = this.#arena.allocateText(text);
+    const address = this.#arena.allocateText(text);
     this.#texts.set(text, address);
     return address;
   }
 
-  field(field: Field): number {
-    return this.memory(field.memory) + field.offset;
-  }
-}
-
-const BYTES_PER_RECORD = WORDS_PER_RECORD * BYTES_PER_WORD;
-
-/** Writes all items of a program into records and returns the address of the first. */
-export function placeRecords(
-  items: readonly Item[],
-  root: Process,
-  arena: Arena,
-  placement: ArenaPlacement,
-): number {
-  const { address, bytes } = arena.allocate(items.length * BYTES_PER_RECORD);
-  const writer = new RecordWriter(address, bytes, placement);
-  writer.process(root);
-  return address + firstIndex(root.body, firstIndex(root.end, 0)) * BYTES_PER_RECORD;
-}
-
-/** Index of a sequence's first item; an empty one is passed through to what follows it. */
-function firstIndex(sequence: Sequence, next: number): number {
-  return sequence.items[0]?.index ?? next;
-}
-
-class RecordWriter {
-  readonly #address: number;
-  readonly #words: Uint32Array; // two per 64-bit word, the lower half first
-  readonly #placement: ArenaPlacement;
-
-  constructor(address: number, bytes: Uint8Array, placement: ArenaPlacement) {
-    this.#address = address;
-    this.#words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
-    this.#placement = placement;
+  /** Address of the word that holds a result, or a word of a struct. */
+  word(value: Result | Field): number {
+    const field = value instanceof Field ? value : value.chosenField;
+    if (field !== undefined) return this.memory(field.memory) + field.offset;
+    const { step } = value as Result;
+    return this.#recordAddress(step ?? 0) + Word.ownResult * BYTES_PER_WORD;
   }
 
-  process(process: Process): void {
+  /**
+   * Every record as one whose six arguments are its constants, which keeps its result and goes on
+   * with the record behind it, unless its step fails.
+   */
+  #fillWithDefaults(): void {
+    const halves = this.#halves;
+    const record = WORDS_PER_RECORD * 2;
+    for (let position = 0; position < ARGUMENTS; position++) {
+      halves[(Word.arguments + position) * 2] = (Word.constants + position) * BYTES_PER_WORD;
+    }
+    halves[Word.result * 2] = Word.ownResult * BYTES_PER_WORD;
+    halves[Word.ifZero * 2] = BYTES_PER_RECORD;
+    halves[Word.ifPositive * 2] = BYTES_PER_RECORD;
+    halves[Word.ifTolerated * 2] = BYTES_PER_RECORD;
+    for (let filled = record; filled < halves.length; filled *= 2) {
+      halves.copyWithin(filled, 0, Math.min(filled, halves.length - filled));
+    }
+  }
+
+  #placeProcess(process: Process): void {
     const failed = firstIndex(process.failure, 0);
     const end = firstIndex(process.end, failed);
-    this.#sequence(process.failure, failed, failed);
-    this.#sequence(process.end, end, failed);
-    this.#sequence(process.body, end, failed);
+    this.#placeSequence(process.failure, failed, failed);
+    this.#placeSequence(process.end, end, failed);
+    this.#placeSequence(process.body, end, failed);
   }
 
   /** `next` is the index of the item after the sequence, `failed` that after an error. */
-  #sequence({ items }: Sequence, next: number, failed: number): void {
-    items.forEach((item, position) => {
+  #placeSequence({ items }: Sequence, next: number, failed: number): void {
+    for (let position = 0; position < items.length; position++) {
+      const item = items[position] as Item;
       const following = items[position + 1]?.index ?? next;
-      let succeeded = following;
-      let tolerated = following;
-      if (item.ifSucceeded !== undefined) {
-        succeeded = firstIndex(item.ifSucceeded, following);
-        this.#sequence(item.ifSucceeded, following, failed);
+      this.#placeItem(item, failed);
+      const hasBranches =
+        item.ifSucceeded !== undefined ||
+        item.ifTolerated !== undefined ||
+        item.child !== undefined ||
+        item.options.retryOn !== undefined;
+      if (hasBranches) this.#placeBranches(item, following, failed);
+      else if (following !== item.index + 1) {
+        const all = { zero: following, positive: following, tolerated: following, failed };
+        this.#placeSuccessors(item.index, all);
       }
-      if (item.ifTolerated !== undefined) {
-        tolerated = firstIndex(item.ifTolerated, following);
-        this.#sequence(item.ifTolerated, following, failed);
-      }
-      if (item.options.retryOn !== undefined) tolerated = item.index;
-      let zero = succeeded;
-      if (item.child !== undefined) {
-        zero = firstIndex(item.child.body, firstIndex(item.child.end, 0));
-        this.process(item.child);
-      }
-      this.#record(item, { zero, positive: succeeded, tolerated, failed });
-    });
-  }
-
-  #record(
-    item: Item,
-    next: { zero: number; positive: number; tolerated: number; failed: number },
-  ): void {
-    const { step, options, result, index } = item;
-    const base = index * WORDS_PER_RECORD;
-    this.#set(base + Word.number, callNumber(step.call));
-    for (let position = 0; position < ARGUMENTS; position++) {
-      this.#argument(base, position, step.args[position] ?? 0);
     }
-    this.#set(base + Word.result, this.#placement.field(result.field));
-    this.#tolerate(base, options.tolerate ?? []);
-    this.#tolerate(base, options.retryOn ?? []);
-    this.#set(base + Word.ifZero, this.#recordAddress(next.zero));
-    this.#set(base + Word.ifPositive, this.#recordAddress(next.positive));
-    this.#set(base + Word.ifTolerated, this.#recordAddress(next.tolerated));
-    this.#set(base + Word.ifFailed, this.#recordAddress(next.failed));
-    this.#set(base + Word.index, index);
   }
 
-  #argument(base: number, position: number, argument: Argument): void {
-    const pointer = base + Word.arguments + position;
-    if (argument instanceof Field || argument instanceof Result) {
-      const field = argument instanceof Field ? argument : argument.field;
-      this.#set(pointer, this.#placement.field(field));
-      return;
+  #placeBranches(item: Item, following: number, failed: number): void {
+    const { ifSucceeded, ifTolerated, child, index, options } = item;
+    let positive = following;
+    let tolerated = following;
+    if (ifSucceeded !== undefined) {
+      positive = firstIndex(ifSucceeded, following);
+      this.#placeSequence(ifSucceeded, following, failed);
     }
-    const literal = base + Word.literals + position;
-    this.#set(literal, this.#literal(argument));
-    this.#set(pointer, this.#address + literal * BYTES_PER_WORD);
+    if (ifTolerated !== undefined) {
+      tolerated = firstIndex(ifTolerated, following);
+      this.#placeSequence(ifTolerated, following, failed);
+    }
+    if (options.retryOn !== undefined) tolerated = index;
+    let zero = positive;
+    if (child !== undefined) {
+      zero = firstIndex(child.body, firstIndex(child.end, 0));
+      this.#placeProcess(child);
+    }
+    this.#placeSuccessors(index, { zero, positive, tolerated, failed });
   }
 
-  #literal(argument: Exclude<Argument, Field | Result>): number | bigint {
+  #placeSuccessors(index: number, next: Successors): void {
+    const word = index * WORDS_PER_RECORD;
+    this.#setInteger(word + Word.ifZero, (next.zero - index) * BYTES_PER_RECORD);
+    this.#setInteger(word + Word.ifPositive, (next.positive - index) * BYTES_PER_RECORD);
+    this.#setInteger(word + Word.ifTolerated, (next.tolerated - index) * BYTES_PER_RECORD);
+    this.#setInteger(word + Word.ifFailed, (next.failed - index) * BYTES_PER_RECORD);
+  }
+
+  #placeItem({ index, step, options }: Item, failed: number): void {
+    const word = index * WORDS_PER_RECORD;
+    const { args, call } = step;
+    const number = call === 'check' || call === 'end' ? Special[call] : syscallNumber(call);
+    this.#setInteger(word + Word.number, number);
+    this.#setInteger(word + Word.index, index);
+    this.#setInteger(word + Word.ifFailed, (failed - index) * BYTES_PER_RECORD);
+    for (let position = 0; position < args.length; position++) {
+      const argument = args[position] as Argument;
+      if (argument instanceof Result || argument instanceof Field) {
+        const distance = this.word(argument) - this.#recordAddress(index);
+        this.#setNumber(word + Word.arguments + position, distance);
+      } else {
+        this.#setNumber(word + Word.constants + position, this.#constant(argument));
+      }
+    }
+    if (options.tolerate !== undefined) this.#tolerate(word, options.tolerate);
+    if (options.retryOn !== undefined) this.#tolerate(word, options.retryOn);
+  }
+
+  #placeResult({ index, result }: Item): void {
+    const field = result.chosenField;
+    if (field === undefined) return;
+    const distance = this.word(field) - this.#recordAddress(index);
+    this.#setNumber(index * WORDS_PER_RECORD + Word.result, distance);
+  }
+
+  #constant(argument: Exclude<Argument, Field | Result>): number | bigint {
+    if (typeof argument === 'number' || typeof argument === 'bigint') return argument;
     if (argument === null) return 0;
-    if (typeof argument === 'string') return this.#placement.text(argument);
-    if (argument instanceof Memory) return this.#placement.memory(argument);
-    if (argument instanceof Named) return argument.value;
-    return argument;
+    if (typeof argument === 'string') return this.text(argument);
+    return argument instanceof Named ? argument.value : this.memory(argument);
   }
 
-  #tolerate(base: number, errors: ErrnoName | readonly ErrnoName[] | 'any'): void {
-    const bitmap = (base + Word.tolerated) * 2;
+  #tolerate(word: number, errors: ErrnoName | readonly ErrnoName[] | 'any'): void {
+    const bitmap = (word + Word.tolerated) * 2;
     if (errors === 'any') {
-      this.#words.fill(0xffffffff, bitmap, bitmap + (GREATEST_TOLERABLE_ERRNO + 1) / 32);
+      this.#halves.fill(-1, bitmap, bitmap + (GREATEST_TOLERABLE_ERRNO + 1) / 32);
       return;
     }
     for (const name of typeof errors === 'string' ? [errors] : errors) {
       const half = bitmap + (Errno[name] >>> 5);
-      this.#words[half] = (this.#words[half] ?? 0) | (1 << (Errno[name] & 31));
+      this.#halves[half] = (this.#halves[half] ?? 0) | (1 << (Errno[name] & 31));
     }
   }
 
@@ -166,18 +200,26 @@ class RecordWriter {
     return this.#address + index * BYTES_PER_RECORD;
   }
 
-  #set(word: number, value: number | bigint): void {
-    const number = typeof value === 'bigint' ? BigInt.asIntN(64, value) : value;
-    const low = typeof number === 'bigint' ? Number(number & 0xffffffffn) : number >>> 0;
-    const high =
-      typeof number === 'bigint'
-        ? Number((number >> 32n) & 0xffffffffn)
-        : Math.floor(number / 2 ** 32) >>> 0;
-    this.#words[word * 2] = low;
-    this.#words[word * 2 + 1] = high;
+  /** A word that fits into 32 bits with its sign. */
+  #setInteger(word: number, value: number): void {
+    this.#halves[word * 2] = value;
+    this.#halves[word * 2 + 1] = value >> 31;
+  }
+
+  #setNumber(word: number, value: number | bigint): void {
+    if (typeof value === 'bigint') {
+      this.#halves[word * 2] = Number(BigInt.asIntN(32, value));
+      this.#halves[word * 2 + 1] = Number(BigInt.asIntN(32, value >> 32n));
+    } else if ((value | 0) === value) {
+      this.#setInteger(word, value);
+    } else {
+      this.#halves[word * 2] = value; // modulo 2^32, as typed arrays store
+      this.#halves[word * 2 + 1] = Math.floor(value / 2 ** 32);
+    }
   }
 }
 
-function callNumber(call: Item['step']['call']): number {
-  return call === 'check' || call === 'end' ? Special[call] : syscallNumber(call);
+/** Index of a sequence's first item; an empty one is passed through to what follows it. */
+function firstIndex(sequence: Sequence, next: number): number {
+  return sequence.items[0]?.index ?? next;
 }

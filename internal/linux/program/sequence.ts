@@ -112,7 +112,7 @@ export class Sequence {
 
   #append(step: Step, options: StepOptions, branches: () => Partial<Item>): Item {
     const index = this.#parts.items.length;
-    const result = new Result(options.as ?? `step${index}`, options.into);
+    const result = new Result(options.as ?? `step${index}`, options.into, index);
     const item: Item = { index, step, options, result };
     this.#parts.items.push(item); // takes the index before the steps of the branches do
     Object.assign(item, branches());

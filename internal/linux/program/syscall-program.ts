@@ -4,8 +4,8 @@ import { Arena } from './arena.ts';
 import { Memory, type Result } from './argument.ts';
 import { explainProgram } from './explain.ts';
 import { runRecords } from './machine.ts';
-import { ArenaPlacement, placeRecords } from './placement.ts';
-import { REPORT_BYTES } from './record.ts';
+import { ProgramPlacement } from './placement.ts';
+import { BYTES_PER_WORD, REPORT_BYTES } from './record.ts';
 import { decodeMessage, type Message } from './report.ts';
 import { type Announcement, type Parts, type Process, Sequence } from './sequence.ts';
 import { withSignalsBlocked } from './signal-mask.ts';
@@ -61,11 +61,10 @@ export class SyscallProgram {
   run(): ProgramRun {
     const arena = new Arena();
     try {
-      const placement = new ArenaPlacement(arena);
+      const placement = new ProgramPlacement(arena, this.#parts.items, this.#root);
       const report = placement.memory(this.#parts.report);
-      const first = placeRecords(this.#parts.items, this.#root, arena, placement);
       const run = new ProgramRun(arena, placement);
-      withSignalsBlocked(() => runRecords(first, report));
+      withSignalsBlocked(() => runRecords(placement.first, report));
       const message = decodeMessage(run.bytes(this.#parts.report));
       if (message.errno !== 0) throw this.#failure(message);
       return run;
@@ -122,19 +121,17 @@ function notOurs({ index }: Message): TsError {
 /** What is left when a program has run: its results, until disposed. */
 export class ProgramRun {
   readonly #arena: Arena;
-  readonly #placement: ArenaPlacement;
+  readonly #placement: ProgramPlacement;
 
-  constructor(arena: Arena, placement: ArenaPlacement) {
+  constructor(arena: Arena, placement: ProgramPlacement) {
     this.#arena = arena;
     this.#placement = placement;
   }
 
   /** The result of a step that this process ran; 0 if it did not run, negative if it failed. */
   value(result: Result): number {
-    const { memory, offset } = result.field;
-    const bytes = this.bytes(memory);
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    return Number(view.getBigInt64(offset, true));
+    const bytes = this.#arena.copy(this.#placement.word(result), BYTES_PER_WORD);
+    return Number(new DataView(bytes.buffer).getBigInt64(0, true));
   }
 
   /** A copy of a struct as this process sees it after the run. */

@@ -7,7 +7,7 @@ import {
   SchedulerFlag,
   SchedulerPolicy,
 } from '../constants/resource.ts';
-import { GREATEST_SIGNAL, Signal, signalName } from '../constants/signal.ts';
+import { Signal } from '../constants/signal.ts';
 import { TerminalIoctl } from '../constants/terminal.ts';
 import { bytesOf, Memory, Named, type Value } from '../program/argument.ts';
 import type { Step } from '../program/step.ts';
@@ -121,15 +121,16 @@ const SIGNAL_SET_BYTES = 8;
 const SIG_SETMASK = new Named(2, 'SIG_SETMASK');
 
 /**
- * Every signal gets its default disposition and none is blocked: how a program must find them, where
- * Node leaves SIGPIPE and SIGXFSZ ignored.
+ * In a child of {@link cloneProcess}: every signal has its default disposition and none is blocked,
+ * which is how a program must find them.
+ *
+ * Node made all of them default when it started, except for two that it ignores, and the clone has
+ * replaced the handlers that came later.
  */
 export function* resetSignals(): Generator<Step> {
   const defaults = new Memory(32, () => '{SIG_DFL}'); // struct sigaction of zeros
-  for (let signal = 1; signal <= GREATEST_SIGNAL; signal++) {
-    if (signal === Signal.SIGKILL || signal === Signal.SIGSTOP) continue;
-    const name = signalName(signal);
-    const args = [new Named(signal, name), defaults, null, SIGNAL_SET_BYTES];
+  for (const name of ['SIGPIPE', 'SIGXFSZ'] as const) {
+    const args = [named(Signal, name), defaults, null, SIGNAL_SET_BYTES];
     yield { label: `reset ${name}`, call: 'rt_sigaction', args };
   }
   const none = new Memory(SIGNAL_SET_BYTES, () => '{}');
