@@ -33,6 +33,10 @@ export class LoggerIo implements ProcessIo {
     // nothing passes through the shim
   }
 
+  detach(): void {
+    // the logger has its own end
+  }
+
   async close(): Promise<void> {
     await this.#logger.close();
   }

@@ -51,6 +51,10 @@ export class PipeIo implements ProcessIo {
     await withinDeadline(deadlineMs, flushed);
   }
 
+  detach(): void {
+    for (const pump of this.#outputs) pump.detach();
+  }
+
   async close(): Promise<void> {
     this.#closeChildEnds();
     this.#input?.close();

@@ -38,6 +38,9 @@ export interface ProcessIo {
    */
   flush(deadlineMs: number): Promise<void>;
 
+  /** Lets the client's streams end although others than the dead process may still write. */
+  detach(): void;
+
   /** Closes everything; safe at any time and more than once. */
   close(): Promise<void>;
 }
@@ -49,6 +52,7 @@ export const NULL_IO: ProcessIo = {
   closeStdin: () => {},
   resize: () => {},
   flush: async () => {},
+  detach: () => {},
   close: async () => {},
 };
 

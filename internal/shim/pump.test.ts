@@ -120,6 +120,50 @@ test('Pump.flush waits for a reader that is behind', async () => {
   to.readEnd.close();
 });
 
+test('Pump.flush is done with what was there although another process writes for ever', async () => {
+  const from = new Pipe({ nonBlocking: true });
+  const to = new Pipe();
+  const pump = new Pump({
+    source: from.readEnd,
+    sink: new DescriptorSink(to.writeEnd, { isPipe: true }),
+  });
+  pump.start();
+  let isWriting = true;
+  const write = (): void => {
+    if (!isWriting) return;
+    writeNow(from.writeEnd.number, Buffer.alloc(4096));
+    setImmediate(write);
+  };
+  write();
+  const reading = readAll(to.readEnd.number);
+  await pump.flush();
+  assert.equal(pump.isClosed, false);
+  isWriting = false;
+  from.writeEnd.close();
+  await reading;
+  to.readEnd.close();
+});
+
+test('Pump.detach ends the output, and who still writes is not stopped', async () => {
+  const from = new Pipe({ nonBlocking: true });
+  const to = new Pipe();
+  const pump = new Pump({
+    source: from.readEnd,
+    sink: new DescriptorSink(to.writeEnd, { isPipe: true }),
+    discardsWhenBroken: true,
+  });
+  pump.start();
+  writeNow(from.writeEnd.number, Buffer.from('seen'));
+  await pump.flush();
+  pump.detach();
+  const received = await readAll(to.readEnd.number);
+  assert.equal(received.toString(), 'seen');
+  await writeAll(from.writeEnd.number, Buffer.alloc(200_000));
+  from.writeEnd.close();
+  while (!pump.isClosed) await new Promise((resolve) => setImmediate(resolve));
+  to.readEnd.close();
+});
+
 test('Pump throws output away when its reader is gone, so that the writer never stops', async () => {
   const from = new Pipe();
   const to = new Pipe();

@@ -49,12 +49,16 @@ export class Pump {
   #splices: boolean;
   #rest: Buffer | undefined;
   #isDiscarding = false;
+  #isDetached = false;
   #isClosed = false;
   /** Waits for the sink; the source is not looked at meanwhile. */
   #isBlocked = false;
   /** No process will write any more, except such as outlive the one that this pump is for. */
   #isLast = false;
   #timer: NodeJS.Timeout | undefined;
+  #moved = 0;
+  /** Value of `#moved` from which on a flush is done. */
+  #flushAt = Number.POSITIVE_INFINITY;
   #settled: (() => void)[] = [];
 
   constructor(options: PumpOptions) {
@@ -77,18 +81,32 @@ export class Pump {
 
   /**
    * Resolves when all that was written to the source before this call has arrived at the sink, or
-   * the pump is closed. To be called when the process is dead: a terminal without processes has
-   * ended then.
+   * the pump is closed; others may write on. To be called when the process is dead: a terminal
+   * without processes has ended then.
    */
   async flush(): Promise<void> {
     this.#isLast = true;
     if (this.#isClosed) return;
     const settled = new Promise<void>((resolve) => this.#settled.push(resolve));
+    // What is in a pipe can be counted; in a terminal more may be on its way through the kernel.
+    if (this.#options.isSourceTerminal !== true) {
+      this.#flushAt = this.#moved + bytesReadable(this.#source.number);
+    }
     if (!this.#isBlocked) {
       this.#watch.stop();
       this.#turn();
     }
     await settled;
+  }
+
+  /** Ends the sink, while what still comes is read and thrown away: its writers must not stop. */
+  detach(): void {
+    if (this.#isClosed || this.#isDetached) return;
+    this.#isDetached = true;
+    this.#isDiscarding = true;
+    this.#rest = undefined;
+    this.#sink.close();
+    if (this.#isBlocked) this.#turn();
   }
 
   /** Stops carrying and closes both sides; what was not carried is lost. */
@@ -107,8 +125,10 @@ export class Pump {
     this.#isBlocked = false;
     let budget = TURN_BYTES;
     while (budget > 0 && !this.#isClosed) {
+      if (this.#rest === undefined && this.#moved >= this.#flushAt) this.#settleWhenIdle();
       const moved = this.#deliverRest() ? this.#move() : this.#waitForRoom();
       if (moved === 'wait') return;
+      this.#moved += moved;
       budget -= moved;
     }
     if (!this.#isClosed) this.#watch.wait({ readable: true });
@@ -193,7 +213,7 @@ export class Pump {
 
   #settleWhenIdle(): void {
     if (this.#settled.length === 0) return;
-    if (this.#sink.isIdle) this.#settle();
+    if (this.#sink.isIdle || this.#isDiscarding) this.#settle();
     else this.#sink.onRoom(() => this.#settleWhenIdle());
   }
 

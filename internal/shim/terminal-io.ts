@@ -96,6 +96,10 @@ export class TerminalIo implements ProcessIo {
     if (this.#output !== undefined) await withinDeadline(deadlineMs, [this.#output.flush()]);
   }
 
+  detach(): void {
+    this.#output?.detach();
+  }
+
   async close(): Promise<void> {
     this.#closeSocket();
     const { stdin, stdout, logger } = this.#targets;

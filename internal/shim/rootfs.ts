@@ -1,0 +1,78 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Mount } from '../api/generated/containerd.types.ts';
+import { errnoNameOf, TsError } from '../errors/index.ts';
+import { mount, readMountInfo, unmountAll } from '../linux/index.ts';
+import { compactLayers, MAX_MOUNT_DATA_BYTES, parseMountOptions } from './mount-options.ts';
+
+/**
+ * Mounts what the daemon asks for on a bundle's `rootfs`, in order; a mount's `target` is a path
+ * below it. Nothing stays mounted when one fails.
+ */
+export function mountRootfs(rootfs: string, mounts: readonly Mount[]): void {
+  if (mounts.length === 0) return;
+  try {
+    mkdirSync(rootfs, { mode: 0o711 });
+  } catch (thrown) {
+    if (errnoNameOf(thrown) !== 'EEXIST') throw TsError.from(thrown);
+  }
+  try {
+    for (const one of mounts) mountOne(rootfs, one);
+  } catch (thrown) {
+    const error = TsError.from(thrown);
+    try {
+      unmountRootfs(rootfs);
+    } catch (failure) {
+      error.cleanup.push(TsError.from(failure));
+    }
+    throw error;
+  }
+}
+
+function mountOne(rootfs: string, request: Mount): void {
+  const target = targetOf(rootfs, request.target);
+  const { flags, propagation, data } = parseMountOptions(request.options);
+  const { source, type } = request;
+  mountWithData({ source, target, type, flags, data });
+  const isBind = flags.includes('MS_BIND');
+  const attributes = flags.filter((flag) => flag !== 'MS_REC' && flag !== 'MS_BIND');
+  if (isBind && attributes.length > 0) {
+    // A bind mount takes the flags of its source; its own come with a second call.
+    mount({ target, flags: ['MS_BIND', 'MS_REMOUNT', ...attributes] });
+  }
+  if (propagation.length > 0) mount({ target, flags: propagation });
+}
+
+function mountWithData(request: Parameters<typeof mount>[0] & { data: string }): void {
+  const compact =
+    Buffer.byteLength(request.data) > MAX_MOUNT_DATA_BYTES
+      ? compactLayers(request.data)
+      : undefined;
+  if (compact === undefined) {
+    mount(request);
+    return;
+  }
+  // Nothing else runs between the two changes of directory: all three calls are synchronous.
+  const before = process.cwd();
+  process.chdir(compact.directory);
+  try {
+    mount({ ...request, data: compact.data });
+  } finally {
+    process.chdir(before);
+  }
+}
+
+/** The daemon is trusted, but a target that leaves the bundle is a mistake worth a message. */
+function targetOf(rootfs: string, target: string): string {
+  const path = join(rootfs, target);
+  if (path === rootfs || path === `${rootfs}/` || path.startsWith(`${rootfs}/`)) return path;
+  throw new TsError('InvalidArgument', `mount target ${target}: outside of ${rootfs}`);
+}
+
+/** Unmounts everything at and below `rootfs`, the deepest first. Nothing there is success. */
+export function unmountRootfs(rootfs: string): void {
+  const points = readMountInfo()
+    .map(({ mountPoint }) => mountPoint)
+    .filter((point) => point === rootfs || point.startsWith(`${rootfs}/`));
+  for (const point of points.reverse()) unmountAll(point);
+}
