@@ -9,6 +9,8 @@ export interface Binary {
   readonly v8Options: readonly string[];
   /** Options of Node itself. */
   readonly nodeOptions: readonly string[];
+  /** Entry points of worker threads, relative to the repository, by the name of the asset that holds their bundle. */
+  readonly workers?: Readonly<Record<string, string>>;
 }
 
 /**

@@ -2,7 +2,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { parseArgs } from 'node:util';
-import { type Arch, binaries } from './binaries.ts';
+import { type Arch, type Binary, binaries } from './binaries.ts';
 import { bundle } from './bundle.ts';
 import { baseNode, cacheMaker, koffiAddon } from './platform.ts';
 import { makeSea } from './sea.ts';
@@ -23,6 +23,7 @@ for (const name of positionals) {
   }
   const { code, inputs } = await bundle(root, binary.entry);
   const target = join(out, name);
+  const workers = await bundleWorkers(binary);
   makeSea(
     {
       binary,
@@ -30,18 +31,35 @@ for (const name of positionals) {
       node: baseNode(root, arch),
       cacheMaker: cacheMaker(root, arch),
       hostNode: process.execPath,
-      assets: { 'koffi.node': koffiAddon(root, arch) },
+      assets: { 'koffi.node': koffiAddon(root, arch), ...workers.assets },
     },
     target,
   );
-  writeDependencies(target, inputs);
+  writeDependencies(target, [...inputs, ...workers.inputs]);
+}
+
+/** The bundles of a program's worker threads, as files: an asset cannot be given otherwise. */
+async function bundleWorkers(
+  binary: Binary,
+): Promise<{ assets: Record<string, string>; inputs: string[] }> {
+  const assets: Record<string, string> = {};
+  const inputs: string[] = [];
+  for (const [name, entry] of Object.entries(binary.workers ?? {})) {
+    const worker = await bundle(root, entry);
+    const file = join(dirname(out), 'workers', name);
+    mkdirSync(dirname(file), { recursive: true });
+    writeFileSync(file, worker.code);
+    assets[name] = file;
+    inputs.push(...worker.inputs);
+  }
+  return { assets, inputs };
 }
 
 /** A file for make beside the others of the build: the sources of the program, so that it is rebuilt when one changes. */
 function writeDependencies(target: string, inputs: readonly string[]): void {
   const file = join(dirname(dirname(target)), 'deps', `${relative(dirname(target), target)}.d`);
   mkdirSync(dirname(file), { recursive: true });
-  const sources = inputs.filter((path) => !path.startsWith('node_modules/'));
+  const sources = [...new Set(inputs)].filter((path) => !path.startsWith('node_modules/'));
   const phony = sources.map((path) => `${path}:\n`).join('');
   writeFileSync(file, `${relative(root, target)}: ${sources.join(' ')}\n${phony}`);
 }
