@@ -9,7 +9,7 @@ import { parentPort } from 'node:worker_threads';
 import { TsError } from '../errors/index.ts';
 import { OpenFlag } from '../linux/constants/file.ts';
 import { closeFd } from '../linux/entry.ts';
-import { rawSyscall } from '../linux/syscall.ts';
+import { syncFileSystem } from '../linux/sync.ts';
 import type { Applied, ApplyJob, Job, JobAnswer, JobMessage } from './job.ts';
 import { LayerApplier } from './layer-apply.ts';
 import { writeDiff } from './layer-diff.ts';
@@ -28,16 +28,9 @@ async function apply(job: ApplyJob, checkCancelled: () => void): Promise<Applied
   });
   reader.finish();
   applier.finish();
+  // The database will say that this layer is here: a power cut must not make that a lie.
   if (job.isSynced) syncFileSystem(job.tree.root);
   return read;
-}
-
-/** Flushes the file system that holds `path`: a layer in a database that is synced must be whole. */
-function syncFileSystem(path: string): void {
-  const fd = openSync(path, OpenFlag.O_DIRECTORY);
-  const result = rawSyscall('syncfs', fd);
-  closeFd(fd);
-  if (result < 0) throw TsError.ofErrno(-result, `sync file system of ${path}`);
 }
 
 function remove(path: string): void {
