@@ -1,43 +1,75 @@
-import { parseArgs } from 'node:util';
 import { TsError } from '../../internal/errors/index.ts';
 import { createLogger } from '../../internal/log/index.ts';
-import { type Config, defaultConfig } from '../../internal/server/config.ts';
+import { type Config, configOf, layerOf } from '../../internal/server/config.ts';
+import { loadConfig, printConfig } from '../../internal/server/config-file.ts';
 import { Daemon } from '../../internal/server/daemon.ts';
+import { publishEvent } from '../../internal/server/publish.ts';
+import { notifyServiceManager } from '../../internal/server/readiness.ts';
 import { REVISION, VERSION } from '../../internal/server/version.ts';
+import { type Arguments, parseArguments, USAGE } from './arguments.ts';
+
+const DEFAULT_CONFIG_PATH = '/etc/containerd/config.toml';
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
-      address: { type: 'string', short: 'a' },
-      root: { type: 'string' },
-      state: { type: 'string' },
-      'log-level': { type: 'string', short: 'l' },
-      version: { type: 'boolean', short: 'v' },
-    },
-  });
-  if (values.version === true) {
-    console.log(`tscontainerd ${VERSION} ${REVISION}`.trimEnd());
-    return;
+  const given = parseArguments(process.argv.slice(2));
+  switch (given.command) {
+    case 'help':
+      console.log(USAGE);
+      return;
+    case 'version':
+      console.log(`tscontainerd ${VERSION} ${REVISION}`.trimEnd());
+      return;
+    case 'config default':
+      process.stdout.write(printConfig(layerOf(configOf({}))));
+      return;
+    case 'config dump': {
+      const { config, warnings } = load(given);
+      for (const warning of warnings) console.error(`tscontainerd: warning: ${warning}`);
+      process.stdout.write(printConfig(layerOf(config)));
+      return;
+    }
+    case 'publish': {
+      const { address } = load(given).config.grpc;
+      await publishEvent(address, given.namespace, given.topic, process.stdin);
+      return;
+    }
+    case 'serve': {
+      const { config, warnings } = load(given);
+      await serve(config, warnings);
+    }
   }
-  const defaults = defaultConfig();
-  const address = values.address ?? defaults.grpc.address;
-  const config: Config = {
-    ...defaults,
-    root: values.root ?? defaults.root,
-    state: values.state ?? defaults.state,
-    grpc: { ...defaults.grpc, address },
-    ttrpc: { ...defaults.ttrpc, address: `${address}.ttrpc` },
-    debug: { level: values['log-level'] ?? defaults.debug.level },
-  };
+}
+
+function load({ configPath, overrides }: Arguments) {
+  return loadConfig(configPath ?? DEFAULT_CONFIG_PATH, overrides, configPath !== undefined);
+}
+
+async function serve(config: Config, warnings: readonly string[]): Promise<void> {
   const log = createLogger({ name: 'tscontainerd', level: config.debug.level });
-  const daemon = await Daemon.start(config, log);
-  log.info({ address }, 'serving');
-  const stop = (signal: string): void => {
-    log.info({ signal }, 'stopping');
-    void daemon.close().then(() => process.exit(0));
+  for (const warning of warnings) log.warn(warning);
+  const die = (error: unknown): void => {
+    log.fatal({ error }, 'internal error: uncaught');
+    process.exit(1);
   };
-  process.once('SIGTERM', stop);
-  process.once('SIGINT', stop);
+  process.on('uncaughtException', die);
+  const daemon = await Daemon.start(config, log);
+  let isStopping = false;
+  const stop = (signal: string): void => {
+    if (isStopping) process.exit(1); // asked twice: whoever asks does not want to wait
+    isStopping = true;
+    log.info({ signal }, 'stopping');
+    notifyServiceManager('STOPPING=1');
+    daemon.close().then(() => process.exit(0), die);
+  };
+  process.on('SIGTERM', stop);
+  process.on('SIGINT', stop);
+  process.on('SIGUSR1', () => log.info({ waits: daemon.waits() }, 'waits'));
+  process.on('SIGHUP', () => undefined); // a closing terminal must not end the containers' daemon
+  notifyServiceManager('READY=1');
+  log.info(
+    { address: config.grpc.address, root: config.root, startupMs: Math.round(performance.now()) },
+    'serving',
+  );
 }
 
 main().catch((error: unknown) => {

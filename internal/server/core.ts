@@ -14,13 +14,16 @@ import type { LeaseStore } from '../metadata/lease-store.ts';
 import { NamespaceStore } from '../metadata/namespace-store.ts';
 import { SqliteContainerStore } from '../metadata/sqlite-container-store.ts';
 import { SqliteLeaseStore } from '../metadata/sqlite-lease-store.ts';
+import type { Differ } from '../snapshots/differ.ts';
 import type { Snapshotter } from '../snapshots/snapshotter.ts';
 import type { Config } from './config.ts';
+import { RootLock } from './root-lock.ts';
 
 /** What the daemon's modules share. */
 export interface Core {
   readonly config: Config;
   readonly log: Logger;
+  readonly lock: RootLock;
   readonly database: Database;
   readonly events: EventExchange;
   readonly gc: SqliteCollector;
@@ -31,6 +34,8 @@ export interface Core {
   readonly leases: LeaseStore;
   /** By plugin id; filled by the module of the snapshots before later modules are opened. */
   readonly snapshotters: Map<string, Snapshotter>;
+  /** What turns layers into snapshots, by plugin id; filled like the snapshotters. */
+  readonly differs: Map<string, Differ>;
 }
 
 /** Where the content store keeps its files, below the daemon's root. */
@@ -40,7 +45,19 @@ export const CONTENT_DIRECTORY = 'io.containerd.content.v1.content';
 export function openCore(config: Config, log: Logger): Core {
   // Only root: layers hold set-uid programs and secrets (CVE-2021-41103, CVE-2024-25621).
   makePrivateDirectory(config.root);
-  makePrivateDirectory(config.state);
+  // A configured owner of the socket must reach it; everything beside it stays closed.
+  const isSocketForOthers = config.grpc.uid !== 0 || config.grpc.gid !== 0;
+  makePrivateDirectory(config.state, isSocketForOthers ? 0o711 : 0o700);
+  const lock = new RootLock(config.root);
+  try {
+    return openStores(config, log, lock);
+  } catch (error) {
+    lock[Symbol.dispose]();
+    throw error;
+  }
+}
+
+function openStores(config: Config, log: Logger, lock: RootLock): Core {
   const database = new Database(join(config.root, 'metadata.db'));
   const events = new LocalExchange();
   const gc = new SqliteCollector(database, events, {
@@ -58,6 +75,7 @@ export function openCore(config: Config, log: Logger): Core {
   return {
     config,
     log,
+    lock,
     database,
     events,
     gc,
@@ -67,14 +85,21 @@ export function openCore(config: Config, log: Logger): Core {
     images: new SqliteImageStore(database, events, gc),
     leases: new SqliteLeaseStore(database, gc),
     snapshotters: new Map(),
+    differs: new Map(),
   };
 }
 
-/** Makes `path` with its parents; itself with mode 0700 even when it was there. */
-export function makePrivateDirectory(path: string): void {
+/** Closes the stores and lets another daemon have the root. */
+export function closeCore(core: Core): void {
+  core.database.close();
+  core.lock[Symbol.dispose]();
+}
+
+/** Makes `path` with its parents; itself gets the mode even when it was there. */
+export function makePrivateDirectory(path: string, mode = 0o700): void {
   try {
-    mkdirSync(path, { recursive: true, mode: 0o700 });
-    chmodSync(path, 0o700);
+    mkdirSync(path, { recursive: true, mode });
+    chmodSync(path, mode);
   } catch (error) {
     throw TsError.from(error, `make directory ${path}`);
   }

@@ -1,7 +1,9 @@
 import type { Server } from 'node:net';
+import type { TtrpcServer } from '../../ttrpc/index.ts';
 import { Introspection } from '../api/generated/containerd.services.introspection.v1.ts';
 import { Version } from '../api/generated/containerd.services.version.v1.ts';
 import { Health } from '../api/generated/grpc.health.v1.ts';
+import { TsError } from '../errors/index.ts';
 import type { Logger } from '../log/index.ts';
 import { grpcService } from '../services/context.ts';
 import { healthService } from '../services/health.ts';
@@ -9,7 +11,8 @@ import { introspectionService } from '../services/introspection.ts';
 import type { Plugin } from '../services/plugin.ts';
 import { versionService } from '../services/version.ts';
 import type { Config } from './config.ts';
-import { type Core, openCore } from './core.ts';
+import { type Core, closeCore, openCore } from './core.ts';
+import { eventServer } from './event-forwarding.ts';
 import { GrpcServer } from './grpc-server.ts';
 import { readIdentity } from './identity.ts';
 import type { DaemonModule } from './module.ts';
@@ -25,7 +28,9 @@ export class Daemon implements AsyncDisposable {
   readonly #core: Core;
   readonly #grpc: GrpcServer;
   readonly #modules: DaemonModule[] = [];
-  #socket: Server | undefined;
+  readonly #ttrpc: TtrpcServer;
+  readonly #sockets: Server[] = [];
+  #closing: Promise<void> | undefined;
 
   private constructor(core: Core) {
     this.#core = core;
@@ -33,6 +38,9 @@ export class Daemon implements AsyncDisposable {
       maxReceiveBytes: core.config.grpc.maxReceiveMessageBytes,
       maxSendBytes: core.config.grpc.maxSendMessageBytes,
       onError: (path, error) => core.log.debug({ path, error }, 'call failed'),
+    });
+    this.#ttrpc = eventServer(core.events, {
+      onError: (error) => core.log.warn({ error }, 'shim connection'),
     });
   }
 
@@ -53,9 +61,32 @@ export class Daemon implements AsyncDisposable {
     for (const open of MODULES) this.#add(await open(this.#core));
     this.#add(this.#describe());
     for (const module of this.#modules) await module.start?.();
-    this.#socket = await listenUnix(config.grpc.address, config.grpc, (connection) =>
-      this.#grpc.accept(connection),
+    this.#checkPlugins();
+    const { grpc, ttrpc } = config;
+    this.#sockets.push(
+      // First, since a shim that is started by a first call sends its events here.
+      await listenUnix(ttrpc.address, ttrpc, (socket) => void this.#ttrpc.accept(socket)),
+      await listenUnix(grpc.address, grpc, (socket) => this.#grpc.accept(socket)),
     );
+  }
+
+  #checkPlugins(): void {
+    const { requiredPlugins, disabledPlugins } = this.#core.config;
+    const plugins = new Map(
+      this.#modules.flatMap((module) =>
+        module.plugins.map((plugin) => [`${plugin.type}.${plugin.id}`, plugin]),
+      ),
+    );
+    for (const uri of requiredPlugins) {
+      const plugin = plugins.get(uri);
+      if (plugin === undefined || plugin.initError !== undefined) {
+        const reason = plugin === undefined ? 'there is none' : TsError.from(plugin.initError).text;
+        throw new TsError('FailedPrecondition', `required plugin "${uri}": ${reason}`);
+      }
+    }
+    for (const uri of disabledPlugins) {
+      if (plugins.has(uri)) this.#core.log.warn(`plugin "${uri}" cannot be disabled`);
+    }
   }
 
   #add(module: DaemonModule): void {
@@ -89,11 +120,17 @@ export class Daemon implements AsyncDisposable {
   }
 
   /** Stops accepting, lets running calls end, closes modules in reverse order. */
-  async close(): Promise<void> {
-    this.#socket?.close();
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    for (const socket of this.#sockets) socket.close();
     await this.#grpc.close(SHUTDOWN_GRACE_MS);
-    for (const module of this.#modules.reverse()) await module.close?.();
-    this.#core.database.close();
+    for (const module of this.#modules.toReversed()) await module.close?.();
+    this.#ttrpc.close(); // last: until now shims could report what the modules ended
+    closeCore(this.#core);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
