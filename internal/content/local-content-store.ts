@@ -160,11 +160,12 @@ export class LocalContentStore implements ContentStore, Cleaner {
   async clean(): Promise<void> {
     await this.#files.emptyTrash();
     const blobs = await this.#files.blobs();
-    // Records that were deleted must stay so after a power cut, or they would name nothing.
-    this.#database.sync();
-    for (const digest of blobs) {
-      if (this.#pins.has(digest) || this.#records.sizeAnywhere(digest) !== undefined) continue;
-      await this.#files.unlinkBlob(digest)();
+    // Records that were deleted must stay so after a power cut, or they would name nothing. Those
+    // that are deleted from here on are for the next run.
+    const unnamed = blobs.filter((digest) => this.#isUnnamed(digest));
+    await this.#database.sync();
+    for (const digest of unnamed) {
+      if (this.#isUnnamed(digest)) await this.#files.unlinkBlob(digest)();
     }
     for (const directory of await this.#files.ingests()) {
       if (this.#records.hasIngestDirectory(directory) || this.#isOpen(directory)) continue;
@@ -280,6 +281,10 @@ export class LocalContentStore implements ContentStore, Cleaner {
       startedAt: row.started_at,
       updatedAt: file?.modifiedAt ?? row.started_at,
     };
+  }
+
+  #isUnnamed(digest: Digest): boolean {
+    return !this.#pins.has(digest) && this.#records.sizeAnywhere(digest) === undefined;
   }
 
   #isOpen(directory: string): boolean {

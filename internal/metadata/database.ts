@@ -1,5 +1,7 @@
+import { open, stat } from 'node:fs/promises';
 import { DatabaseSync, type SQLOutputValue, type StatementSync } from 'node:sqlite';
-import { TsError } from '../errors/index.ts';
+import { Worker } from 'node:worker_threads';
+import { isErrno, TsError } from '../errors/index.ts';
 import { MIGRATIONS } from './schema.ts';
 
 /** Marks the file as ours: "TSCD". */
@@ -9,31 +11,44 @@ export type Parameter = null | number | bigint | string | Uint8Array;
 /** A row by column name. Integers are bigint: times in nanoseconds do not fit a number. */
 export type Row = Record<string, SQLOutputValue>;
 
+/** Commits between two looks at the size of the write-ahead log. */
+const COMMITS_PER_CHECK = 256;
+/** Size of the write-ahead log from which it is copied into the database. */
+const CHECKPOINT_BYTES = 4 * 1024 * 1024;
+
 /**
  * The metadata of the daemon in one SQLite file.
  *
- * Write-ahead log: readers never wait for a writer, and a commit is an append without a sync.
- * A killed daemon loses no commit; after a power cut the database is the consistent state of some
- * moment before, so whoever destroys data on disk calls `sync()` first. All calls are synchronous
- * and take microseconds: a transaction cannot be interleaved with another.
+ * Write-ahead log: a commit is an append to the page cache, microseconds, and does not wait for the
+ * disk (but for the log's first page, once in 4 MB), so that no call of a client does. A killed
+ * daemon loses no commit; after a power cut the database is the consistent state of some moment
+ * before, so whoever destroys data on disk awaits `sync()` first. Syncing, and copying the log into
+ * the database, happen in other threads. All other calls are synchronous: no transaction is
+ * interleaved with another.
  */
 export class Database implements Disposable {
+  readonly #path: string;
   readonly #db: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
   #depth = 0;
+  #commits = 0;
+  #checkpoint: Promise<void> | undefined;
 
   /**
    * Opens or creates the database at `path` and brings its schema up to date. A file of a newer
    * schema or of another program is FailedPrecondition.
    */
   constructor(path: string, migrations: readonly string[] = MIGRATIONS) {
+    this.#path = path;
     try {
       this.#db = new DatabaseSync(path, { timeout: 5000, readBigInts: true });
     } catch (error) {
       throw TsError.from(error, `open metadata database ${path}`);
     }
     try {
-      this.#db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;');
+      this.#db.exec(
+        'PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0;',
+      );
       this.#migrate(path, migrations);
     } catch (error) {
       this.#db.close();
@@ -58,12 +73,16 @@ export class Database implements Disposable {
 
   /** Runs a statement and returns how many rows it changed. */
   run(sql: string, ...parameters: Parameter[]): number {
-    return Number(this.#prepare(sql).run(...parameters).changes);
+    const { changes } = this.#prepare(sql).run(...parameters);
+    if (this.#depth === 0) this.#countCommit();
+    return Number(changes);
   }
 
   /** Runs a statement that inserts one row and returns the row's integer key. */
   insert(sql: string, ...parameters: Parameter[]): bigint {
-    return BigInt(this.#prepare(sql).run(...parameters).lastInsertRowid);
+    const { lastInsertRowid } = this.#prepare(sql).run(...parameters);
+    if (this.#depth === 0) this.#countCommit();
+    return BigInt(lastInsertRowid);
   }
 
   /**
@@ -77,6 +96,7 @@ export class Database implements Disposable {
     try {
       const result = body();
       this.#db.exec('COMMIT');
+      this.#countCommit();
       return result;
     } catch (error) {
       if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
@@ -86,9 +106,22 @@ export class Database implements Disposable {
     }
   }
 
-  /** Makes all commits so far survive a power cut. Milliseconds: the disk is synced. */
-  sync(): void {
-    this.#db.exec('PRAGMA wal_checkpoint(PASSIVE)');
+  /** Makes all commits so far survive a power cut. */
+  async sync(): Promise<void> {
+    // A commit is durable when its part of the log is. SQLite holds no lock on the log's file, so
+    // closing this descriptor takes none away (as it would with the database's own).
+    let log: Awaited<ReturnType<typeof open>>;
+    try {
+      log = await open(`${this.#path}-wal`, 'r');
+    } catch (error) {
+      if (isErrno(error, 'ENOENT')) return; // nothing was written since the database was opened
+      throw TsError.from(error, `sync metadata database ${this.#path}`);
+    }
+    try {
+      await log.datasync();
+    } finally {
+      await log.close();
+    }
   }
 
   close(): void {
@@ -98,6 +131,13 @@ export class Database implements Disposable {
 
   [Symbol.dispose](): void {
     this.close();
+  }
+
+  #countCommit(): void {
+    if (++this.#commits % COMMITS_PER_CHECK !== 0 || this.#checkpoint !== undefined) return;
+    this.#checkpoint = checkpointIfLarge(this.#path).finally(() => {
+      this.#checkpoint = undefined;
+    });
   }
 
   #prepare(sql: string): StatementSync {
@@ -139,4 +179,31 @@ export class Database implements Disposable {
   #isEmpty(): boolean {
     return this.get('SELECT 1 FROM sqlite_schema LIMIT 1') === undefined;
   }
+}
+
+/** Runs in its own thread, with its own connection; it makes no other connection wait. */
+const CHECKPOINT_THREAD = `
+  const { workerData } = require('node:worker_threads');
+  const { DatabaseSync } = require('node:sqlite');
+  const db = new DatabaseSync(workerData, { timeout: 5000 });
+  db.exec('PRAGMA wal_checkpoint(PASSIVE)');
+  db.close();
+`;
+
+/**
+ * Copies the write-ahead log into the database when it has grown. A failure is no error of anybody:
+ * the log goes on growing, and the next check tries again.
+ */
+async function checkpointIfLarge(path: string): Promise<void> {
+  try {
+    if ((await stat(`${path}-wal`)).size < CHECKPOINT_BYTES) return;
+  } catch {
+    return; // closed meanwhile
+  }
+  await new Promise<void>((resolve) => {
+    const worker = new Worker(CHECKPOINT_THREAD, { eval: true, workerData: path });
+    worker.unref();
+    worker.once('error', () => undefined); // 'exit' follows
+    worker.once('exit', () => resolve());
+  });
 }

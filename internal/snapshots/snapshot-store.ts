@@ -156,7 +156,7 @@ export class SnapshotStore implements Snapshotter, Cleaner {
     const recorded = this.#records.ids();
     const orphans = onDisk.filter((id) => !recorded.has(id) && !this.#busy.has(id));
     // Records that were deleted must stay so after a power cut, or they would name nothing.
-    if (orphans.length > 0) this.#database.sync();
+    if (orphans.length > 0) await this.#database.sync();
     for (const id of orphans) await this.#removeData(id);
     await this.#settled();
   }
