@@ -3,16 +3,16 @@
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Suite } from './packages.ts';
 
 const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
 
 /**
- * Downloads `packages` of the release `suite` into `directory` and returns the files. Throws an Error when there is no
+ * Downloads the packages of a suite into `directory` and returns the files. Throws an Error when there is no
  * apt, no Debian archive is configured, or the archive does not answer.
  */
 export function downloadPackages(
-  suite: string,
-  packages: readonly string[],
+  { release, architecture, packages }: Suite,
   directory: string,
 ): string[] {
   const apt = join(directory, 'apt');
@@ -20,7 +20,7 @@ export function downloadPackages(
     mkdirSync(join(apt, name), { recursive: true });
   }
   const sources = join(apt, 'sources.list');
-  writeFileSync(sources, `deb [signed-by=${KEYRING}] ${debianArchive()} ${suite} main\n`);
+  writeFileSync(sources, `deb [signed-by=${KEYRING}] ${debianArchive()} ${release} main\n`);
   writeFileSync(join(apt, 'status'), '');
   const options = [
     `Dir::Etc::SourceList=${sources}`,
@@ -37,6 +37,9 @@ export function downloadPackages(
     // Translations, icons and the like of the archive's index.
     'Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false',
     'Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled=false',
+    ...(architecture === undefined
+      ? []
+      : [`APT::Architecture=${architecture}`, `APT::Architectures=${architecture}`]),
   ].flatMap((option) => ['-o', option]);
   run('apt-get', [...options, '-qq', '--error-on=any', 'update'], directory);
   run('apt-get', [...options, '-qq', 'download', ...packages], directory);

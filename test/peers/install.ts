@@ -47,11 +47,11 @@ export function installSuite(suite: SuiteName): string {
   try {
     const tree = join(work, 'tree');
     mkdirSync(tree);
-    for (const name of downloadPackages(suite, suites[suite].packages, work)) {
+    for (const name of downloadPackages(suites[suite], work)) {
       run('dpkg-deb', ['-x', join(work, name), tree], work);
     }
     removeLeftOut(tree, '');
-    makeSelfContained(tree, final);
+    if (!('architecture' in suites[suite])) makeSelfContained(tree, final);
     // Another run may have finished first: then its result is as good.
     if (!existsSync(final)) renameSync(tree, final);
     rmSync(reasonFile(suite), { force: true });

@@ -1,8 +1,11 @@
 // What the integration tests run beside our programs: the originals, from two Debian releases side by side, so that old
 // and new clients are both covered, and the tools that judge our machine code and our binaries.
 
-/** A Debian release and the packages taken from it. */
+/** Packages of one Debian release, unpacked into one directory. */
 export interface Suite {
+  readonly release: 'bookworm' | 'sid';
+  /** Debian's name of an architecture other than this machine's. */
+  readonly architecture?: 'arm64';
   readonly packages: readonly string[];
 }
 
@@ -12,6 +15,7 @@ export interface Suite {
  */
 export const suites = {
   bookworm: {
+    release: 'bookworm',
     packages: [
       ...['containerd', 'runc', 'docker-registry', 'busybox-static', 'strace', 'patchelf', 'time'],
       ...['binutils', 'binutils-common', 'binutils-x86-64-linux-gnu', 'binutils-aarch64-linux-gnu'],
@@ -21,15 +25,22 @@ export const suites = {
     ],
   },
   sid: {
+    release: 'sid',
     packages: [
       ...['containerd', 'runc', 'crun'],
       ...['libc6', 'libgcc-s1', 'libseccomp2', 'libsystemd0', 'libcap2'],
       ...['libjson-c5', 'libblake3-0'],
     ],
   },
+  // What programs of ours for arm64 are linked to, for QEMU (its option -L).
+  arm64: {
+    release: 'bookworm',
+    architecture: 'arm64',
+    packages: ['libc6', 'libgcc-s1', 'libstdc++6', 'libatomic1'],
+  },
 } as const satisfies Record<string, Suite>;
 
-/** The name of a release that peers are taken from. */
+/** The name of a suite that peers are taken from. */
 export type SuiteName = keyof typeof suites;
 
 /** A peer: where its file is inside a suite. */
@@ -57,6 +68,7 @@ export const peerFiles = {
   objdump: { suite: 'bookworm', file: 'usr/bin/x86_64-linux-gnu-objdump' },
   'objdump-aarch64': { suite: 'bookworm', file: 'usr/bin/aarch64-linux-gnu-objdump' },
   readelf: { suite: 'bookworm', file: 'usr/bin/x86_64-linux-gnu-readelf' },
+  'loader-aarch64': { suite: 'arm64', file: 'lib/ld-linux-aarch64.so.1' },
   'qemu-aarch64': { suite: 'bookworm', file: 'usr/bin/qemu-aarch64-static' },
 } as const satisfies Record<string, PeerFile>;
 
