@@ -35,21 +35,19 @@ for (const name of positionals) {
     },
     target,
   );
-  writeDependencies(target, [...inputs, ...workers.inputs]);
+  // Programs that are built somewhere else are no business of make's.
+  if (values.out === undefined) writeDependencies(target, [...inputs, ...workers.inputs]);
 }
 
-/** The bundles of a program's worker threads, as files: an asset cannot be given otherwise. */
+/** The bundles of a program's worker threads, by the names of the assets that they become. */
 async function bundleWorkers(
   binary: Binary,
-): Promise<{ assets: Record<string, string>; inputs: string[] }> {
-  const assets: Record<string, string> = {};
+): Promise<{ assets: Record<string, Buffer>; inputs: string[] }> {
+  const assets: Record<string, Buffer> = {};
   const inputs: string[] = [];
   for (const [name, entry] of Object.entries(binary.workers ?? {})) {
     const worker = await bundle(root, entry);
-    const file = join(dirname(out), 'workers', name);
-    mkdirSync(dirname(file), { recursive: true });
-    writeFileSync(file, worker.code);
-    assets[name] = file;
+    assets[name] = Buffer.from(worker.code);
     inputs.push(...worker.inputs);
   }
   return { assets, inputs };

@@ -22,8 +22,8 @@ export interface SeaInput {
   readonly cacheMaker: readonly string[] | undefined;
   /** Any Node that runs here, of the same version; it makes the blob when there is no `cacheMaker`. */
   readonly hostNode: string;
-  /** Files that the program reads with sea.getRawAsset, by name. */
-  readonly assets: Readonly<Record<string, string>>;
+  /** What the program reads with sea.getRawAsset, by name: the path of a file, or content. */
+  readonly assets: Readonly<Record<string, string | Buffer>>;
 }
 
 /** Writes the executable to `output` in one step (rename): a reader sees the old file or the new one. */
@@ -57,13 +57,24 @@ function makeBlob(input: SeaInput, dir: string): string {
       execArgv: [...v8Options, ...nodeOptions],
       // Else NODE_OPTIONS could add `--require FILE`: code of whoever sets the environment.
       execArgvExtension: 'none',
-      assets: input.assets,
+      assets: assetFiles(input, dir),
     }),
   );
   const [command = input.hostNode, ...prefix] = input.cacheMaker ?? [];
   const args = [...prefix, ...v8Options, '--experimental-sea-config', config];
   run(command, args, `make sea blob for ${input.binary.entry}`);
   return blob;
+}
+
+/** Assets are given to Node as files. */
+function assetFiles(input: SeaInput, dir: string): Record<string, string> {
+  const files = Object.entries(input.assets).map(([name, asset], index) => {
+    if (typeof asset === 'string') return [name, asset] as const;
+    const file = join(dir, `asset-${index}`);
+    writeFileSync(file, asset);
+    return [name, file] as const;
+  });
+  return Object.fromEntries(files);
 }
 
 /** postject prints warnings about section names that mean nothing here; its output is shown when it fails. */
