@@ -1,12 +1,12 @@
 /**
  * The name of `names` that `wrong` was most likely meant to be, or undefined if none is near:
- * more than a third of the letters differ (Levenshtein distance, letter case ignored).
+ * more than a quarter of the letters differ (Levenshtein distance, letter case ignored).
  */
 export function nearestName(wrong: string, names: Iterable<string>): string | undefined {
   const lower = wrong.toLowerCase();
   if (lower.length > 64) return undefined; // nobody mistypes that much; keeps the cost bounded
   let best: string | undefined;
-  let bestDistance = Math.max(1, Math.floor(lower.length / 3)) + 1;
+  let bestDistance = Math.min(lower.length, Math.max(1, Math.floor(lower.length / 4)) + 1);
   for (const name of names) {
     const distance = editDistance(lower, name.toLowerCase());
     if (distance < bestDistance) {

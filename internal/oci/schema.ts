@@ -489,7 +489,7 @@ export const CONFIG: ObjectRule = {
       has: { path: { is: 'text', check: text.someText, required: true }, readonly: BOOLEAN },
       required: true,
     },
-    process: PROCESS,
+    process: { ...PROCESS, required: true },
     hostname: LINE,
     domainname: LINE,
     mounts: {
