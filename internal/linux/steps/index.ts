@@ -1,3 +1,4 @@
+export * from './access.ts';
 export * from './credentials.ts';
 export * from './executable.ts';
 export * from './file-checks.ts';
@@ -7,3 +8,5 @@ export * from './namespaces.ts';
 export * from './processes.ts';
 export * from './security.ts';
 export * from './sockets.ts';
+export * from './terminals.ts';
+export * from './timed-wait.ts';
