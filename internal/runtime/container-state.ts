@@ -22,6 +22,8 @@ export interface ContainerState {
   /** User id that created the container. */
   readonly owner: number;
   readonly isRootless: boolean;
+  /** Whether init's end does not end all others, as it has no pid namespace of its own. */
+  readonly sharesPidNamespace: boolean;
   readonly annotations: Readonly<Record<string, string>>;
   /** Directory by controller; the one of cgroup v2 has the key `''`. */
   readonly cgroupPaths: Readonly<Record<string, string>>;
@@ -34,6 +36,8 @@ export interface ContainerState {
 const STATE_FILE = 'state.json';
 export const EXEC_FIFO = 'exec.fifo';
 export const CONFIG_COPY = 'config.json';
+/** Takes the error of a step that fails after `start`. */
+export const START_ERRORS = 'start.errors';
 
 /** Writes the state so that a reader sees all of it or nothing. */
 export function writeContainerState(root: string, state: ContainerState): void {
@@ -79,6 +83,7 @@ export function serializeState(state: ContainerState): string {
       ociVersion: state.ociVersion,
       bundle: state.bundle,
       owner: state.owner,
+      sharesPidNamespace: state.sharesPidNamespace,
       annotations: state.annotations,
       startLabels: state.startLabels,
     },
@@ -101,6 +106,7 @@ export function parseState(text: string): ContainerState {
     rootfs: config['rootfs'] as string,
     owner: own['owner'] as number,
     isRootless: json['rootless'] as boolean,
+    sharesPidNamespace: own['sharesPidNamespace'] as boolean,
     annotations: own['annotations'] as Record<string, string>,
     cgroupPaths: json['cgroup_paths'] as Record<string, string>,
     namespacePaths: json['namespace_paths'] as Record<string, string>,

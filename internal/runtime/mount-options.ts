@@ -96,24 +96,6 @@ const PROPAGATIONS = new Set<string>(['private', 'shared', 'slave', 'unbindable'
 
 const ACCESS_TIMES: readonly AccessTime[] = ['relatime', 'noatime', 'strictatime'];
 
-/** The mount options that this runtime knows itself, sorted: what `features` lists. */
-export const KNOWN_MOUNT_OPTIONS: readonly string[] = [
-  ...new Set([
-    ...Object.keys(ATTRIBUTES),
-    ...Object.keys(ATTRIBUTES).map((name) => `r${name}`),
-    ...Object.keys(SUPERBLOCK),
-    ...WITHOUT_EFFECT,
-    ...PROPAGATIONS,
-    ...[...PROPAGATIONS].map((name) => `r${name}`),
-    'bind',
-    'rbind',
-    'remount',
-    'idmap',
-    'ridmap',
-    'tmpcopyup',
-  ]),
-].sort();
-
 /** Of contradicting options the last one counts, as with mount(8). */
 export function parseMountOptions(options: readonly string[]): MountOptions {
   const attributes = new Changes();

@@ -1,4 +1,4 @@
-import type { ContainerInfo } from './status.ts';
+import type { ContainerInfo } from '../../internal/runtime/index.ts';
 
 const MIN_WIDTH = 12;
 const PADDING = 3;

@@ -1,0 +1,64 @@
+import { type Memory, type Sequence, steps } from '../linux/index.ts';
+
+const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
+/** Where to look for a program, and what to say if it is in none of these places. */
+export interface ExecutableSearch {
+  readonly name: string;
+  /** In the order of the search; a name with a slash has itself alone. */
+  readonly candidates: readonly string[];
+  /** Words engines look for: Docker makes exit code 127 of them, Podman a kind of error. */
+  readonly notFound: string;
+}
+
+/** As execvp(3) searches, with the PATH of the container's own environment. */
+export function searchExecutable(name: string, env: readonly string[]): ExecutableSearch {
+  const quoted = JSON.stringify(name);
+  if (name.includes('/')) {
+    return { name, candidates: [name], notFound: `exec: ${quoted}: stat ${name}` };
+  }
+  const path = env.findLast((entry) => entry.startsWith('PATH='))?.slice('PATH='.length);
+  const directories = (path ?? DEFAULT_PATH).split(':').map((each) => (each === '' ? '.' : each));
+  const searched = path === undefined ? `${directories.join(':')} as PATH is not set` : path;
+  return {
+    name,
+    candidates: directories.map((directory) => `${directory}/${name}`),
+    notFound: `exec: ${quoted}: executable file not found in $PATH (${searched})`,
+  };
+}
+
+const NOT_HERE = ['ENOENT', 'ENOTDIR', 'EACCES'] as const;
+
+/** Fails unless one of the candidates is there and may be executed by this process. */
+export function addExecutableCheck(sequence: Sequence, search: ExecutableSearch): void {
+  const [first, ...others] = search.candidates;
+  if (first === undefined) return;
+  const isLast = others.length === 0;
+  sequence.add(steps.checkExecutable(first), {
+    label: isLast ? search.notFound : `look for ${first}`,
+    ...(isLast
+      ? {}
+      : {
+          tolerate: NOT_HERE,
+          ifTolerated: (next) => addExecutableCheck(next, { ...search, candidates: others }),
+        }),
+  });
+}
+
+/** Becomes the program. Of several candidates those that are not there are passed over. */
+export function addExecute(
+  sequence: Sequence,
+  search: ExecutableSearch,
+  args: readonly string[],
+  env: readonly string[],
+): void {
+  const argv: Memory = steps.stringArray(args);
+  const envp: Memory = steps.stringArray(env);
+  search.candidates.forEach((candidate, position) => {
+    const isLast = position === search.candidates.length - 1;
+    sequence.add(steps.execute(candidate, argv, envp), {
+      label: search.candidates.length > 1 && isLast ? search.notFound : `exec ${candidate}`,
+      ...(isLast ? {} : { tolerate: NOT_HERE }),
+    });
+  });
+}

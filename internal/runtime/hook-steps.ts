@@ -1,0 +1,54 @@
+import { type Announcement, type Sequence, steps } from '../linux/index.ts';
+import type { Hook } from '../oci/index.ts';
+
+/** fds that a hook's process gets; all of them are close-on-exec otherwise. */
+export interface HookStreams {
+  /** The container's state as JSON. */
+  readonly stdin: number;
+  readonly stdout: number;
+  /** What the hook says goes into the error if it fails. */
+  readonly stderr: number;
+}
+
+export interface HookContext {
+  readonly streams: HookStreams;
+  readonly report: number;
+  readonly openFiles: { readonly soft: bigint; readonly hard: bigint };
+}
+
+/**
+ * Runs a hook (runtime-spec config.md#posix-platform-hooks) and waits for its end; a status that is
+ * not 0 and a timeout fail. The status is announced first. Returns the announcement.
+ */
+export function addHook(
+  sequence: Sequence,
+  hook: Hook,
+  name: string,
+  context: HookContext,
+): Announcement {
+  const { streams, report, openFiles } = context;
+  const timeoutMs = hook.timeout === undefined ? undefined : hook.timeout * 1000;
+  const deadline = new steps.Deadline(timeoutMs);
+  const pid = sequence.clone(
+    steps.cloneProcess({ pidfd: deadline.pidfd }),
+    { reportTo: report, label: `${name}: clone`, as: 'hook' },
+    (child) => {
+      child.addAll(steps.resetSignals());
+      child.add(steps.setParentDeathSignal('SIGKILL'));
+      child.add(steps.duplicate(streams.stdin, 0));
+      child.add(steps.duplicate(streams.stdout, 1));
+      child.add(steps.duplicate(streams.stderr, 2));
+      child.add(steps.closeFrom(3, 'on exec'));
+      child.add(steps.setResourceLimit('RLIMIT_NOFILE', openFiles.soft, openFiles.hard));
+      const argv = steps.stringArray(hook.args ?? [hook.path]);
+      child.add(steps.execute(hook.path, argv, steps.stringArray(hook.env ?? [])), {
+        label: `${name}: exec ${hook.path}`,
+      });
+    },
+  );
+  let ended: Announcement | undefined;
+  deadline.addWait(sequence, pid, name, (next, status) => {
+    ended = next.announce(`${name} ended`, report, status);
+  });
+  return ended as Announcement;
+}

@@ -1,0 +1,73 @@
+import { spawnSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { TsError } from '../errors/index.ts';
+import type { IdMapping, Linux } from '../oci/index.ts';
+
+/** Lines of /proc/PID/uid_map: inside, outside, count. */
+export function mappingLines(mappings: readonly IdMapping[]): string {
+  return mappings
+    .map(({ containerID, hostID, size }) => `${containerID} ${hostID} ${size}\n`)
+    .join('');
+}
+
+/** Whether a user without privileges may write the mapping himself: one id, his own. */
+export function isOwnIdOnly(mappings: readonly IdMapping[], id: number): boolean {
+  const [only, ...others] = mappings;
+  return only !== undefined && others.length === 0 && only.size === 1 && only.hostID === id;
+}
+
+export interface Caller {
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** Whether processes of the new user namespace may call setgroups(2). */
+export function maySetGroups(linux: Linux, caller: Caller): boolean {
+  return caller.uid === 0 || !isOwnIdOnly(linux.gidMappings ?? [], caller.gid);
+}
+
+/**
+ * Writes the id mappings of a new user namespace (man 7 user_namespaces). Without privileges a
+ * single own id is written directly, after setgroups was denied; ranges need newuidmap and newgidmap.
+ */
+export function writeIdMappings(pid: number, linux: Linux, caller: Caller): void {
+  const uids = linux.uidMappings ?? [];
+  const gids = linux.gidMappings ?? [];
+  if (!maySetGroups(linux, caller)) write(`/proc/${pid}/setgroups`, 'deny');
+  if (caller.uid === 0 || isOwnIdOnly(gids, caller.gid)) {
+    write(`/proc/${pid}/gid_map`, mappingLines(gids));
+  } else runHelper('newgidmap', pid, gids);
+  if (caller.uid === 0 || isOwnIdOnly(uids, caller.uid)) {
+    write(`/proc/${pid}/uid_map`, mappingLines(uids));
+  } else runHelper('newuidmap', pid, uids);
+}
+
+function write(path: string, text: string): void {
+  try {
+    writeFileSync(path, text);
+  } catch (thrown) {
+    throw TsError.from(thrown, `write ${JSON.stringify(text.trim())} to ${path}`);
+  }
+}
+
+/** The setuid helpers of the uidmap package, which check /etc/subuid and /etc/subgid. */
+function runHelper(
+  program: 'newuidmap' | 'newgidmap',
+  pid: number,
+  mappings: readonly IdMapping[],
+): void {
+  const numbers = mappings.flatMap(({ containerID, hostID, size }) => [containerID, hostID, size]);
+  const args = [pid, ...numbers].map(String);
+  const { error, status, stderr } = spawnSync(program, args, { encoding: 'utf8', env: {} });
+  if (error !== undefined) {
+    throw new TsError('FailedPrecondition', `run ${program}: ${error.message}`, {
+      cause: error,
+      advice: `install ${program} (package uidmap), or map only your own id`,
+    });
+  }
+  if (status !== 0) {
+    throw new TsError('PermissionDenied', `${program} ${args.join(' ')}: ${stderr.trim()}`, {
+      advice: `allow the range in /etc/sub${program === 'newuidmap' ? 'uid' : 'gid'}`,
+    });
+  }
+}

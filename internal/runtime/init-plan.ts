@@ -1,0 +1,202 @@
+/** Gathers what the init program needs to know of the bundle and of this machine. */
+import { closeSync, existsSync, fstatSync, openSync } from 'node:fs';
+import { type CgroupManager, detectCgroupHost } from '../cgroups/index.ts';
+import { TsError } from '../errors/index.ts';
+import { copyMountTree, isOnFileSystem, readMountInfo } from '../linux/index.ts';
+import type { Bundle } from './bundle.ts';
+import type { CgroupView } from './cgroup-mount-steps.ts';
+import type { CreateRequest } from './create.ts';
+import { planCapabilities } from './credential-steps.ts';
+import { fillsDev, planDevices } from './device-plan.ts';
+import type { HookStreams } from './hook-steps.ts';
+import { maySetGroups } from './id-mappings.ts';
+import { isWithin } from './in-root.ts';
+import { inheritedOpenFiles } from './inherited-limits.ts';
+import type { InitFds, InitPlan } from './init-program.ts';
+import { type MountPlan, planMounts } from './mount-plan.ts';
+import { type NamespacePlan, planNamespaces } from './namespace-plan.ts';
+import { availableCapabilities } from './own-capabilities.ts';
+import type { Rollback } from './rollback.ts';
+import { compileSeccomp } from './seccomp-filter.ts';
+
+/** fds that `create` opens before it plans. */
+export type OpenedFds = Pick<
+  InitFds,
+  'report' | 'goOn' | 'startFifo' | 'startErrors' | 'console' | 'stdio' | 'preserved'
+>;
+
+/** Opens what the child needs of the host; all of it is closed by `rollback`. */
+export function planInit(
+  bundle: Bundle,
+  request: CreateRequest,
+  cgroup: CgroupManager,
+  fds: OpenedFds,
+  hookStreams: ReadonlyMap<string, HookStreams>,
+  rollback: Rollback,
+): InitPlan {
+  const { spec, process: containerProcess } = bundle;
+  const linux = spec.linux ?? {};
+  const namespaces = planNamespaces(linux.namespaces ?? []);
+  const hasUser = namespaces.hasNewUser || namespaces.joined.some(({ type }) => type === 'user');
+  const isRoot = (process.geteuid?.() ?? 0) === 0;
+  const mounts = planMounts({
+    mounts: spec.mounts ?? [],
+    bundle: bundle.directory,
+    rootfs: bundle.rootfs,
+    hasNewCgroupNamespace: namespaces.unsharesCgroup,
+  });
+  const all = [...mounts.early, ...mounts.late];
+  const fillsDevDirectory = fillsDev(all);
+  const capabilities = availableCapabilities({ inNewUserNamespace: hasUser });
+  const caller = { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 };
+  const copies = hasUser && isRoot ? copySources(bundle, mounts, rollback) : undefined;
+  return {
+    id: request.id,
+    spec,
+    process: containerProcess,
+    namespaces,
+    fds: {
+      ...fds,
+      proc: openHostProc(rollback),
+      namespaces: openNamespaces(namespaces, rollback),
+      ...openCgroups(cgroup, rollback),
+      ownedStdio: ownedStdio(fds, containerProcess.terminal === true),
+    },
+    rootfs: {
+      rootfs: bundle.rootfs,
+      propagation: linux.rootfsPropagation,
+      sharedParent: sharedParent(bundle),
+      rootfsFd: copies?.rootfs,
+    },
+    usesPivotRoot: request.noPivot !== true,
+    mounts,
+    mountContext: {
+      sourceFds: copies?.sources ?? new Map(),
+      mountLabel: linux.mountLabel === '' ? undefined : linux.mountLabel,
+      idmapFds: new Map(),
+    },
+    cgroupView: cgroupView(cgroup, mounts, namespaces),
+    devices: fillsDevDirectory ? planDevices(linux.devices ?? [], all) : [],
+    dev: fillsDevDirectory ? { hasKcore: existsSync('/proc/kcore') } : undefined,
+    capabilities: planCapabilities(containerProcess.capabilities, capabilities.names),
+    lastCapability: capabilities.last,
+    maySetGroups: !namespaces.hasNewUser || maySetGroups(linux, caller),
+    seccomp: linux.seccomp === undefined ? undefined : compileSeccomp(linux.seccomp),
+    joinsKeyring: request.noNewKeyring !== true,
+    parentSetsLimits: hasUser && isRoot,
+    openFiles: inheritedOpenFiles(),
+    hookStreams,
+  };
+}
+
+/** The host's procfs, looked at by fd: what is written there must reach the kernel. */
+function openHostProc(rollback: Rollback): number {
+  if (!isOnFileSystem('/proc', 'PROC_SUPER_MAGIC')) {
+    throw new TsError('FailedPrecondition', '/proc of the host is not a procfs', {
+      code: 'TS_HOST_PROC',
+      advice: 'run "mount -t proc proc /proc"',
+    });
+  }
+  return open('/proc', 'open /proc of the host', rollback);
+}
+
+function open(path: string, operation: string, rollback: Rollback, flags = 'r'): number {
+  try {
+    const fd = openSync(path, flags);
+    rollback.always(() => closeSync(fd));
+    return fd;
+  } catch (thrown) {
+    throw TsError.from(thrown, operation);
+  }
+}
+
+function openNamespaces({ joined }: NamespacePlan, rollback: Rollback): InitFds['namespaces'] {
+  return joined.map(({ type, path }) => ({
+    type,
+    path,
+    fd: open(path, `open ${type} namespace ${path}`, rollback),
+  }));
+}
+
+/** cgroup v1: the files to write to; v2: the directory to start in; hybrid: both. */
+function openCgroups(
+  cgroup: CgroupManager,
+  rollback: Rollback,
+): Pick<InitFds, 'cgroup' | 'cgroupTasks'> {
+  const tasks: [string, number][] = [];
+  const seen = new Set<string>();
+  let unified: number | undefined;
+  for (const [controller, directory] of Object.entries(cgroup.paths)) {
+    if (seen.has(directory) || !existsSync(directory)) continue;
+    seen.add(directory);
+    const path = controller === '' ? directory : `${directory}/tasks`;
+    const fd = open(path, `open cgroup ${path}`, rollback, controller === '' ? 'r' : 'r+');
+    if (controller === '') unified = fd;
+    else tasks.push([path, fd]);
+  }
+  return { cgroup: unified, cgroupTasks: tasks };
+}
+
+/** /dev/null stays the host's; so does what is closed. */
+function ownedStdio(fds: OpenedFds, hasTerminal: boolean): number[] {
+  if (hasTerminal) return [0];
+  return [0, 1, 2].filter((target) => {
+    try {
+      return fstatSync(fds.stdio[target] ?? target).rdev !== DEV_NULL;
+    } catch {
+      return false; // not open
+    }
+  });
+}
+
+/** st_rdev of the character device 1:3. */
+const DEV_NULL = 0x103;
+
+/** Where the rootfs lies on a shared mount: with a shared root ours would propagate to it. */
+function sharedParent(bundle: Bundle): string | undefined {
+  const propagation = bundle.spec.linux?.rootfsPropagation;
+  if (propagation !== 'shared' && propagation !== 'rshared') return undefined;
+  const above = readMountInfo()
+    .filter(({ mountPoint }) => isWithin(bundle.rootfs, mountPoint))
+    .sort((a, b) => a.mountPoint.length - b.mountPoint.length)
+    .at(-1);
+  const isShared = above?.optionalFields.some((field) => field.startsWith('shared:'));
+  return isShared === true ? above?.mountPoint : undefined;
+}
+
+/**
+ * In a user namespace root of the container may not reach the rootfs and the sources of bind mounts
+ * (a directory above may be closed to it), so the runtime takes copies of these mounts.
+ */
+function copySources(
+  bundle: Bundle,
+  { early, late }: MountPlan,
+  rollback: Rollback,
+): { rootfs: number; sources: Map<string, number> } {
+  const sources = new Map<string, number>();
+  for (const { kind, property, source, options } of [...early, ...late]) {
+    if (kind !== 'bind') continue;
+    const recursive = options.bind !== 'bind';
+    sources.set(property, rollback.use(copyMountTree(source, { recursive })).number);
+  }
+  const rootfs = rollback.use(copyMountTree(bundle.rootfs, { recursive: true })).number;
+  return { rootfs, sources };
+}
+
+function cgroupView(
+  cgroup: CgroupManager,
+  { early, late }: MountPlan,
+  namespaces: NamespacePlan,
+): CgroupView {
+  const isUnified = cgroup.layout === 'unified';
+  const isShown = [...early, ...late].some(({ kind }) => kind === 'cgroup');
+  return {
+    isUnified,
+    paths: cgroup.paths,
+    hasNewNamespace: namespaces.unsharesCgroup,
+    hierarchies:
+      !isShown || isUnified
+        ? []
+        : detectCgroupHost().hierarchies.filter(({ controllers }) => controllers[0] !== ''),
+  };
+}

@@ -1,0 +1,403 @@
+/**
+ * The syscall program that makes a container: everything that happens between the clone of its first
+ * process and the execve of the user's program. Building it makes no system call.
+ */
+
+import {
+  type Announcement,
+  check,
+  type Result,
+  type Sequence,
+  SyscallProgram,
+  steps,
+} from '../linux/index.ts';
+import type { Process, Spec } from '../oci/index.ts';
+import { addCgroupMount, type CgroupView } from './cgroup-mount-steps.ts';
+import { addConsole } from './console-steps.ts';
+import { addBoundingSet, addUser, type CapabilityPlan } from './credential-steps.ts';
+import type { PlannedDevice } from './device-plan.ts';
+import { addDevices, addDevSymlinks } from './device-steps.ts';
+import { addExecutableCheck, addExecute, searchExecutable } from './executable.ts';
+import { addHook, type HookContext, type HookStreams } from './hook-steps.ts';
+import type { MountPlan, PlannedMount } from './mount-plan.ts';
+import { addMount, type MountContext } from './mount-steps.ts';
+import type { NamespacePlan } from './namespace-plan.ts';
+import { addJoins, type OpenNamespace } from './namespace-steps.ts';
+import {
+  addResourceLimits,
+  addScheduling,
+  addStdio,
+  addStdioOwner,
+  addWorkingDirectory,
+  type Stdio,
+} from './process-steps.ts';
+import {
+  addMasks,
+  addMoveRoot,
+  addPivotRoot,
+  addPrepareRootfs,
+  addReadOnlyPaths,
+  addReadOnlyRoot,
+  type RootfsOptions,
+  rootPropagationSteps,
+} from './rootfs-steps.ts';
+import { addSysctls } from './sysctl-steps.ts';
+
+/** fds of the runtime that the child inherits; all are close-on-exec. */
+export interface InitFds {
+  /** Write end of the pipe for announcements and errors. */
+  readonly report: number;
+  /** Read end of the pipe on which the runtime says: go on. */
+  readonly goOn: number;
+  /** The host's /proc (O_PATH): never the container's, which may lie. */
+  readonly proc: number;
+  /** exec.fifo, open for reading and writing. */
+  readonly startFifo: number;
+  /** Takes the error of a step after `start`. */
+  readonly startErrors: number;
+  /** Connected console socket of a process with a terminal. */
+  readonly console: number | undefined;
+  /** `tasks` files of cgroup v1 to join by writing 0, with their paths. */
+  readonly cgroupTasks: readonly (readonly [path: string, fd: number])[];
+  /** Directory of cgroup v2 for clone3. */
+  readonly cgroup: number | undefined;
+  readonly namespaces: readonly OpenNamespace[];
+  readonly stdio: Stdio;
+  /** Which of stdio shall belong to the container's user. */
+  readonly ownedStdio: readonly number[];
+  /** Number of fds from 3 on that are passed to the container. */
+  readonly preserved: number;
+}
+
+/** A compiled seccomp profile. */
+export interface SeccompPlan {
+  readonly filter: Uint8Array;
+  readonly flags: Parameters<typeof steps.setSeccompFilter>[1];
+}
+
+export interface InitPlan {
+  readonly id: string;
+  readonly spec: Spec;
+  readonly process: Process;
+  readonly fds: InitFds;
+  readonly namespaces: NamespacePlan;
+  readonly rootfs: RootfsOptions;
+  readonly usesPivotRoot: boolean;
+  readonly mounts: MountPlan;
+  readonly mountContext: Omit<MountContext, 'root' | 'finally'>;
+  readonly cgroupView: CgroupView;
+  readonly devices: readonly PlannedDevice[];
+  /** Whether /dev is filled; if so whether the host has /proc/kcore. */
+  readonly dev: { readonly hasKcore: boolean } | undefined;
+  readonly capabilities: CapabilityPlan;
+  readonly lastCapability: number;
+  readonly maySetGroups: boolean;
+  readonly seccomp: SeccompPlan | undefined;
+  readonly joinsKeyring: boolean;
+  /** Whether the runtime, not the child, sets limits and oom_score_adj (user namespaces). */
+  readonly parentSetsLimits: boolean;
+  readonly openFiles: { readonly soft: bigint; readonly hard: bigint };
+  /** stdin and so on of each hook that runs inside, by its name. */
+  readonly hookStreams: ReadonlyMap<string, HookStreams>;
+}
+
+export interface InitProgram {
+  readonly program: SyscallProgram;
+  /** Of the first clone: the container's process, or the one that joins for it. */
+  readonly pid: Result;
+  /** The container's pid, where the first clone was the joiner. */
+  readonly joined: Announcement | undefined;
+  readonly unsharedTime: Announcement | undefined;
+  /** The rootfs is complete but not yet entered: time for the runtime's hooks. */
+  readonly hooksDue: Announcement | undefined;
+  readonly ready: Announcement;
+  /** Exit status of each hook that ran inside. */
+  readonly hookEnds: ReadonlySet<Announcement>;
+  /** Labels of the steps after `start`, by index. */
+  readonly startLabels: Readonly<Record<string, string>>;
+}
+
+export function buildInitProgram(plan: InitPlan): InitProgram {
+  const program = new SyscallProgram();
+  const builder = new InitBuilder(plan);
+  const { namespaces, fds } = plan;
+  let joined: Announcement | undefined;
+  const cloneContainer = (sequence: Sequence, sibling: boolean): Result => {
+    const cgroup = fds.cgroup === undefined ? {} : { cgroup: fds.cgroup };
+    const step = steps.cloneProcess({ namespaces: namespaces.cloned, sibling, ...cgroup });
+    return sequence.clone(step, { reportTo: fds.report, as: 'pid' }, (child) => {
+      builder.build(child);
+    });
+  };
+  let pid: Result;
+  if (namespaces.needsJoiner) {
+    const joinerStep = steps.cloneProcess({});
+    pid = program.main.clone(joinerStep, { reportTo: fds.report, as: 'joiner' }, (joiner) => {
+      joiner.add(steps.setParentDeathSignal('SIGKILL'));
+      addJoins(joiner, fds.namespaces);
+      const container = cloneContainer(joiner, true);
+      joined = joiner.announce('joined', fds.report, container);
+    });
+  } else pid = cloneContainer(program.main, false);
+  return {
+    program,
+    pid,
+    joined,
+    unsharedTime: builder.unsharedTime,
+    hooksDue: builder.hooksDue,
+    ready: builder.ready as Announcement,
+    hookEnds: builder.hookEnds,
+    startLabels: builder.startLabels,
+  };
+}
+
+class InitBuilder {
+  readonly #plan: InitPlan;
+  readonly hookEnds = new Set<Announcement>();
+  unsharedTime: Announcement | undefined;
+  hooksDue: Announcement | undefined;
+  ready: Announcement | undefined;
+  startLabels: Record<string, string> = {};
+
+  constructor(plan: InitPlan) {
+    this.#plan = plan;
+  }
+
+  build(child: Sequence): void {
+    const { namespaces, fds, process, spec } = this.#plan;
+    child.add(steps.setParentDeathSignal('SIGKILL'));
+    const labels = this.#openLabels(child);
+    if (!this.#plan.parentSetsLimits) this.#oomScore(child);
+    child.add(steps.setDumpable(false));
+    child.add(steps.closeFrom(3, 'on exec'));
+    child.add(steps.setSession());
+    if (namespaces.hasNewUser) this.#becomeRoot(child);
+    else if (namespaces.needsJoiner && fds.namespaces.some(({ type }) => type === 'user')) {
+      this.#becomeRootOfJoined(child);
+    }
+    if (!namespaces.needsJoiner) addJoins(child, fds.namespaces);
+    if (namespaces.unsharesTime) this.#newTime(child);
+    addScheduling(child, process);
+    if (this.#plan.joinsKeyring) {
+      child.add(steps.joinSessionKeyring(`_ses.${this.#plan.id}`), { tolerate: 'ENOSYS' });
+    }
+    steps.replaceExecutable(child, 'tsrunc init');
+    child.add(steps.setUmask(0));
+
+    const root = this.#rootfs(child);
+    if (process.terminal === true && fds.console !== undefined) {
+      addConsole(child, {
+        root,
+        socket: fds.console,
+        size: process.consoleSize,
+        bindsDevConsole: this.#plan.dev !== undefined,
+      });
+    } else addStdio(child, fds.stdio);
+    this.#hooksBeforeRoot(child);
+    addMasks(child, root, spec.linux?.maskedPaths ?? []);
+    addReadOnlyPaths(child, root, spec.linux?.readonlyPaths ?? []);
+    if (this.#plan.usesPivotRoot) addPivotRoot(child, root);
+    else addMoveRoot(child, root);
+    this.#finishRoot(child, root);
+    this.#becomeUser(child, root, labels);
+    this.#waitForStart(child);
+    const afterStart = child.items.length;
+    this.#execute(child);
+    for (const { index, step, options } of child.items.slice(afterStart)) {
+      this.startLabels[index] = options.label ?? step.label;
+    }
+  }
+
+  /** Blocks until the runtime says: go on. End of file means that it is gone. */
+  #waitForRuntime(child: Sequence, what: string): void {
+    const label = `wait for the runtime: ${what}`;
+    const length = child.add(steps.waitForBytes(this.#plan.fds.goOn), { label, retryOn: 'EINTR' });
+    child.add(check(label, length, { equals: 1, errno: 'EPIPE' }));
+  }
+
+  #becomeRoot(child: Sequence): void {
+    this.#waitForRuntime(child, 'id mappings');
+    this.#becomeRootOfJoined(child);
+  }
+
+  /** In a user namespace this process still has an id that is not mapped. */
+  #becomeRootOfJoined(child: Sequence): void {
+    child.add(steps.setGid(0));
+    if (this.#plan.maySetGroups) child.add(steps.setGroups([]));
+    child.add(steps.setUid(0));
+    child.add(steps.setParentDeathSignal('SIGKILL')); // cleared by the change of ids
+  }
+
+  #newTime(child: Sequence): void {
+    child.add(steps.unshare(['time']));
+    this.unsharedTime = child.announce('time namespace', this.#plan.fds.report);
+    this.#waitForRuntime(child, 'time offsets');
+    const fd = child.add(
+      steps.open({
+        directory: this.#plan.fds.proc,
+        path: 'self/ns/time_for_children',
+        flags: ['O_RDONLY'],
+      }),
+    );
+    child.add(steps.joinNamespace(fd, 'time'));
+    child.add(steps.close(fd));
+  }
+
+  #oomScore(child: Sequence): void {
+    const score = this.#plan.process.oomScoreAdj;
+    if (score === undefined) return;
+    const label = `set process.oomScoreAdj ${score}`;
+    this.#writeProc(child, 'self/oom_score_adj', String(score), label);
+  }
+
+  #writeProc(child: Sequence, path: string, value: string, label: string): void {
+    const fd = child.add(
+      steps.open({ directory: this.#plan.fds.proc, path, flags: ['O_WRONLY'] }),
+      { label },
+    );
+    child.add(steps.write(fd, value), { label });
+    child.add(steps.close(fd));
+  }
+
+  /**
+   * Files for the labels of the coming execve, opened while this process still owns its entries in
+   * /proc; they are written when everything else is done.
+   */
+  #openLabels(child: Sequence): readonly LabelWrite[] {
+    const { apparmorProfile, selinuxLabel } = this.#plan.process;
+    const open = (path: string, label: string): Result =>
+      child.add(steps.open({ directory: this.#plan.fds.proc, path, flags: ['O_WRONLY'] }), {
+        label,
+      });
+    const writes: LabelWrite[] = [];
+    if (selinuxLabel !== undefined && selinuxLabel !== '') {
+      const label = `set process.selinuxLabel ${selinuxLabel}`;
+      writes.push({ fd: open('self/attr/exec', label), value: selinuxLabel, label });
+    }
+    if (apparmorProfile !== undefined && apparmorProfile !== '') {
+      const label = `set process.apparmorProfile ${apparmorProfile}`;
+      const fd = open('self/attr/apparmor/exec', label);
+      writes.push({ fd, value: `exec ${apparmorProfile}`, label });
+    }
+    return writes;
+  }
+
+  /** Rootfs, mounts, devices; the cgroup is joined when the mounts that show it are due. */
+  #rootfs(child: Sequence): Result | number {
+    const { mounts, mountContext, cgroupView, devices, dev, fds, namespaces } = this.#plan;
+    const root = addPrepareRootfs(child, this.#plan.rootfs);
+    const context: MountContext = { ...mountContext, root, finally: [] };
+    const add = (planned: PlannedMount): void => {
+      if (planned.kind === 'cgroup') addCgroupMount(child, planned, cgroupView, context);
+      else addMount(child, planned, context);
+    };
+    for (const planned of mounts.early) add(planned);
+    // Late, so that what the runtime did so far is not charged to the container, and by the child
+    // itself: one thread that writes 0 to `tasks` moves without the grace period (10 ms) that a
+    // whole process, named by its pid, waits for.
+    for (const [path, fd] of fds.cgroupTasks) {
+      child.add(steps.write(fd, '0'), { label: `join cgroup ${path}` });
+    }
+    if (namespaces.unsharesCgroup) child.add(steps.unshare(['cgroup']));
+    for (const planned of mounts.late) add(planned);
+    addDevices(child, root, devices);
+    if (dev !== undefined) addDevSymlinks(child, root, dev);
+    for (const finish of context.finally) finish(child);
+    return root;
+  }
+
+  #hooksBeforeRoot(child: Sequence): void {
+    const { spec, fds } = this.#plan;
+    const hooks = spec.hooks ?? {};
+    const inside = hooks.createContainer ?? [];
+    const outside = [...(hooks.prestart ?? []), ...(hooks.createRuntime ?? [])];
+    if (inside.length === 0 && outside.length === 0) return;
+    this.hooksDue = child.announce('hooks due', fds.report);
+    this.#waitForRuntime(child, 'hooks');
+    inside.forEach((hook, index) => {
+      this.#hook(child, hook, `createContainer[${index}]`);
+    });
+  }
+
+  #hook(child: Sequence, hook: Parameters<typeof addHook>[1], place: string): void {
+    const { hookStreams, fds, openFiles } = this.#plan;
+    const streams = hookStreams.get(place);
+    if (streams === undefined) return;
+    const context: HookContext = { streams, report: fds.report, openFiles };
+    this.hookEnds.add(addHook(child, hook, `hooks.${place}`, context));
+  }
+
+  #finishRoot(child: Sequence, root: Result | number): void {
+    const { spec, namespaces, fds, rootfs } = this.#plan;
+    const propagation = rootfs.propagation;
+    if (propagation !== undefined) {
+      for (const step of rootPropagationSteps(propagation)) child.add(step);
+    }
+    if (namespaces.cloned.includes('network')) steps.bringInterfaceUp(child, 'lo');
+    if (spec.hostname !== undefined && spec.hostname !== '') {
+      child.add(steps.setHostname(spec.hostname));
+    }
+    if (spec.domainname !== undefined && spec.domainname !== '') {
+      child.add(steps.setDomainname(spec.domainname));
+    }
+    addSysctls(child, fds.proc, spec.linux?.sysctl ?? {});
+    if (spec.root.readonly === true) addReadOnlyRoot(child, root);
+  }
+
+  #becomeUser(child: Sequence, root: Result | number, labels: readonly LabelWrite[]): void {
+    const { process, capabilities, fds, seccomp, maySetGroups, lastCapability } = this.#plan;
+    const personality = this.#plan.spec.linux?.personality;
+    if (personality !== undefined) child.add(steps.setPersonality(personality.domain));
+    addWorkingDirectory(child, root, process.cwd, { create: true });
+    if (!this.#plan.parentSetsLimits) {
+      addResourceLimits(child, process.rlimits ?? [], this.#plan.openFiles);
+    }
+    child.add(steps.setUmask(process.user.umask ?? 0o022));
+    for (const { fd, value, label } of labels) {
+      child.add(steps.write(fd, value), { label });
+      child.add(steps.close(fd));
+    }
+    addStdioOwner(child, fds.ownedStdio, process.user.uid);
+    if (process.noNewPrivileges === true) child.add(steps.setNoNewPrivileges());
+    // Without no_new_privs a filter needs CAP_SYS_ADMIN, which the user may not have.
+    else if (seccomp !== undefined)
+      child.add(steps.setSeccompFilter(seccomp.filter, seccomp.flags));
+    addBoundingSet(child, capabilities, lastCapability);
+    addUser(child, process, capabilities, { maySetGroups });
+    addExecutableCheck(child, searchExecutable(process.args[0] ?? '', process.env ?? []));
+  }
+
+  #waitForStart(child: Sequence): void {
+    const { fds } = this.#plan;
+    child.addAll(steps.resetSignals());
+    child.add(steps.setParentDeathSignal(undefined));
+    this.ready = child.announce('ready', fds.report);
+    // The runtime is gone soon: errors from now on are for the one that starts the container.
+    child.add(steps.duplicate(fds.startErrors, fds.report, { closeOnExec: true }));
+    child.add(steps.waitForBytes(fds.startFifo), {
+      label: 'wait for start',
+      retryOn: 'EINTR',
+    });
+  }
+
+  #execute(child: Sequence): void {
+    const { process, fds, seccomp, spec } = this.#plan;
+    (spec.hooks?.startContainer ?? []).forEach((hook, index) => {
+      this.#hook(child, hook, `startContainer[${index}]`);
+    });
+    for (let fd = 3; fd < 3 + fds.preserved; fd++) {
+      child.add(steps.setCloseOnExec(fd, false), { label: `pass on fd ${fd}` });
+    }
+    if (process.noNewPrivileges === true && seccomp !== undefined) {
+      child.add(steps.setSeccompFilter(seccomp.filter, seccomp.flags));
+    }
+    const env = process.env ?? [];
+    addExecute(child, searchExecutable(process.args[0] ?? '', env), process.args, env);
+  }
+}
+
+interface LabelWrite {
+  readonly fd: Result;
+  readonly value: string;
+  readonly label: string;
+}

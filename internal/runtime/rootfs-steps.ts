@@ -1,0 +1,186 @@
+/** The root file system as a whole: bound, changed to, then made safe. */
+
+import {
+  type MountFlag,
+  type Result,
+  type Sequence,
+  type Step,
+  steps,
+  type Value,
+} from '../linux/index.ts';
+import type { RootfsPropagation } from '../oci/index.ts';
+import { normalizePath, openStep, sharedResult } from './in-root.ts';
+import { newFileSystem } from './mount-steps.ts';
+
+type PropagationFlag = Extract<
+  MountFlag,
+  'MS_PRIVATE' | 'MS_SLAVE' | 'MS_SHARED' | 'MS_UNBINDABLE'
+>;
+
+const PROPAGATION_FLAGS: Readonly<Record<string, PropagationFlag>> = {
+  private: 'MS_PRIVATE',
+  slave: 'MS_SLAVE',
+  shared: 'MS_SHARED',
+  unbindable: 'MS_UNBINDABLE',
+};
+
+/** `rootfsPropagation` as flags of mount(2); the plain names are recursive too, as with runc. */
+export function propagationFlags(propagation: RootfsPropagation): MountFlag[] {
+  const name = propagation.startsWith('r') ? propagation.slice(1) : propagation;
+  const isRecursive = propagation.startsWith('r') || propagation !== 'unbindable';
+  return [PROPAGATION_FLAGS[name] ?? 'MS_SLAVE', ...(isRecursive ? (['MS_REC'] as const) : [])];
+}
+
+/** Propagation of the container's own root, which may be shared only once it is a mount of its own. */
+export function* rootPropagationSteps(propagation: RootfsPropagation): Generator<Step> {
+  const flags = propagationFlags(propagation);
+  if (flags.includes('MS_PRIVATE')) return; // it is already
+  yield steps.mount({ source: '', target: '/', flags });
+}
+
+export interface RootfsOptions {
+  readonly rootfs: string;
+  readonly propagation: RootfsPropagation | undefined;
+  /** Mount point above the rootfs, where it is shared and must not get our mounts. */
+  readonly sharedParent: string | undefined;
+  /** Detached copy of the rootfs mount that the runtime opened itself. */
+  readonly rootfsFd: number | undefined;
+}
+
+/**
+ * Cuts this mount namespace off from the host's and binds the rootfs, so that it is a mount. Returns
+ * its fd, the one way into the rootfs for everything that follows.
+ */
+export function addPrepareRootfs(sequence: Sequence, options: RootfsOptions): Result | number {
+  const { rootfs, propagation, sharedParent, rootfsFd } = options;
+  const flags =
+    propagation === undefined ? (['MS_SLAVE', 'MS_REC'] as const) : propagationFlags(propagation);
+  sequence.add(steps.mount({ source: '', target: '/', flags }), {
+    label: 'cut mount propagation to the host',
+  });
+  if (sharedParent !== undefined) {
+    sequence.add(steps.mount({ source: '', target: sharedParent, flags: ['MS_PRIVATE'] }));
+  }
+  const label = `bind rootfs ${rootfs}`;
+  const tree =
+    rootfsFd ??
+    sequence.add(
+      steps.openTree({
+        path: rootfs,
+        flags: ['OPEN_TREE_CLONE', 'OPEN_TREE_CLOEXEC', 'AT_RECURSIVE'],
+      }),
+      { label, as: 'root' },
+    );
+  const toPath = rootfsFd === undefined ? rootfs : '/';
+  sequence.add(steps.moveMount({ from: tree, toPath }), { label });
+  return tree;
+}
+
+/** pivot_root(2) into the rootfs; the old root is unmounted and cannot be reached any more. */
+export function addPivotRoot(sequence: Sequence, root: Value): void {
+  sequence.add(steps.changeDirectoryToFd(root), { label: 'chdir to the rootfs' });
+  sequence.add(steps.pivotRoot('.', '.'), { label: 'pivot_root to the rootfs' });
+  // The old root now lies on the new one; what is unmounted here must not be unmounted on the host.
+  sequence.add(steps.mount({ source: '', target: '.', flags: ['MS_SLAVE', 'MS_REC'] }), {
+    label: 'cut mount propagation of the old root',
+  });
+  sequence.add(steps.unmount('.', ['MNT_DETACH']), { label: 'unmount the old root' });
+  sequence.add(steps.changeDirectory('/'));
+}
+
+/** `--no-pivot`: for a rootfs on the initial ramfs, which pivot_root refuses. */
+export function addMoveRoot(sequence: Sequence, root: Value): void {
+  sequence.add(steps.changeDirectoryToFd(root), { label: 'chdir to the rootfs' });
+  sequence.add(steps.mount({ source: '.', target: '/', flags: ['MS_MOVE'] }), {
+    label: 'move the rootfs to /',
+  });
+  sequence.add(steps.changeRoot('.'));
+  sequence.add(steps.changeDirectory('/'));
+}
+
+/**
+ * Hides `paths`; those that are not there need no hiding.
+ *
+ * Attack: an image whose /dev/null is a symlink, so that "masking" binds what it likes over kernel
+ * files, or leaves them open (CVE-2025-31133). The mask is the host's own node, checked by fd, so
+ * this runs before the root is changed; directories get an empty read-only tmpfs.
+ */
+export function addMasks(sequence: Sequence, root: Value, paths: readonly string[]): void {
+  if (paths.length === 0) return;
+  const nothing = sequence.add(steps.open({ path: '/dev/null', flags: ['O_PATH'] }));
+  steps.checkDevice(sequence, nothing, { type: 'S_IFCHR', major: 1, minor: 3 }, '/dev/null');
+  for (const path of paths.map(normalizePath)) {
+    const label = `mask ${path}`;
+    const target = sharedResult('target');
+    sequence.add(openStep(root, path, ['O_PATH', 'O_DIRECTORY']), {
+      label,
+      into: target.field,
+      tolerate: ['ENOENT', 'ENOTDIR'],
+      ifSucceeded: (directory) => {
+        const tmpfs = newFileSystem(directory, label, 'tmpfs', {
+          source: 'tmpfs',
+          data: [
+            { key: 'nr_blocks', value: '1' },
+            { key: 'nr_inodes', value: '1' },
+          ],
+          attributes: ['MOUNT_ATTR_RDONLY'],
+        });
+        attachAndClose(directory, tmpfs, target, label);
+      },
+      ifTolerated: (file) => {
+        file.add(openStep(root, path, ['O_PATH']), {
+          label,
+          into: target.field,
+          tolerate: ['ENOENT', 'ENOTDIR'],
+          ifSucceeded: (there) => {
+            const flags = ['OPEN_TREE_CLONE', 'OPEN_TREE_CLOEXEC', 'AT_EMPTY_PATH'] as const;
+            const copy = there.add(steps.openTree({ directory: nothing, path: '', flags }), {
+              label,
+            });
+            attachAndClose(there, copy, target, label);
+          },
+        });
+      },
+    });
+  }
+  sequence.add(steps.close(nothing));
+}
+
+/** Makes `paths` and the mounts below them read-only; those that are not there are left out. */
+export function addReadOnlyPaths(sequence: Sequence, root: Value, paths: readonly string[]): void {
+  for (const path of paths.map(normalizePath)) {
+    const label = `make ${path} read-only`;
+    const target = sharedResult('target');
+    sequence.add(openStep(root, path, ['O_PATH']), {
+      label,
+      into: target.field,
+      tolerate: ['ENOENT', 'ENOTDIR'],
+      ifSucceeded: (there) => {
+        const flags = [
+          'OPEN_TREE_CLONE',
+          'OPEN_TREE_CLOEXEC',
+          'AT_EMPTY_PATH',
+          'AT_RECURSIVE',
+        ] as const;
+        const copy = there.add(steps.openTree({ directory: target, path: '', flags }), { label });
+        const change = { set: ['MOUNT_ATTR_RDONLY'] } as const;
+        there.add(steps.setMountAttributes({ directory: copy, change }), { label });
+        attachAndClose(there, copy, target, label);
+      },
+    });
+  }
+}
+
+/** Makes the root mount itself read-only, not those on it. */
+export function addReadOnlyRoot(sequence: Sequence, root: Value): void {
+  const change = { set: ['MOUNT_ATTR_RDONLY'] } as const;
+  sequence.add(steps.setMountAttributes({ directory: root, change }), {
+    label: 'make the root read-only',
+  });
+}
+
+function attachAndClose(sequence: Sequence, mounted: Value, target: Value, label: string): void {
+  sequence.add(steps.moveMount({ from: mounted, to: target }), { label });
+  sequence.add(steps.close(mounted));
+  sequence.add(steps.close(target));
+}

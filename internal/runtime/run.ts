@@ -1,0 +1,69 @@
+/** `run`: create, start, and in the foreground wait for the end. */
+import { TsError } from '../errors/index.ts';
+import { kill, openPidfd, setChildSubreaper, waitForChild, waitReadable } from '../linux/index.ts';
+import { readContainerState } from './container-state.ts';
+import { type CreateRequest, createContainer } from './create.ts';
+import { deleteContainer, removeContainer } from './delete.ts';
+import { ForegroundTerminal } from './foreground-terminal.ts';
+import type { RuntimeOptions } from './runtime-options.ts';
+import { forwardSignals } from './signal-forwarding.ts';
+import { startContainer } from './start.ts';
+
+export interface RunRequest extends CreateRequest {
+  readonly detach?: boolean;
+  /** Leave the stopped container. */
+  readonly keep?: boolean;
+  readonly noSubreaper?: boolean;
+}
+
+/** Returns the exit code of the container's process: its status, or 128 + signal; 0 when detached. */
+export async function runContainer(options: RuntimeOptions, request: RunRequest): Promise<number> {
+  if (request.detach === true) {
+    createContainer(options, request);
+    startOrDelete(options, request.id);
+    return 0;
+  }
+  if (request.noSubreaper !== true) setChildSubreaper(true);
+  using terminal = ForegroundTerminal.forBundle(request);
+  const { pid } = createContainer(options, {
+    ...request,
+    isForeground: true,
+    ...(terminal === undefined ? {} : { consoleFd: terminal.socket }),
+  });
+  terminal?.attach();
+  using _forwarding = forwardSignals(pid, terminal);
+  startOrDelete(options, request.id);
+  const exitCode = await childExit(pid);
+  await terminal?.drain();
+  if (request.keep !== true) removeContainer(options, readContainerState(options.root, request.id));
+  return exitCode;
+}
+
+function startOrDelete(options: RuntimeOptions, id: string): void {
+  try {
+    startContainer(options, id);
+  } catch (thrown) {
+    const error = TsError.from(thrown);
+    try {
+      deleteContainer(options, id, { force: true });
+    } catch (second) {
+      error.cleanup.push(TsError.from(second));
+    }
+    throw error;
+  }
+}
+
+/** Waits without blocking: signals are to be forwarded and a terminal to be served meanwhile. */
+export async function childExit(pid: number): Promise<number> {
+  using pidfd = openPidfd(pid);
+  if (pidfd !== undefined) await waitReadable(pidfd.number);
+  const exited = waitForChild(pid);
+  if (exited === undefined) throw new TsError('Internal', `internal error: ${pid} is no child`);
+  return exited.exitCode;
+}
+
+/** Ends a child that nobody shall see. */
+export function killChild(pid: number): void {
+  kill(pid, 9);
+  waitForChild(pid);
+}

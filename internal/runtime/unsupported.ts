@@ -1,0 +1,54 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { TsError } from '../errors/index.ts';
+import { type Process, refuseProperties, type Spec } from '../oci/index.ts';
+
+/** Properties of the spec that this version does not apply, and so refuses by name. */
+const UNSUPPORTED = ['linux.intelRdt', 'linux.netDevices', 'linux.memoryPolicy'];
+
+/**
+ * Refuses what would otherwise be ignored in silence: properties that are not implemented, labels of
+ * a security module that this machine does not have. Throws NotImplemented or FailedPrecondition.
+ */
+export function refuseUnsupported(spec: Spec): void {
+  refuseProperties(spec, UNSUPPORTED);
+  if (spec.process !== undefined) refuseMissingModules(spec.process, 'process.');
+  if (spec.linux?.mountLabel !== undefined && spec.linux.mountLabel !== '' && !hasSelinux()) {
+    throw missingModule('linux.mountLabel', 'SELinux');
+  }
+  if (!spec.linux?.namespaces?.some(({ type }) => type === 'mount')) {
+    throw new TsError('InvalidArgument', 'config.json: linux.namespaces: has no mount namespace', {
+      code: 'TS_SPEC_UNSUPPORTED',
+      advice: 'add {"type": "mount"} to linux.namespaces',
+      fields: { property: 'linux.namespaces' },
+    });
+  }
+}
+
+/** `prefix` is `process.`, or nothing for a process file of its own. */
+export function refuseMissingModules(process: Process, prefix: string): void {
+  const { apparmorProfile = '', selinuxLabel = '' } = process;
+  if (apparmorProfile !== '' && !hasApparmor()) {
+    throw missingModule(`${prefix}apparmorProfile`, 'AppArmor');
+  }
+  if (selinuxLabel !== '' && !hasSelinux()) throw missingModule(`${prefix}selinuxLabel`, 'SELinux');
+}
+
+function missingModule(property: string, module: string): TsError {
+  return new TsError(
+    'FailedPrecondition',
+    `config.json: ${property}: is given, but ${module} is disabled or not supported`,
+    { code: 'TS_SECURITY_MODULE_MISSING', fields: { property } },
+  );
+}
+
+export function hasSelinux(): boolean {
+  return existsSync('/sys/fs/selinux/enforce');
+}
+
+export function hasApparmor(): boolean {
+  try {
+    return readFileSync('/sys/module/apparmor/parameters/enabled', 'latin1').startsWith('Y');
+  } catch {
+    return false; // the kernel was built without it
+  }
+}
