@@ -1,0 +1,446 @@
+import { mkdir, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { packAny } from '../api/any.ts';
+import { TaskDelete, TaskExit } from '../api/generated/containerd.events.ts';
+import { nowNs, timestampFromNs } from '../api/time.ts';
+import { isErrno, TsError } from '../errors/index.ts';
+import type { EventExchange } from '../events/event-exchange.ts';
+import { Signal } from '../linux/index.ts';
+import type { Logger } from '../log/index.ts';
+import { checkIdentifier } from '../metadata/identifiers.ts';
+import type { Scope } from '../metadata/scope.ts';
+import type { ShimAddress } from './bootstrap-answer.ts';
+import { Bundle, type BundleRoots, removeByRename, TASK_DIRECTORY } from './bundle.ts';
+import { Semaphore } from './semaphore.ts';
+import type { DaemonAddresses } from './shim-call.ts';
+import { ShimLauncher, type StartedShim } from './shim-launcher.ts';
+import { CONNECT_TIMEOUT_MS, exitOf, ShimTask, UNKNOWN_EXIT_STATUS, within } from './shim-task.ts';
+import type { Exit, NewTask, Task, TaskManager } from './task-manager.ts';
+
+/** How long a shim may take to say that it has no more tasks, and then to end. */
+const SHUTDOWN_TIMEOUT_MS = 3000;
+
+/** How long a shim may take to take back a task that could not be created. */
+const CLEANUP_TIMEOUT_MS = 5000;
+
+/** How long a daemon that ends waits for clean-ups; the next one does what is left. */
+const CLOSE_TIMEOUT_MS = 5000;
+
+/** How long a list waits for tasks whose shims have not answered yet after a restart. */
+const LIST_TIMEOUT_MS = 2000;
+
+/** Clean-ups that run at a time: each executes a shim, and many may be due after a restart. */
+const CLEANUPS_AT_A_TIME = 4;
+
+export interface TaskManagerOptions {
+  /** The daemon's state directory, on tmpfs. */
+  readonly state: string;
+  /** The daemon's root directory, on disk. */
+  readonly root: string;
+  readonly daemon: DaemonAddresses;
+  readonly events: EventExchange;
+  readonly log: Logger;
+  /** Whether shims are told to log more. */
+  readonly isDebug: boolean;
+}
+
+/**
+ * A task by its place: the promise is there from the moment on that its creation or its recovery
+ * begins, and gives undefined when there is no task in the end.
+ */
+interface Entry {
+  readonly task: Promise<ShimTask | undefined>;
+  /** The task when the promise has been fulfilled. */
+  current: ShimTask | undefined;
+  /** What is being waited for, since when. */
+  readonly what: string;
+  readonly sinceMs: number;
+}
+
+/** Tasks in shims on this machine. */
+export class LocalTaskManager implements TaskManager {
+  readonly #options: TaskManagerOptions;
+  readonly #roots: BundleRoots;
+  readonly #launcher: ShimLauncher;
+  readonly #entries = new Map<string, Entry>();
+  /** Clean-ups after tasks that are not listed any more; their ids are not free yet. */
+  readonly #cleanups = new Map<string, Promise<unknown>>();
+  readonly #turn = new Semaphore(CLEANUPS_AT_A_TIME);
+  /** Tasks whose death is news. Of others, whoever creates or deletes them takes care. */
+  readonly #established = new WeakSet<ShimTask>();
+
+  constructor(options: TaskManagerOptions) {
+    this.#options = options;
+    this.#roots = {
+      state: join(options.state, TASK_DIRECTORY),
+      root: join(options.root, TASK_DIRECTORY),
+    };
+    this.#launcher = new ShimLauncher(options);
+  }
+
+  /**
+   * Finds the tasks of an earlier daemon. It returns when all are known by name: their shims are
+   * asked at the same time, and whoever needs a task waits for its shim alone.
+   */
+  async recover(): Promise<void> {
+    for (const directory of [this.#roots.state, this.#roots.root]) {
+      await mkdir(directory, { recursive: true, mode: 0o711 });
+    }
+    for (const namespace of await directoriesIn(this.#roots.state)) {
+      for (const id of await directoriesIn(join(this.#roots.state, namespace))) {
+        const bundle = new Bundle(this.#roots, namespace, id);
+        this.#enter(bundle, 'recover', () => this.#recoverTask(bundle));
+      }
+    }
+  }
+
+  /** What is under way, a line each. */
+  waits(): string[] {
+    const now = performance.now();
+    return [
+      ...[...this.#entries]
+        .filter(([, entry]) => entry.current === undefined)
+        .map(
+          ([key, { what, sinceMs }]) => `${what} task ${key} for ${Math.round(now - sinceMs)} ms`,
+        ),
+      ...[...this.#cleanups.keys()].map((key) => `clean up after task ${key}`),
+    ];
+  }
+
+  /** Waits until every recovery and clean-up that has begun is over. */
+  async settled(): Promise<void> {
+    while (this.waits().length > 0) {
+      await Promise.allSettled([
+        ...[...this.#entries.values()].map(({ task }) => task),
+        ...this.#cleanups.values(),
+      ]);
+    }
+  }
+
+  /** Lets go of all shims. Their tasks go on. */
+  async close(): Promise<void> {
+    await within(this.settled(), CLOSE_TIMEOUT_MS);
+    await Promise.all([...this.#entries.values()].map(({ current }) => current?.detach()));
+    this.#entries.clear();
+  }
+
+  async create(scope: Scope, task: NewTask): Promise<number> {
+    checkIdentifier('task id', task.id);
+    const bundle = new Bundle(this.#roots, scope.namespace, task.id);
+    const key = keyOf(bundle);
+    const binary = this.#launcher.findBinary(task.runtime);
+    for (let before = this.#entries.get(key); before; before = this.#entries.get(key)) {
+      if ((await before.task) !== undefined) {
+        throw new TsError('AlreadyExists', `task ${task.id}: already exists`);
+      }
+    }
+    let pid = 0;
+    let failure: unknown;
+    const entry = this.#enter(bundle, 'create', async () => {
+      try {
+        await this.#cleanups.get(key);
+        const created = await this.#create(bundle, binary, task, scope.signal);
+        pid = created.pid;
+        return created.task;
+      } catch (thrown) {
+        failure = thrown;
+        return undefined;
+      }
+    });
+    if ((await entry.task) === undefined) throw failure;
+    return pid;
+  }
+
+  async get(scope: Scope, id: string): Promise<Task> {
+    return this.#get(scope, id);
+  }
+
+  async list(scope: Scope): Promise<Task[]> {
+    const prefix = `${scope.namespace}/`;
+    const entries = [...this.#entries].filter(([key]) => key.startsWith(prefix));
+    const recovering = entries.filter(([, { what }]) => what === 'recover');
+    await within(Promise.all(recovering.map(([, { task }]) => task)), LIST_TIMEOUT_MS);
+    return entries
+      .map(([, { current }]) => current)
+      .filter((task) => task !== undefined && !task.isDead) as Task[];
+  }
+
+  async delete(scope: Scope, id: string): Promise<Exit> {
+    const task = await this.#get(scope, id);
+    let exit: Exit | undefined;
+    try {
+      exit = exitOf(await (await task.shim()).delete({ id, execId: '' }));
+    } catch (thrown) {
+      if (await this.#hasDied(task)) return task.wait('');
+      // The shim does not know the task: what is left is the daemon's to remove.
+      if (!(thrown instanceof TsError) || thrown.kind !== 'NotFound') throw thrown;
+    }
+    task.expectEnd();
+    await task.bundle.setIntent('delete');
+    await this.#release(task);
+    if (exit === undefined) throw notFound(id);
+    return exit;
+  }
+
+  /** Asks again when a call has failed: the shim may have died during it. */
+  async #hasDied(task: ShimTask): Promise<boolean> {
+    await task.shim().catch(() => undefined); // the question is only whether it is dead
+    return task.isDead;
+  }
+
+  async #get(scope: Scope, id: string): Promise<ShimTask> {
+    const entry = this.#entries.get(`${scope.namespace}/${id}`);
+    const task = await entry?.task;
+    if (task === undefined) throw notFound(id);
+    return task;
+  }
+
+  #enter(bundle: Bundle, what: string, make: () => Promise<ShimTask | undefined>): Entry {
+    const key = keyOf(bundle);
+    const entry: Entry = {
+      task: make().then((task) => {
+        entry.current = task;
+        if (task === undefined && this.#entries.get(key) === entry) this.#entries.delete(key);
+        return task;
+      }),
+      current: undefined,
+      what,
+      sinceMs: performance.now(),
+    };
+    this.#entries.set(key, entry);
+    return entry;
+  }
+
+  async #create(
+    bundle: Bundle,
+    binary: string,
+    task: NewTask,
+    signal: AbortSignal | undefined,
+  ): Promise<{ task: ShimTask; pid: number }> {
+    await bundle.create(task.spec);
+    let shimTask: ShimTask | undefined;
+    try {
+      const shim = await this.#shimFor(bundle, binary, task, signal);
+      shimTask = this.#taskIn(bundle, task.runtime, shim);
+      const { pid } = await (await shimTask.shim()).create(
+        {
+          ...{ id: task.id, bundle: bundle.path, rootfs: task.rootfs, ...task.io },
+          ...{ checkpoint: task.checkpoint, options: task.options },
+        },
+        signal === undefined ? {} : { signal },
+      );
+      await bundle.clearIntent();
+      this.#established.add(shimTask);
+      return { task: shimTask, pid };
+    } catch (thrown) {
+      const error = TsError.from(thrown);
+      try {
+        await this.#undo(bundle, shimTask);
+      } catch (cleanup) {
+        error.cleanup.push(TsError.from(cleanup));
+        this.#log(bundle).error({ error: cleanup }, 'clean up after a failed create');
+      }
+      throw error;
+    }
+  }
+
+  /** The shim of the task's sandbox, if there is one, else a new one. */
+  async #shimFor(
+    bundle: Bundle,
+    binary: string,
+    task: NewTask,
+    signal: AbortSignal | undefined,
+  ): Promise<StartedShim> {
+    const sandbox =
+      task.sandbox === '' || task.sandbox === task.id
+        ? undefined
+        : await this.#entries.get(`${bundle.namespace}/${task.sandbox}`)?.task;
+    if (sandbox === undefined) return this.#launcher.start(bundle, binary, task.options, signal);
+    await bundle.write('shim-binary-path', binary);
+    await bundle.write('sandbox', task.sandbox);
+    await bundle.writeAddress(sandbox.address);
+    return { address: sandbox.address, log: await this.#launcher.openLog(bundle) };
+  }
+
+  #taskIn(
+    bundle: Bundle,
+    runtime: string,
+    shim: Pick<StartedShim, 'address'> & Partial<StartedShim>,
+  ) {
+    const { address, log } = shim;
+    return new ShimTask({ bundle, runtime, address, log, onDead: (dead) => this.#onDead(dead) });
+  }
+
+  /** Takes a creation back that has come no matter how far, or ends a deletion. */
+  async #undo(bundle: Bundle, task: ShimTask | undefined): Promise<void> {
+    const { id } = bundle;
+    const isShared = task !== undefined && this.#isShared(task);
+    if (task !== undefined) {
+      task.expectEnd();
+      try {
+        const shim = await task.shim();
+        const options = { timeoutMs: CLEANUP_TIMEOUT_MS };
+        const kill = shim.kill({ id, signal: Signal.SIGKILL, all: true }, options);
+        await kill.catch(() => undefined); // it may never have come to be
+        await shim.delete({ id }, options).catch(() => undefined); // or be gone already
+        await shim.shutdown({ id, now: false }, options);
+      } catch (thrown) {
+        // The processes are looked for below; a shim that ends closes the connection first.
+        this.#log(bundle).debug({ error: thrown }, 'shim of a task that is not to be');
+      }
+      await task.detach(isShared ? 0 : SHUTDOWN_TIMEOUT_MS);
+    }
+    if (!isShared) await this.#launcher.killProcesses(bundle);
+    if ((await bundle.read('bootstrap.json')) !== undefined) await this.#launcher.delete(bundle);
+    await bundle.remove();
+  }
+
+  /** After Delete: lets the shim end if this was its last task, and removes what is left. */
+  async #release(task: ShimTask): Promise<void> {
+    const isShared = this.#isShared(task);
+    try {
+      const shim = await task.shim();
+      await shim.shutdown({ id: task.id, now: false }, { timeoutMs: SHUTDOWN_TIMEOUT_MS });
+    } catch (thrown) {
+      // A shim that ends at once closes the connection instead of an answer.
+      this.#log(task.bundle).debug({ error: thrown }, 'shutdown of the shim');
+    }
+    await task.detach(isShared ? 0 : SHUTDOWN_TIMEOUT_MS);
+    this.#forget(task);
+    await task.bundle.remove();
+  }
+
+  /** Whether another task lives in the same shim. */
+  #isShared(task: ShimTask): boolean {
+    const { address } = task.address;
+    return [...this.#entries.values()].some(
+      ({ current }) =>
+        current !== undefined && current !== task && current.address.address === address,
+    );
+  }
+
+  #forget(task: ShimTask): void {
+    const key = keyOf(task.bundle);
+    if (this.#entries.get(key)?.current === task) this.#entries.delete(key);
+  }
+
+  /** Finds out about a task of an earlier daemon; undefined when there is none any more. */
+  async #recoverTask(bundle: Bundle): Promise<ShimTask | undefined> {
+    try {
+      checkIdentifier('task id', bundle.id);
+      const address = await bundle.address();
+      const intent = await bundle.intent();
+      if (address !== undefined && intent === undefined) return await this.#adopt(bundle, address);
+      this.#log(bundle).warn({ intent }, 'task was on its way when the daemon ended');
+      this.#discard(bundle, address && this.#taskIn(bundle, '', { address }));
+    } catch (thrown) {
+      // One bad bundle must not keep the daemon from the others; it stays for a person to look at.
+      this.#log(bundle).error({ error: thrown }, 'recover task');
+    }
+    return undefined;
+  }
+
+  async #adopt(bundle: Bundle, address: ShimAddress): Promise<ShimTask | undefined> {
+    const log = this.#log(bundle);
+    const runtime = (await bundle.read('shim-binary-path')) ?? '';
+    const shimLog = await this.#launcher.openLog(bundle);
+    const task = this.#taskIn(bundle, runtime, { address, log: shimLog });
+    this.#established.add(task);
+    try {
+      const { status, pid } = await task.state('', CONNECT_TIMEOUT_MS);
+      log.info({ status, pid }, 'task found again');
+    } catch (thrown) {
+      if (task.isDead) return undefined; // its clean-up is under way
+      const error = TsError.from(thrown);
+      if (error.kind === 'NotFound') {
+        log.warn('shim without its task');
+        this.#discard(bundle, task);
+        return undefined;
+      }
+      // A shim that lives keeps its task, however badly it answers.
+      log.warn({ error }, 'shim does not answer as it should');
+    }
+    return task;
+  }
+
+  /** Removes what is left of a task, once it is known which others share its shim. */
+  #discard(bundle: Bundle, task: ShimTask | undefined): void {
+    const others = [...this.#entries.values()].map((entry) => entry.task);
+    this.#cleanUp(bundle, async () => {
+      await Promise.all(others);
+      await this.#undo(bundle, task);
+    });
+  }
+
+  /** A shim has died: kills what it left, publishes the end of its task and forgets it. */
+  async #onDead(task: ShimTask): Promise<Exit> {
+    const { bundle } = task;
+    const result = Promise.withResolvers<Exit>();
+    if (!this.#established.has(task)) {
+      return { pid: 0, status: UNKNOWN_EXIT_STATUS, at: nowNs() };
+    }
+    this.#log(bundle).warn('shim has died');
+    this.#cleanUp(bundle, async () => {
+      try {
+        const exit = await this.#launcher.delete(bundle);
+        const at = exit.at ?? nowNs();
+        this.#publishEnd(bundle, { ...exit, at });
+        await bundle.remove();
+        result.resolve({ ...exit, at });
+      } catch (thrown) {
+        result.reject(thrown);
+        throw thrown;
+      } finally {
+        this.#forget(task);
+      }
+    });
+    return result.promise;
+  }
+
+  #publishEnd({ namespace, id }: Bundle, { pid, status, at }: Exit): void {
+    const exitedAt = timestampFromNs(at ?? nowNs());
+    const fields = { containerId: id, pid, exitStatus: status, exitedAt };
+    const { events } = this.#options;
+    events.publish({ namespace }, '/tasks/exit', packAny(TaskExit, { ...fields, id }));
+    events.publish({ namespace }, '/tasks/delete', packAny(TaskDelete, fields));
+  }
+
+  /** Runs a clean-up in its turn; the task's id is taken until it is over. */
+  #cleanUp(bundle: Bundle, work: () => Promise<void>): void {
+    const key = keyOf(bundle);
+    const cleanup = this.#turn
+      .run(work)
+      .catch((error: unknown) => this.#log(bundle).error({ error }, 'clean up after task'))
+      .finally(() => {
+        if (this.#cleanups.get(key) === cleanup) this.#cleanups.delete(key);
+      });
+    this.#cleanups.set(key, cleanup);
+  }
+
+  #log({ id, namespace }: Bundle): Logger {
+    return this.#options.log.child({ task: id, namespace });
+  }
+}
+
+function keyOf({ namespace, id }: Bundle): string {
+  return `${namespace}/${id}`;
+}
+
+function notFound(id: string): TsError {
+  return new TsError('NotFound', `task ${id} not found`, { fields: { id } });
+}
+
+/** Names of the directories in one; those that were being deleted are deleted. */
+async function directoriesIn(path: string): Promise<string[]> {
+  const names: string[] = [];
+  try {
+    for (const entry of await readdir(path, { withFileTypes: true })) {
+      if (!entry.isDirectory()) continue;
+      if (entry.name.startsWith('.')) await removeByRename(join(path, entry.name));
+      else names.push(entry.name);
+    }
+  } catch (thrown) {
+    if (!isErrno(thrown, 'ENOENT')) throw TsError.from(thrown, `list ${path}`);
+  }
+  return names;
+}

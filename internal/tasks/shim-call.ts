@@ -1,0 +1,136 @@
+/** The calls of a shim's program that are processes of their own: `start` and `delete`. */
+import { spawn } from 'node:child_process';
+import { TsError } from '../errors/index.ts';
+
+/** What every call of a shim is told of its daemon. */
+export interface DaemonAddresses {
+  readonly grpc: string;
+  readonly ttrpc: string;
+  /** The daemon's program, for shims that publish events by executing it. */
+  readonly program: string;
+}
+
+export interface ShimCall {
+  readonly binary: string;
+  readonly verb: 'start' | 'delete';
+  readonly namespace: string;
+  readonly id: string;
+  /** Directory of the bundle: the call's working directory. */
+  readonly bundle: string;
+  readonly daemon: DaemonAddresses;
+  readonly isDebug: boolean;
+  readonly stdin: Uint8Array;
+  /** The call is killed after so many milliseconds. */
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface ShimOutput {
+  readonly stdout: Buffer;
+  readonly stderr: string;
+}
+
+/** More output than this is no answer: the call is killed. */
+const MAX_OUTPUT_BYTES = 1 << 20;
+
+/** A call has ended, but something it left behind holds its output open: waited for no longer. */
+const OUTPUT_GRACE_MS = 1000;
+
+/**
+ * Executes a shim and returns what it printed. Throws FailedPrecondition with the end of its output
+ * when it fails, DeadlineExceeded or Canceled when it was killed for that reason.
+ * (containerd pkg/shim/util.go)
+ */
+export async function callShim(call: ShimCall): Promise<ShimOutput> {
+  const what = `${call.binary} ${call.verb}`;
+  const child = spawn(call.binary, shimArguments(call), {
+    cwd: call.bundle,
+    env: shimEnvironment(call),
+    stdio: ['pipe', 'pipe', 'pipe'],
+    timeout: call.timeoutMs,
+    killSignal: 'SIGKILL',
+    ...(call.signal === undefined ? {} : { signal: call.signal }),
+  });
+  const startedMs = performance.now();
+  const outputs = [child.stdout, child.stderr].map((stream) => collect(stream, () => child.kill()));
+  child.stdin.on('error', () => {}); // a shim may end without reading its input
+  child.stdin.end(call.stdin);
+  const exited = await new Promise<{ code: number | null; signal: string | null }>(
+    (resolve, reject) => {
+      child.once('error', (cause) => reject(spawnError(cause, what)));
+      child.once('exit', (code, signal) => resolve({ code, signal }));
+      // All output is in before `close`; it does not come while another process holds a pipe.
+      child.once('close', (code, signal) => resolve({ code, signal }));
+    },
+  );
+  const grace = setTimeout(() => {
+    child.stdout.destroy();
+    child.stderr.destroy();
+  }, OUTPUT_GRACE_MS);
+  const [stdout, stderr] = await Promise.all(outputs);
+  clearTimeout(grace);
+  const text = (stderr ?? Buffer.alloc(0)).toString('utf8').trim();
+  if (exited.code === 0 && stdout !== undefined) return { stdout, stderr: text };
+  if (exited.signal !== null && performance.now() - startedMs >= call.timeoutMs) {
+    throw new TsError('DeadlineExceeded', `${what}: no answer after ${call.timeoutMs} ms`, {
+      code: 'TS_SHIM_TIMEOUT',
+    });
+  }
+  const how = exited.code === null ? `killed by ${exited.signal}` : `exit status ${exited.code}`;
+  const said = lastLines(`${stdout?.toString('utf8') ?? ''}\n${text}`);
+  throw new TsError('FailedPrecondition', `${what}: ${said === '' ? how : `${said}: ${how}`}`, {
+    code: 'TS_SHIM_CALL',
+    fields: { id: call.id },
+  });
+}
+
+function shimArguments(call: ShimCall): string[] {
+  return [
+    ...['-namespace', call.namespace, '-address', call.daemon.grpc],
+    ...['-publish-binary', call.daemon.program, '-id', call.id],
+    ...(call.verb === 'delete' ? ['-bundle', call.bundle] : []),
+    ...(call.isDebug ? ['-debug'] : []),
+    call.verb,
+  ];
+}
+
+/** Variables that make a Node process load code or write files: not for programs that we start. */
+const NODE_VARIABLES = /^(NODE_|OPENSSL_|SSL_CERT_)/;
+
+function shimEnvironment(call: ShimCall): NodeJS.ProcessEnv {
+  const inherited = Object.entries(process.env).filter(([name]) => !NODE_VARIABLES.test(name));
+  return {
+    ...Object.fromEntries(inherited),
+    GOMAXPROCS: '2',
+    MAX_SHIM_VERSION: '2',
+    TTRPC_ADDRESS: call.daemon.ttrpc,
+    GRPC_ADDRESS: call.daemon.grpc,
+    NAMESPACE: call.namespace,
+  };
+}
+
+function collect(stream: NodeJS.ReadableStream, onTooMuch: () => void): Promise<Buffer> {
+  return new Promise((resolve) => {
+    const chunks: Buffer[] = [];
+    let length = 0;
+    stream.on('data', (chunk: Buffer) => {
+      length += chunk.length;
+      if (length <= MAX_OUTPUT_BYTES) chunks.push(chunk);
+      else onTooMuch();
+    });
+    stream.on('error', () => {}); // `close` follows
+    stream.on('close', () => resolve(Buffer.concat(chunks)));
+  });
+}
+
+function spawnError(cause: Error, what: string): TsError {
+  return cause.name === 'AbortError'
+    ? new TsError('Canceled', `${what}: context canceled`, { cause })
+    : TsError.from(cause, what);
+}
+
+/** The last lines of a text, without escape sequences: what a person should see of a failure. */
+function lastLines(text: string): string {
+  const printable = text.replaceAll(/(?!\n)\p{Cc}/gu, ' ');
+  return printable.trim().split('\n').slice(-5).join('; ').slice(-1000);
+}

@@ -1,0 +1,139 @@
+import { realpath } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { AnyMessage } from '../api/any.ts';
+import { DeleteResponse } from '../api/generated/containerd.task.v3.ts';
+import { Any } from '../api/generated/google.protobuf.ts';
+import { TsError } from '../errors/index.ts';
+import type { Logger } from '../log/index.ts';
+import { parseBootstrapAnswer, type ShimAddress } from './bootstrap-answer.ts';
+import type { Bundle } from './bundle.ts';
+import { findShimBinary } from './shim-binary.ts';
+import { callShim, type DaemonAddresses } from './shim-call.ts';
+import { ShimLog } from './shim-log.ts';
+import { killShimProcesses } from './shim-processes.ts';
+import { exitOf, UNKNOWN_EXIT_STATUS } from './shim-task.ts';
+import type { Exit } from './task-manager.ts';
+
+/** How long `start` may take: containerd leaves it to the caller, who may wait for ever. */
+const START_TIMEOUT_MS = 60_000;
+
+/** How long `delete` may take: it kills the container, whose processes may be slow to die. */
+const DELETE_TIMEOUT_MS = 10_000;
+
+export interface ShimLauncherOptions {
+  readonly daemon: DaemonAddresses;
+  readonly isDebug: boolean;
+  readonly log: Logger;
+}
+
+/** A shim that has been started. */
+export interface StartedShim {
+  readonly address: ShimAddress;
+  readonly log: ShimLog;
+}
+
+/** Starts shims, and cleans up after dead ones, by executing their programs. */
+export class ShimLauncher {
+  readonly #options: ShimLauncherOptions;
+
+  constructor(options: ShimLauncherOptions) {
+    this.#options = options;
+  }
+
+  /** The program of a runtime. Throws InvalidArgument or NotFound. */
+  findBinary(runtime: string): string {
+    const { daemon, log } = this.#options;
+    const path = process.env['PATH'] ?? '';
+    const binary = findShimBinary(runtime, { path, daemon: daemon.program });
+    log.debug({ runtime, binary }, 'shim found');
+    return binary;
+  }
+
+  /**
+   * Executes `start`, and notes in the bundle how the shim is reached. On failure no process of the
+   * shim is left.
+   */
+  async start(
+    bundle: Bundle,
+    binary: string,
+    options: AnyMessage | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<StartedShim> {
+    await bundle.write('shim-binary-path', binary);
+    const log = await this.openLog(bundle);
+    try {
+      const { stdout, stderr } = await callShim({
+        ...this.#call(bundle, binary),
+        verb: 'start',
+        stdin: options === undefined ? new Uint8Array(0) : Any.encode(options),
+        timeoutMs: START_TIMEOUT_MS,
+        signal,
+      });
+      if (stderr !== '') this.#warn(bundle, 'shim start', stderr);
+      const address = parseBootstrapAnswer(stdout);
+      await bundle.writeAddress(address);
+      return { address, log };
+    } catch (thrown) {
+      log[Symbol.dispose]();
+      const error = TsError.from(thrown).within(`start shim of ${bundle.id}`);
+      await this.killProcesses(bundle).catch((cleanup: unknown) => {
+        error.cleanup.push(TsError.from(cleanup));
+      });
+      throw error;
+    }
+  }
+
+  /** Passes what a shim logs on to the daemon's log. */
+  async openLog(bundle: Bundle): Promise<ShimLog> {
+    const { log } = this.#options;
+    const fields = { shim: bundle.id, namespace: bundle.namespace };
+    return ShimLog.open(join(bundle.path, 'log'), (line) => log.info(fields, `shim: ${line}`));
+  }
+
+  /**
+   * Executes `delete`, which kills the container and undoes what its shim did, and tells how the
+   * task ended. A failure is logged and gives the exit status that stands for an unknown one.
+   */
+  async delete(bundle: Bundle): Promise<Exit> {
+    try {
+      const binary = await bundle.read('shim-binary-path');
+      if (binary === undefined) throw new TsError('NotFound', 'bundle names no shim');
+      const { stdout, stderr } = await callShim({
+        ...this.#call(bundle, binary),
+        verb: 'delete',
+        stdin: new Uint8Array(0),
+        timeoutMs: DELETE_TIMEOUT_MS,
+      });
+      if (stderr !== '') this.#warn(bundle, 'shim delete', stderr);
+      return exitOf(DeleteResponse.decode(stdout));
+    } catch (thrown) {
+      this.#warn(bundle, 'shim delete', TsError.from(thrown).text);
+      return { pid: 0, status: UNKNOWN_EXIT_STATUS, at: undefined };
+    }
+  }
+
+  /** Kills the shim's processes that work in this bundle, with what they are executing. */
+  async killProcesses(bundle: Bundle): Promise<void> {
+    const binary = await bundle.read('shim-binary-path');
+    if (binary === undefined) return;
+    let program: string;
+    try {
+      program = await realpath(binary);
+    } catch {
+      return; // the program is gone: its processes show as "(deleted)" and are not to be told
+    }
+    const killed = await killShimProcesses(program, bundle.path);
+    if (killed > 0) this.#warn(bundle, 'shim', `killed ${killed} processes that were left`);
+  }
+
+  #call(bundle: Bundle, binary: string) {
+    const { daemon, isDebug } = this.#options;
+    const { namespace, id, path } = bundle;
+    return { binary, namespace, id, bundle: path, daemon, isDebug };
+  }
+
+  #warn(bundle: Bundle, what: string, text: string): void {
+    const { id, namespace } = bundle;
+    this.#options.log.warn({ shim: id, namespace }, `${what}: ${text}`);
+  }
+}
