@@ -116,17 +116,9 @@ export function rootlessSpec(uid: number, gid: number, hasCgroupV2: boolean): Sp
   const { resources: _limitsNeedCgroups, ...unlimited } = linux ?? {};
   return {
     ...rest,
-    mounts: [
-      ...(mounts ?? [])
-        .filter(({ destination }) => !destination.startsWith('/sys'))
-        .map(withoutIds),
-      {
-        destination: '/sys',
-        type: 'none',
-        source: '/sys',
-        options: ['rbind', 'nosuid', 'noexec', 'nodev', 'ro'],
-      },
-    ],
+    mounts: (mounts ?? []).map((mount) =>
+      mount.destination === '/sys' ? HOST_SYS : withoutIds(mount),
+    ),
     linux: {
       ...unlimited,
       namespaces: [...namespaces, { type: 'user' }],
@@ -135,6 +127,13 @@ export function rootlessSpec(uid: number, gid: number, hasCgroupV2: boolean): Sp
     },
   };
 }
+
+const HOST_SYS: Mount = {
+  destination: '/sys',
+  type: 'none',
+  source: '/sys',
+  options: ['rbind', 'nosuid', 'noexec', 'nodev', 'ro'],
+};
 
 /** Only one id is mapped: a mount for another, such as gid 5 of devpts, would be refused. */
 function withoutIds(mount: Mount): Mount {
