@@ -1,9 +1,10 @@
 import type { OpenModule } from '../module.ts';
 import { openMetadata } from './metadata.ts';
 import { openSnapshots } from './snapshots.ts';
+import { openTasks } from './tasks.ts';
 
 /**
  * The modules of the daemon in the order in which they are opened; a module sees what earlier ones
  * put into the core.
  */
-export const MODULES: readonly OpenModule[] = [openMetadata, openSnapshots];
+export const MODULES: readonly OpenModule[] = [openMetadata, openSnapshots, openTasks];

@@ -1,0 +1,40 @@
+import { Tasks } from '../../api/generated/containerd.services.tasks.v1.ts';
+import { grpcService } from '../../services/context.ts';
+import { tasksService } from '../../services/tasks.ts';
+import { LocalTaskManager } from '../../tasks/local-task-manager.ts';
+import type { Core } from '../core.ts';
+import type { DaemonModule } from '../module.ts';
+
+/** The tasks, which live in shims. */
+export function openTasks(core: Core): DaemonModule {
+  const { config, events, log } = core;
+  const manager = new LocalTaskManager({
+    state: config.state,
+    root: config.root,
+    daemon: {
+      grpc: config.grpc.address,
+      ttrpc: config.ttrpc.address,
+      program: process.execPath,
+    },
+    events,
+    log,
+    isDebug: config.debug.level === 'debug' || config.debug.level === 'trace',
+  });
+  const metadata = ['io.containerd.metadata.v1'];
+  return {
+    plugins: [
+      {
+        type: 'io.containerd.runtime.v2',
+        id: 'task',
+        requires: [...metadata, 'io.containerd.event.v1'],
+        isPlatformSpecific: true,
+      },
+      { type: 'io.containerd.service.v1', id: 'tasks-service', requires: metadata },
+      { type: 'io.containerd.grpc.v1', id: 'tasks', requires: ['io.containerd.service.v1'] },
+    ],
+    services: [grpcService(Tasks, tasksService(core.containers, manager))],
+    start: () => manager.recover(),
+    waits: () => manager.waits(),
+    close: () => manager.close(),
+  };
+}
