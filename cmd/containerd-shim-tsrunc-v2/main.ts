@@ -1,0 +1,62 @@
+import { readFileSync, writeSync } from 'node:fs';
+import { isatty } from 'node:tty';
+import { TsError } from '../../internal/errors/index.ts';
+import { type Arguments, parseArguments, USAGE } from './arguments.ts';
+import { REVISION, VERSION } from './version.ts';
+
+const STDIN = 0;
+const STDOUT = 1;
+const STDERR = 2;
+
+async function run({ verb, flags }: Arguments): Promise<void> {
+  // Each command loads what it needs: `start` is waited for, `serve` lives for as long as a pod.
+  switch (verb) {
+    case 'version': {
+      writeSync(STDOUT, `containerd-shim-tsrunc-v2:\n  Version:  ${VERSION}\n`);
+      writeSync(STDOUT, `  Revision: ${REVISION}\n  Node version: v${process.versions.node}\n`);
+      return;
+    }
+    case 'info': {
+      const { runtimeInfo } = await import('../../internal/shim/info.ts');
+      const stdin = isatty(STDIN) ? new Uint8Array(0) : readFileSync(STDIN);
+      const version = { name: 'io.containerd.tsrunc.v2', version: VERSION, revision: REVISION };
+      writeSync(STDOUT, await runtimeInfo(stdin, version));
+      return;
+    }
+    case 'start': {
+      const { start } = await import('../../internal/shim/start.ts');
+      writeSync(STDOUT, await start(flags));
+      return;
+    }
+    case 'delete': {
+      const { deleteContainer } = await import('../../internal/shim/delete.ts');
+      const warn = (text: string): void => void writeSync(STDERR, `${text}\n`);
+      writeSync(STDOUT, await deleteContainer(flags, warn));
+      return;
+    }
+    case 'serve': {
+      const { serve } = await import('../../internal/shim/serve.ts');
+      await serve(flags);
+      return;
+    }
+  }
+}
+
+function parse(): Arguments | undefined {
+  try {
+    return parseArguments(process.argv.slice(2));
+  } catch (thrown) {
+    writeSync(STDERR, `containerd-shim-tsrunc-v2: ${(thrown as Error).message}\n${USAGE}`);
+    return undefined;
+  }
+}
+
+const given = parse();
+if (given === undefined) process.exit(1);
+run(given).then(
+  () => process.exit(0),
+  (thrown: unknown) => {
+    writeSync(STDERR, `containerd-shim-tsrunc-v2: ${TsError.from(thrown).text}\n`);
+    process.exit(1);
+  },
+);

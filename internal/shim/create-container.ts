@@ -1,0 +1,123 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { TaskCreate } from '../api/generated/containerd.events.ts';
+import type { Options } from '../api/generated/containerd.runc.v1.ts';
+import type { CreateTaskRequest } from '../api/generated/containerd.task.v2.ts';
+import { TsError } from '../errors/index.ts';
+import { writeBundleFiles } from './bundle-files.ts';
+import type { ChildRegistry } from './command.ts';
+import { Container, type ShimContext } from './container.ts';
+import { mountRootfs, unmountRootfs } from './rootfs.ts';
+import { DEFAULT_BINARY, DEFAULT_ROOT, parseRuntimeOptions } from './runtime-options.ts';
+import { RuntimeProcess } from './runtime-process.ts';
+import { cgroupOfProcess } from './task-cgroup.ts';
+
+/** containerd's identifiers; the first character keeps an id from being read as a flag. */
+const ID = /^[A-Za-z0-9][A-Za-z0-9_.+-]*$/;
+
+/** The client of a runtime for a container with these options. */
+export function runtimeFor(
+  options: Options,
+  container: { bundle: string; namespace: string; isDebug: boolean },
+  children: ChildRegistry,
+): RuntimeProcess {
+  return new RuntimeProcess(
+    {
+      binary: options.binaryName || DEFAULT_BINARY,
+      root: join(options.root || DEFAULT_ROOT, container.namespace),
+      bundle: container.bundle,
+      hasSystemdCgroup: options.systemdCgroup,
+      isDebug: container.isDebug,
+    },
+    children,
+  );
+}
+
+/** Serves Create: mounts the root file system and makes the container. All or nothing. */
+export async function createContainer(
+  request: CreateTaskRequest,
+  context: ShimContext,
+  isDebug: boolean,
+): Promise<Container> {
+  const { id, bundle } = request;
+  if (!ID.test(id)) throw new TsError('InvalidArgument', `container id ${JSON.stringify(id)}`);
+  if (!bundle.startsWith('/')) {
+    throw new TsError('InvalidArgument', `bundle ${JSON.stringify(bundle)}: not an absolute path`);
+  }
+  const options = await parseRuntimeOptions(request.options);
+  const hasOwnPidNamespace = await readHasOwnPidNamespace(bundle);
+  await writeBundleFiles(bundle, { ...options, binaryName: options.binaryName || DEFAULT_BINARY });
+  const rootfs = join(bundle, 'rootfs');
+  mountRootfs(rootfs, request.rootfs);
+  const runtime = runtimeFor(
+    options,
+    { bundle, namespace: context.namespace, isDebug },
+    context.children,
+  );
+  const stdio = {
+    stdin: request.stdin,
+    stdout: request.stdout,
+    stderr: request.stderr,
+    hasTerminal: request.terminal,
+  };
+  const container = new Container(
+    { id, bundle, options, runtime, stdio, hasOwnPidNamespace },
+    context,
+  );
+  try {
+    await container.create(restoreOf(request, options, bundle), cgroupOfProcess);
+  } catch (thrown) {
+    const error = TsError.from(thrown);
+    try {
+      if (request.rootfs.length > 0) unmountRootfs(rootfs);
+    } catch (failure) {
+      error.cleanup.push(TsError.from(failure));
+    }
+    throw error;
+  }
+  context.events.publish('/tasks/create', TaskCreate, {
+    containerId: id,
+    bundle,
+    rootfs: request.rootfs,
+    io: {
+      stdin: request.stdin,
+      stdout: request.stdout,
+      stderr: request.stderr,
+      terminal: request.terminal,
+    },
+    checkpoint: request.checkpoint,
+    pid: container.init.pid,
+  });
+  return container;
+}
+
+function restoreOf(
+  request: CreateTaskRequest,
+  options: Options,
+  bundle: string,
+): { imagePath: string; workPath: string } | undefined {
+  if (request.checkpoint === '') return undefined;
+  return {
+    imagePath: request.checkpoint,
+    workPath: options.criuWorkPath || join(bundle, 'work', 'criu-work'),
+  };
+}
+
+interface NamespaceEntry {
+  readonly type?: unknown;
+  readonly path?: unknown;
+}
+
+/** Whether config.json asks for a new pid namespace; what else it says is the runtime's business. */
+async function readHasOwnPidNamespace(bundle: string): Promise<boolean> {
+  const path = join(bundle, 'config.json');
+  let config: unknown;
+  try {
+    config = JSON.parse(await readFile(path, 'utf8'));
+  } catch (thrown) {
+    throw TsError.from(thrown, `read ${path}`);
+  }
+  const namespaces = (config as { linux?: { namespaces?: unknown } } | null)?.linux?.namespaces;
+  if (!Array.isArray(namespaces)) return false;
+  return namespaces.some((entry: NamespaceEntry | null) => entry?.type === 'pid' && !entry.path);
+}

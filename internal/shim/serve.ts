@@ -1,0 +1,119 @@
+/**
+ * The serving process: the parent of containers, which outlives daemons. It leaves when it is told
+ * to and has no container left, and for no other reason.
+ */
+import { rmSync } from 'node:fs';
+import type { Socket } from 'node:net';
+import { type Status, TtrpcError, TtrpcServer } from '../../ttrpc/index.ts';
+import { Task as TaskV2 } from '../api/generated/containerd.task.v2.ts';
+import { Task as TaskV3 } from '../api/generated/containerd.task.v3.ts';
+import { ERROR_KINDS, TsError } from '../errors/index.ts';
+import { peerCredentials, setChildSubreaper } from '../linux/index.ts';
+import { ChildRegistry } from './command.ts';
+import type { ShimContext } from './container.ts';
+import { EventPublisher } from './event-publisher.ts';
+import { ExitLedger } from './exit-ledger.ts';
+import { createShimLog, type ShimLog } from './log.ts';
+import { Reaper } from './reaper.ts';
+import type { ShimFlags } from './shim-flags.ts';
+import { pathOfAddress } from './socket-address.ts';
+import { TaskService } from './task-service.ts';
+
+/** Number of the listening socket that `start` hands on. */
+const LISTENER_FD = 3;
+/** How long the last events may take on the way out. */
+const LAST_EVENTS_MS = 5_000;
+
+/** Serves until Shutdown. The socket file goes with the process. */
+export async function serve(flags: ShimFlags): Promise<void> {
+  const socketPath = pathOfAddress(flags.socket);
+  const log = createShimLog(flags.isDebug, { namespace: flags.namespace, id: flags.id });
+  surviveErrors(log);
+  setChildSubreaper(true);
+  const children = new ChildRegistry();
+  const ledger = new ExitLedger();
+  const events = new EventPublisher(process.env['TTRPC_ADDRESS'] ?? '', flags.namespace, log);
+  const context: ShimContext = { namespace: flags.namespace, children, ledger, events, log };
+  using _reaper = new Reaper(children, (exit) => ledger.record(exit));
+
+  const shutdown = Promise.withResolvers<void>();
+  const service = new TaskService({
+    context,
+    isDebug: flags.isDebug,
+    onShutdown: shutdown.resolve,
+  });
+  const server = new TtrpcServer({
+    authorize: sameUserOnly,
+    errorToStatus: (thrown) => statusOf(thrown, log),
+    onError: (error) => log.warn('connection refused', { error }),
+  });
+  server.add(TaskV2, service.handlers).add(TaskV3, service.handlers);
+  handleSignals(service, events, shutdown.resolve, log);
+  await server.listen({ fd: LISTENER_FD });
+  log.debug('serving', { pid: process.pid, socket: socketPath });
+
+  await shutdown.promise;
+  // Whoever asks from now on must find nobody: a new task then gets a new shim.
+  rmSync(socketPath, { force: true });
+  await server.shutdown(1_000);
+  await events.close(LAST_EVENTS_MS);
+}
+
+/** CVE-2020-15257: the socket is 0600 in a 0700 directory, and each peer is looked at besides. */
+function sameUserOnly(socket: Socket): void {
+  // node:net does not show the descriptor; there is no other way to ask the kernel for the peer.
+  const fd = (socket as Socket & { _handle?: { fd?: number } })._handle?.fd;
+  if (fd === undefined || fd < 0) throw new TsError('Unavailable', 'peer is gone');
+  const { uid, pid } = peerCredentials(fd);
+  if (uid !== process.geteuid?.()) {
+    throw new TsError('PermissionDenied', `connection from uid ${uid} (pid ${pid})`);
+  }
+}
+
+/** Kinds as codes; the text ends as containerd's do, so that Go clients recognise it. */
+function statusOf(thrown: unknown, log: ShimLog): Status {
+  if (thrown instanceof TtrpcError) {
+    return { code: thrown.code, message: thrown.message, details: [] };
+  }
+  const error = TsError.from(thrown);
+  if (!(thrown instanceof TsError)) log.error('request failed', { error: thrown });
+  const { status, text } = ERROR_KINDS[error.kind];
+  const hasText = error.kind === 'Unknown' || error.text.endsWith(`: ${text}`);
+  return { code: status, message: hasText ? error.text : `${error.text}: ${text}`, details: [] };
+}
+
+/** A mistake in one request must not take the containers of a pod with it. */
+function surviveErrors(log: ShimLog): void {
+  process.on('uncaughtException', (error) => log.error('uncaught exception', { error }));
+  process.on('unhandledRejection', (error) => log.error('unhandled rejection', { error }));
+}
+
+function handleSignals(
+  service: TaskService,
+  events: EventPublisher,
+  leave: () => void,
+  log: ShimLog,
+): void {
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(signal, () => {
+      // A service manager that stops everything must not orphan running containers.
+      if (service.isEmpty) leave();
+      else log.warn('signal ignored: containers are left', { signal });
+    });
+  }
+  process.on('SIGHUP', () => {});
+  process.on('SIGUSR1', () => {
+    log.info('state on request', {
+      pendingEvents: events.pending,
+      rssBytes: process.memoryUsage.rss(),
+    });
+    for (const container of service.containers) {
+      for (const process of [container.init, ...container.execs]) {
+        const { status } = process.state;
+        const exit = process.isReaped ? 'reaped' : 'awaited';
+        const fields = { container: container.id, exec: process.execId, pid: process.pid };
+        log.info('process', { ...fields, status, exit });
+      }
+    }
+  });
+}

@@ -1,0 +1,163 @@
+/**
+ * `start`: answers with the address of a shim for a task, one that is there already or a new one.
+ *
+ * The socket is bound and listening before the serving process has loaded its first module, so the
+ * daemon may connect at once; its request waits in the socket's queue.
+ */
+import { spawn } from 'node:child_process';
+import { mkdirSync, openSync, readFileSync, readSync, rmSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { dirname, join } from 'node:path';
+import { isatty } from 'node:tty';
+import { errnoNameOf, TsError } from '../errors/index.ts';
+import { listenUnix, lockExclusively, OpenFlag, OwnedFd } from '../linux/index.ts';
+import {
+  answerForm,
+  type BootstrapInput,
+  encodeAnswer,
+  MAX_BOOTSTRAP_BYTES,
+  parseBootstrapInput,
+} from './bootstrap.ts';
+import { reexecArguments } from './reexec.ts';
+import { parseRuntimeOptions } from './runtime-options.ts';
+import type { ShimFlags } from './shim-flags.ts';
+import { annotationsOf, groupOf, pathOfAddress, socketPath } from './socket-address.ts';
+
+const BACKLOG = 128;
+const STDIN = 0;
+
+/** Does what `start` has to do in the bundle, the working directory; returns the bytes for stdout. */
+export async function start(flags: ShimFlags): Promise<Uint8Array> {
+  const bundle = process.cwd();
+  const input = parseBootstrapInput(readStdin(), flags.id, flags.namespace);
+  const path = addressPath(flags, input, bundle);
+  const address = `unix://${path}`;
+  await ensureShim(path, flags, input);
+  // containerd 1.x finds the shim again by this file, later ones by their own.
+  writeFileSync(join(bundle, 'address'), address, { mode: 0o600 });
+  return encodeAnswer(answerForm(input, process.env), address);
+}
+
+function addressPath(flags: ShimFlags, input: BootstrapInput, bundle: string): string {
+  if (flags.socket !== '') return pathOfAddress(flags.socket);
+  const config = readFileSync(join(bundle, 'config.json'), 'utf8');
+  const group = groupOf(flags.id, annotationsOf(config));
+  const owner = { daemonAddress: flags.address, namespace: flags.namespace, group };
+  return socketPath(owner, input.params?.socketDir);
+}
+
+/** Makes sure that a shim answers at `path`. Only one `start` at a time looks and binds. */
+async function ensureShim(path: string, flags: ShimFlags, input: BootstrapInput): Promise<void> {
+  const directory = dirname(path);
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  using lock = new OwnedFd(openSync(directory, OpenFlag.O_RDONLY | OpenFlag.O_DIRECTORY));
+  lockExclusively(lock.number, directory);
+  if (await answers(path)) return;
+  using listener = bind(path);
+  try {
+    await launch(listener, path, flags, input);
+  } catch (thrown) {
+    rmSync(path, { force: true });
+    throw thrown;
+  }
+}
+
+/** Whether a shim listens there. A socket file without one is removed. */
+async function answers(path: string): Promise<boolean> {
+  const errno = await new Promise<string | undefined>((resolve) => {
+    const socket = connect(path);
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(undefined);
+    });
+    socket.once('error', (error) => resolve(errnoNameOf(error) ?? error.message));
+  });
+  if (errno === undefined) return true;
+  if (errno === 'ECONNREFUSED') rmSync(path, { force: true });
+  else if (errno !== 'ENOENT') throw new TsError('Unavailable', `connect to ${path}: ${errno}`);
+  return false;
+}
+
+function bind(path: string): OwnedFd {
+  const before = process.umask(0o177);
+  try {
+    return listenUnix(path, BACKLOG);
+  } finally {
+    process.umask(before);
+  }
+}
+
+/** Starts the serving process: a session of its own, no terminal, the bundle as its directory. */
+async function launch(
+  listener: OwnedFd,
+  path: string,
+  flags: ShimFlags,
+  input: BootstrapInput,
+): Promise<void> {
+  const { shimCgroup } = await parseRuntimeOptions(input.options);
+  const args = ['-namespace', flags.namespace, '-id', flags.id, '-address', flags.address];
+  args.push('-socket', `unix://${path}`);
+  if (flags.isDebug) args.push('-debug');
+  const ttrpcAddress = input.params?.containerdTtrpcAddress;
+  using log = openLogFifo();
+  const child = spawn(process.execPath, [...reexecArguments(), ...args], {
+    detached: true,
+    stdio: ['ignore', 'ignore', log?.number ?? 'ignore', listener.number],
+    env: {
+      ...process.env,
+      ...(ttrpcAddress === undefined || ttrpcAddress === '' ? {} : { TTRPC_ADDRESS: ttrpcAddress }),
+    },
+  });
+  await new Promise<void>((resolve, reject) => {
+    child.once('spawn', resolve);
+    child.once('error', (cause) => reject(TsError.from(cause, 'start the serving process')));
+  });
+  const { pid } = child;
+  if (pid === undefined) throw new TsError('Internal', 'internal error: spawned without a pid');
+  child.unref();
+  if (shimCgroup !== '') await joinCgroup(shimCgroup, pid);
+  raiseOomScore(pid);
+}
+
+/** Moves the serving process into the cgroup of the option ShimCgroup, which is made if need be. */
+async function joinCgroup(cgroupsPath: string, pid: number): Promise<void> {
+  const { locateCgroup } = await import('../cgroups/index.ts');
+  const cgroup = locateCgroup({ id: '', cgroupsPath });
+  if (!cgroup.exists()) cgroup.create({});
+  cgroup.join(pid);
+}
+
+/** The daemon is to be killed before a shim, whose death orphans containers: its score plus one. */
+function raiseOomScore(pid: number): void {
+  const score = Number(readFileSync(`/proc/${process.ppid}/oom_score_adj`, 'utf8'));
+  try {
+    writeFileSync(`/proc/${pid}/oom_score_adj`, String(Math.min(score + 1, 1000)));
+  } catch (thrown) {
+    // Lowering takes CAP_SYS_RESOURCE, which a daemon in a container does not have.
+    if (errnoNameOf(thrown) !== 'EACCES') throw thrown;
+  }
+}
+
+/** The daemon reads the bundle's `log` before it calls; without a reader there is no log. */
+function openLogFifo(): OwnedFd | undefined {
+  try {
+    return new OwnedFd(openSync('log', OpenFlag.O_WRONLY | OpenFlag.O_NONBLOCK));
+  } catch (thrown) {
+    const errno = errnoNameOf(thrown);
+    if (errno === 'ENOENT' || errno === 'ENXIO') return undefined;
+    throw thrown;
+  }
+}
+
+function readStdin(): Uint8Array {
+  if (isatty(STDIN)) return new Uint8Array(0); // somebody tries the command by hand
+  const chunks: Buffer[] = [];
+  for (let length = 0; length <= MAX_BOOTSTRAP_BYTES; ) {
+    const chunk = Buffer.alloc(64 << 10);
+    const read = readSync(STDIN, chunk);
+    if (read === 0) return Buffer.concat(chunks);
+    chunks.push(chunk.subarray(0, read));
+    length += read;
+  }
+  throw new TsError('InvalidArgument', `stdin of start: more than ${MAX_BOOTSTRAP_BYTES} bytes`);
+}

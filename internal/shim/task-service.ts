@@ -1,0 +1,217 @@
+/**
+ * The task API (containerd.task.v2 and .v3, whose messages are the same) over the containers of one
+ * shim: finds what a request is about and puts the answer into the wire's words.
+ */
+import { type AnyMessage, packAny, unpackAny } from '../api/any.ts';
+import { CheckpointOptions, ProcessDetails } from '../api/generated/containerd.runc.v1.ts';
+import type { DeleteResponse, StateResponse, Task } from '../api/generated/containerd.task.v2.ts';
+import { Status } from '../api/generated/containerd.v1.types.ts';
+import type { Init } from '../api/init.ts';
+import type { ServiceHandlers } from '../api/service.ts';
+import { timestampFromNs } from '../api/time.ts';
+import { TsError } from '../errors/index.ts';
+import type { Container, ShimContext } from './container.ts';
+import { createContainer } from './create-container.ts';
+import type { ProcessExit } from './exit-ledger.ts';
+import type { ProcessStatus } from './process-state.ts';
+import { encodeStats } from './stats.ts';
+import type { TaskProcess } from './task-process.ts';
+
+const STATUS: Readonly<Record<ProcessStatus, Status>> = {
+  created: Status.CREATED,
+  running: Status.RUNNING,
+  paused: Status.PAUSED,
+  stopped: Status.STOPPED,
+  deleted: Status.STOPPED,
+};
+
+export interface TaskServiceOptions {
+  readonly context: ShimContext;
+  readonly isDebug: boolean;
+  /** Called for Shutdown when no container is left. */
+  readonly onShutdown: () => void;
+}
+
+/** The containers of a shim, by id. A container that is being created has its id taken. */
+export class TaskService {
+  readonly #options: TaskServiceOptions;
+  readonly #containers = new Map<string, Container | 'creating'>();
+
+  constructor(options: TaskServiceOptions) {
+    this.#options = options;
+  }
+
+  /** The containers that exist. */
+  get containers(): Container[] {
+    return [...this.#containers.values()].filter((entry) => entry !== 'creating');
+  }
+
+  get isEmpty(): boolean {
+    return this.#containers.size === 0;
+  }
+
+  readonly handlers: ServiceHandlers<typeof Task> = {
+    create: async (request) => {
+      const { id } = request;
+      if (this.#containers.has(id)) throw new TsError('AlreadyExists', `task ${id}`);
+      this.#containers.set(id, 'creating');
+      try {
+        const { context, isDebug } = this.#options;
+        const container = await createContainer(request, context, isDebug);
+        this.#containers.set(id, container);
+        return { pid: container.init.pid };
+      } catch (thrown) {
+        this.#containers.delete(id);
+        throw thrown;
+      }
+    },
+
+    start: async ({ id, execId }) => ({ pid: await this.#find(id).start(execId) }),
+
+    state: async ({ id, execId }) => {
+      const container = this.#find(id);
+      return stateOf(container, container.process(execId));
+    },
+
+    delete: async ({ id, execId }) => {
+      const process = await this.#find(id).delete(execId);
+      if (execId === '') this.#containers.delete(id);
+      return deleteResponse(process);
+    },
+
+    pids: async ({ id }) => {
+      const container = this.#find(id);
+      const pids = await container.runtime.processes(id);
+      const execs = new Map([...container.execs].map(({ pid, execId }) => [pid, execId]));
+      const processes = pids.map((pid) => {
+        const execId = execs.get(pid);
+        return execId === undefined ? { pid } : { pid, info: packAny(ProcessDetails, { execId }) };
+      });
+      return { processes };
+    },
+
+    pause: async ({ id }) => {
+      await this.#find(id).pause();
+      return {};
+    },
+
+    resume: async ({ id }) => {
+      await this.#find(id).resume();
+      return {};
+    },
+
+    checkpoint: async ({ id, path, options }) => {
+      const given = unpackAny(options, CheckpointOptions) ?? CheckpointOptions.create();
+      const container = this.#find(id);
+      await container.checkpoint({
+        imagePath: path,
+        workPath: given.workPath || `${container.bundle}/work/criu-work`,
+        parentPath: given.parentPath,
+        leaveRunning: !given.exit,
+        openTcp: given.openTcp,
+        externalUnixSockets: given.externalUnixSockets,
+        terminal: given.terminal,
+        fileLocks: given.fileLocks,
+        emptyNamespaces: given.emptyNamespaces,
+        cgroupsMode: given.cgroupsMode,
+      });
+      return {};
+    },
+
+    kill: async ({ id, execId, signal, all }) => {
+      await this.#find(id).kill(execId, signal, all);
+      return {};
+    },
+
+    exec: async (request) => {
+      const { id, execId, stdin, stdout, stderr, terminal } = request;
+      if (execId === '') throw new TsError('InvalidArgument', 'exec: no exec id');
+      const stdio = { stdin, stdout, stderr, hasTerminal: terminal };
+      const container = this.#find(id);
+      container.addExec(execId, stdio, processSpec(request.spec, terminal));
+      return {};
+    },
+
+    resizePty: async ({ id, execId, width, height }) => {
+      this.#find(id).process(execId).resize({ columns: width, rows: height });
+      return {};
+    },
+
+    closeIO: async ({ id, execId, stdin }) => {
+      const process = this.#find(id).process(execId);
+      if (stdin) process.io.closeStdin();
+      return {};
+    },
+
+    update: async ({ id, resources }) => {
+      if (resources === undefined) throw new TsError('InvalidArgument', 'update: no resources');
+      await this.#find(id).update(Buffer.from(resources.value).toString());
+      return {};
+    },
+
+    wait: async ({ id, execId }) => {
+      return exitFields(await this.#find(id).process(execId).exited);
+    },
+
+    stats: async ({ id }) => {
+      return { stats: await encodeStats(this.#find(id).cgroup.statistics()) };
+    },
+
+    connect: async ({ id }) => {
+      const entry = this.#containers.get(id);
+      const taskPid = entry === undefined || entry === 'creating' ? 0 : entry.init.pid;
+      return { shimPid: process.pid, taskPid };
+    },
+
+    shutdown: async () => {
+      if (this.isEmpty) this.#options.onShutdown();
+      return {};
+    },
+  };
+
+  #find(id: string): Container {
+    const entry = this.#containers.get(id);
+    if (entry !== undefined && entry !== 'creating') return entry;
+    throw new TsError('NotFound', `container ${id} is not created`);
+  }
+}
+
+function stateOf(container: Container, process: TaskProcess): Init<StateResponse> {
+  const { stdin, stdout, stderr, hasTerminal } = process.stdio;
+  return {
+    id: container.id,
+    bundle: container.bundle,
+    pid: process.pid,
+    status: STATUS[process.state.status],
+    stdin,
+    stdout,
+    stderr,
+    terminal: hasTerminal,
+    ...exitFields(process.exit),
+    execId: process.execId,
+  };
+}
+
+function deleteResponse(process: TaskProcess): Init<DeleteResponse> {
+  return { pid: process.pid, ...exitFields(process.exit) };
+}
+
+function exitFields(exit: ProcessExit | undefined) {
+  if (exit === undefined) return {};
+  return { exitStatus: exit.status, exitedAt: timestampFromNs(exit.exitedAtNs) };
+}
+
+/** The process object as JSON; whether it has a terminal is for the request to say. */
+function processSpec(spec: AnyMessage | undefined, hasTerminal: boolean): string {
+  let process: unknown;
+  try {
+    process = JSON.parse(Buffer.from(spec?.value ?? []).toString());
+  } catch (cause) {
+    const text = `exec: process spec: ${(cause as Error).message}`;
+    throw new TsError('InvalidArgument', text, { cause });
+  }
+  if (typeof process !== 'object' || process === null || Array.isArray(process)) {
+    throw new TsError('InvalidArgument', 'exec: process spec: not an object');
+  }
+  return JSON.stringify({ ...process, terminal: hasTerminal });
+}
