@@ -48,7 +48,7 @@ export const layers: Readonly<Record<string, Layer>> = {
   'internal/streaming': view,
   [services]: { imports: [...cores, 'internal/streaming', ...shared], packages: daemonPackages },
   ...Object.fromEntries(cores.map((name) => [name, core])),
-  'internal/shim': { imports: [runtime, ...shared] },
+  'internal/shim': { imports: [runtime, ...shared], packages: ['smol-toml'] },
   [runtime]: { imports: [oci, cgroups, linux, errors] },
   // Limits are stated in the specification's words: cgroups takes its types.
   [cgroups]: { imports: [linux, errors], types: [oci] },
