@@ -1,6 +1,12 @@
 /** `create`: from a bundle to a process that waits for `start`. */
 import { closeSync, openSync, writeFileSync, writeSync } from 'node:fs';
-import { type CgroupManager, containerDeviceRules, locateCgroup } from '../cgroups/index.ts';
+import {
+  type CgroupHost,
+  type CgroupManager,
+  containerDeviceRules,
+  detectCgroupHost,
+  locateCgroup,
+} from '../cgroups/index.ts';
 import { TsError } from '../errors/index.ts';
 import {
   connectUnix,
@@ -56,23 +62,19 @@ export interface CreateRequest {
   readonly stdio?: Stdio;
 }
 
-export interface CreatedContainer {
-  readonly pid: number;
-  readonly bundle: Bundle;
-}
-
 const OWN_STDIO: Stdio = [0, 1, 2];
 
 /** The program that `create` would run, as text; nothing is made. */
 export function explainCreate(options: RuntimeOptions, request: CreateRequest): string[] {
   const bundle = loadBundle(request.bundle);
   refuseUnsupported(bundle.spec);
-  const cgroup = locate(options, request.id, bundle);
+  const host = detectCgroupHost();
+  const cgroup = locate(options, request.id, bundle, host);
   using rollback = new Rollback();
   const { streams } = openInnerHooks(bundle.spec.hooks ?? {}, rollback);
   const fds = standInFds();
   return buildInitProgram(
-    planInit(bundle, request, cgroup, fds, streams, rollback),
+    planInit(bundle, request, { host, manager: cgroup }, fds, streams, rollback),
   ).program.explain();
 }
 
@@ -91,10 +93,13 @@ function standInFds(): OpenedFds {
 
 /**
  * Creates a container and returns when its process waits for `start`. Whatever fails, nothing is
- * left behind: no process, cgroup, mount or state directory.
+ * left behind: no process, cgroup, mount or state directory. Returns its pid.
  */
-export function createContainer(options: RuntimeOptions, request: CreateRequest): CreatedContainer {
-  const bundle = loadBundle(request.bundle);
+export function createContainer(
+  options: RuntimeOptions,
+  request: CreateRequest,
+  bundle: Bundle = loadBundle(request.bundle),
+): number {
   refuseUnsupported(bundle.spec);
   const preserved = countPreservedFds(request.preserveFds ?? 0, request.listenFds ?? 0);
   using rollback = new Rollback();
@@ -102,7 +107,8 @@ export function createContainer(options: RuntimeOptions, request: CreateRequest)
     const console = openConsole(request, bundle, rollback);
     const directory = makeStateDirectory(options.root, request.id);
     rollback.onFailure(() => removeStateDirectory(options.root, request.id));
-    const cgroup = locate(options, request.id, bundle);
+    const host = detectCgroupHost();
+    const cgroup = locate(options, request.id, bundle, host);
     const resources = bundle.spec.linux?.resources ?? {};
     cgroup.create({ ...resources, devices: containerDeviceRules(resources.devices) });
     rollback.onFailure(() => cgroup.remove());
@@ -118,7 +124,7 @@ export function createContainer(options: RuntimeOptions, request: CreateRequest)
       stdio: request.stdio ?? OWN_STDIO,
       preserved,
     };
-    const plan = planInit(bundle, request, cgroup, fds, streams, rollback);
+    const plan = planInit(bundle, request, { host, manager: cgroup }, fds, streams, rollback);
     const program = buildInitProgram(plan);
     writeFileSync(statePath(options.root, request.id, CONFIG_COPY), bundle.config, { mode: 0o600 });
     const birth = new Birth(
@@ -133,19 +139,27 @@ export function createContainer(options: RuntimeOptions, request: CreateRequest)
     );
     const pid = birth.run(rollback);
     rollback.keep();
-    return { pid, bundle };
+    return pid;
   } catch (thrown) {
     throw rollback.failed(TsError.from(thrown, 'create container'));
   }
 }
 
-function locate(options: RuntimeOptions, id: string, { spec }: Bundle): CgroupManager {
+function locate(
+  options: RuntimeOptions,
+  id: string,
+  { spec }: Bundle,
+  host: CgroupHost,
+): CgroupManager {
   const cgroupsPath = spec.linux?.cgroupsPath;
-  return locateCgroup({
-    id,
-    rootless: isRootless(options, process.geteuid?.() ?? 0),
-    ...(cgroupsPath === undefined ? {} : { cgroupsPath }),
-  });
+  return locateCgroup(
+    {
+      id,
+      rootless: isRootless(options, process.geteuid?.() ?? 0),
+      ...(cgroupsPath === undefined ? {} : { cgroupsPath }),
+    },
+    host,
+  );
 }
 
 function openConsole(

@@ -2,8 +2,6 @@
 import { writeSync } from 'node:fs';
 import { isatty, ReadStream } from 'node:tty';
 import { type OwnedFd, receiveFds, setWindowSize, socketPair, windowSize } from '../linux/index.ts';
-import { loadBundle } from './bundle.ts';
-import type { CreateRequest } from './create.ts';
 
 const STDIN = 0;
 const STDOUT = 1;
@@ -16,15 +14,6 @@ export class ForegroundTerminal implements Disposable {
   #master: ReadStream | undefined;
   #masterFd = -1;
   #ended: Promise<void> = Promise.resolve();
-
-  /** Undefined if the process has no terminal, or a console socket takes it. */
-  static forBundle(
-    request: Pick<CreateRequest, 'bundle' | 'consoleSocket'>,
-  ): ForegroundTerminal | undefined {
-    const isWanted =
-      request.consoleSocket === undefined && loadBundle(request.bundle).process.terminal === true;
-    return isWanted ? new ForegroundTerminal() : undefined;
-  }
 
   constructor() {
     [this.#near, this.#far] = socketPair();

@@ -1,4 +1,3 @@
-import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { TsError } from '../errors/index.ts';
 import type { IdMapping, Linux } from '../oci/index.ts';
@@ -56,6 +55,8 @@ function runHelper(
   pid: number,
   mappings: readonly IdMapping[],
 ): void {
+  // Loaded here alone: it costs milliseconds at start-up, and few need it.
+  const { spawnSync } = process.getBuiltinModule('node:child_process');
   const numbers = mappings.flatMap(({ containerID, hostID, size }) => [containerID, hostID, size]);
   const args = [pid, ...numbers].map(String);
   const { error, status, stderr } = spawnSync(program, args, { encoding: 'utf8', env: {} });

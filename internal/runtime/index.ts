@@ -19,7 +19,7 @@ export async function createContainer(
   options: RuntimeOptions,
   request: CreateRequest,
 ): Promise<number> {
-  return (await import('./create.ts')).createContainer(options, request).pid;
+  return (await import('./create.ts')).createContainer(options, request);
 }
 
 /** The system calls of a create, a line each; nothing is made. */

@@ -1,4 +1,4 @@
-import { readFileSync, readlinkSync } from 'node:fs';
+import { readlinkSync } from 'node:fs';
 import { getResourceLimit } from '../linux/index.ts';
 import { readProcessStat } from './process-stat.ts';
 
@@ -38,16 +38,8 @@ function runsOnNode(pid: number): boolean {
 
 function softLimit(pid: number): bigint | undefined {
   try {
-    const limits = readFileSync(`/proc/${pid}/limits`, 'latin1');
-    return parseOpenFiles(limits);
+    return getResourceLimit(pid, 'RLIMIT_NOFILE').soft;
   } catch {
-    return undefined; // gone meanwhile
+    return undefined; // gone meanwhile, or another user's
   }
-}
-
-/** The soft limit of the line `Max open files  1024  524288  files`. */
-export function parseOpenFiles(limits: string): bigint | undefined {
-  const soft = /^Max open files\s+(\d+|unlimited)/m.exec(limits)?.[1];
-  if (soft === undefined) return undefined;
-  return soft === 'unlimited' ? 0xffffffffffffffffn : BigInt(soft);
 }

@@ -1,6 +1,6 @@
 /** Gathers what the init program needs to know of the bundle and of this machine. */
 import { closeSync, existsSync, fstatSync, openSync } from 'node:fs';
-import { type CgroupManager, detectCgroupHost } from '../cgroups/index.ts';
+import type { CgroupHost, CgroupManager } from '../cgroups/index.ts';
 import { TsError } from '../errors/index.ts';
 import { copyMountTree, isOnFileSystem, readMountInfo } from '../linux/index.ts';
 import type { Bundle } from './bundle.ts';
@@ -25,11 +25,17 @@ export type OpenedFds = Pick<
   'report' | 'goOn' | 'startFifo' | 'startErrors' | 'console' | 'stdio' | 'preserved'
 >;
 
+/** The container's cgroup, and the hierarchies of this machine. */
+export interface OwnCgroup {
+  readonly host: CgroupHost;
+  readonly manager: CgroupManager;
+}
+
 /** Opens what the child needs of the host; all of it is closed by `rollback`. */
 export function planInit(
   bundle: Bundle,
   request: CreateRequest,
-  cgroup: CgroupManager,
+  cgroups: OwnCgroup,
   fds: OpenedFds,
   hookStreams: ReadonlyMap<string, HookStreams>,
   rollback: Rollback,
@@ -59,7 +65,7 @@ export function planInit(
       ...fds,
       proc: openHostProc(rollback),
       namespaces: openNamespaces(namespaces, rollback),
-      ...openCgroups(cgroup, rollback),
+      ...openCgroups(cgroups.manager, rollback),
       ownedStdio: ownedStdio(fds, containerProcess.terminal === true),
     },
     rootfs: {
@@ -75,7 +81,7 @@ export function planInit(
       mountLabel: linux.mountLabel === '' ? undefined : linux.mountLabel,
       idmapFds: new Map(),
     },
-    cgroupView: cgroupView(cgroup, mounts, namespaces),
+    cgroupView: cgroupView(cgroups, namespaces),
     devices: fillsDevDirectory ? planDevices(linux.devices ?? [], all) : [],
     dev: fillsDevDirectory ? { hasKcore: existsSync('/proc/kcore') } : undefined,
     capabilities: planCapabilities(containerProcess.capabilities, capabilities.names),
@@ -183,20 +189,11 @@ function copySources(
   return { rootfs, sources };
 }
 
-function cgroupView(
-  cgroup: CgroupManager,
-  { early, late }: MountPlan,
-  namespaces: NamespacePlan,
-): CgroupView {
-  const isUnified = cgroup.layout === 'unified';
-  const isShown = [...early, ...late].some(({ kind }) => kind === 'cgroup');
+function cgroupView({ host, manager }: OwnCgroup, namespaces: NamespacePlan): CgroupView {
   return {
-    isUnified,
-    paths: cgroup.paths,
+    isUnified: manager.layout === 'unified',
+    paths: manager.paths,
     hasNewNamespace: namespaces.unsharesCgroup,
-    hierarchies:
-      !isShown || isUnified
-        ? []
-        : detectCgroupHost().hierarchies.filter(({ controllers }) => controllers[0] !== ''),
+    hierarchies: host.hierarchies.filter(({ controllers }) => controllers[0] !== ''),
   };
 }

@@ -3,7 +3,7 @@
  * Pure but for a look at sources and at symlinks of the rootfs, which only decides names: the
  * program opens everything anew, by fd.
  */
-import { readlinkSync, statSync } from 'node:fs';
+import { lstatSync, readlinkSync, statSync } from 'node:fs';
 import { posix } from 'node:path';
 import { errnoNameOf, TsError } from '../errors/index.ts';
 import type { Mount } from '../oci/index.ts';
@@ -186,9 +186,7 @@ export function resolveInRootfs(rootfs: string, path: string): string {
 }
 
 function readLink(path: string): string | undefined {
-  try {
-    return readlinkSync(path);
-  } catch {
-    return undefined; // no symlink, not there or not to be seen: taken by its name
-  }
+  // Asked first, as an error thrown for each usual component would take most of the time.
+  if (lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() !== true) return undefined;
+  return readlinkSync(path);
 }

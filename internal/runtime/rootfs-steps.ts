@@ -119,10 +119,8 @@ export function addMasks(sequence: Sequence, root: Value, paths: readonly string
       ifSucceeded: (directory) => {
         const tmpfs = newFileSystem(directory, label, 'tmpfs', {
           source: 'tmpfs',
-          data: [
-            { key: 'nr_blocks', value: '1' },
-            { key: 'nr_inodes', value: '1' },
-          ],
+          data: [],
+          flags: ['ro'],
           attributes: ['MOUNT_ATTR_RDONLY'],
         });
         attachAndClose(directory, tmpfs, target, label);
@@ -137,6 +135,9 @@ export function addMasks(sequence: Sequence, root: Value, paths: readonly string
             const copy = there.add(steps.openTree({ directory: nothing, path: '', flags }), {
               label,
             });
+            // Read-only, or root in the container could change the mode of the host's node.
+            const change = { set: ['MOUNT_ATTR_RDONLY'] } as const;
+            there.add(steps.setMountAttributes({ directory: copy, change }), { label });
             attachAndClose(there, copy, target, label);
           },
         });

@@ -1,10 +1,11 @@
 /** `run`: create, start, and in the foreground wait for the end. */
 import { TsError } from '../errors/index.ts';
 import { kill, openPidfd, setChildSubreaper, waitForChild, waitReadable } from '../linux/index.ts';
+import { loadBundle } from './bundle.ts';
 import { readContainerState } from './container-state.ts';
 import { type CreateRequest, createContainer } from './create.ts';
 import { deleteContainer, removeContainer } from './delete.ts';
-import { ForegroundTerminal } from './foreground-terminal.ts';
+import type { ForegroundTerminal } from './foreground-terminal.ts';
 import type { RuntimeOptions } from './runtime-options.ts';
 import { forwardSignals } from './signal-forwarding.ts';
 import { startContainer } from './start.ts';
@@ -24,12 +25,18 @@ export async function runContainer(options: RuntimeOptions, request: RunRequest)
     return 0;
   }
   if (request.noSubreaper !== true) setChildSubreaper(true);
-  using terminal = ForegroundTerminal.forBundle(request);
-  const { pid } = createContainer(options, {
-    ...request,
-    isForeground: true,
-    ...(terminal === undefined ? {} : { consoleFd: terminal.socket }),
-  });
+  const bundle = loadBundle(request.bundle);
+  const ownsTerminal = request.consoleSocket === undefined && bundle.process.terminal === true;
+  using terminal = ownsTerminal ? await openTerminal() : undefined;
+  const pid = createContainer(
+    options,
+    {
+      ...request,
+      isForeground: true,
+      ...(terminal === undefined ? {} : { consoleFd: terminal.socket }),
+    },
+    bundle,
+  );
   terminal?.attach();
   using _forwarding = forwardSignals(pid, terminal);
   startOrDelete(options, request.id);
@@ -37,6 +44,12 @@ export async function runContainer(options: RuntimeOptions, request: RunRequest)
   await terminal?.drain();
   if (request.keep !== true) removeContainer(options, readContainerState(options.root, request.id));
   return exitCode;
+}
+
+/** Few containers have a terminal here: the others do not pay for loading Node's. */
+async function openTerminal(): Promise<ForegroundTerminal> {
+  const { ForegroundTerminal: Terminal } = await import('./foreground-terminal.ts');
+  return new Terminal();
 }
 
 function startOrDelete(options: RuntimeOptions, id: string): void {
