@@ -1,4 +1,3 @@
-import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { AnyMessage } from '../api/any.ts';
 import { DeleteResponse } from '../api/generated/containerd.task.v3.ts';
@@ -114,15 +113,7 @@ export class ShimLauncher {
 
   /** Kills the shim's processes that work in this bundle, with what they are executing. */
   async killProcesses(bundle: Bundle): Promise<void> {
-    const binary = await bundle.read('shim-binary-path');
-    if (binary === undefined) return;
-    let program: string;
-    try {
-      program = await realpath(binary);
-    } catch {
-      return; // the program is gone: its processes show as "(deleted)" and are not to be told
-    }
-    const killed = await killShimProcesses(program, bundle.path);
+    const killed = await killShimProcesses(bundle.path, bundle.id);
     if (killed > 0) this.#warn(bundle, 'shim', `killed ${killed} processes that were left`);
   }
 

@@ -1,7 +1,8 @@
 /**
- * Finds what a shim left running when the daemon does not know its socket: the program's processes
- * that work in the bundle, and their descendants (a runtime in the middle of `create`). Both the
- * program and the working directory must fit: neither is in the power of a container.
+ * Finds what a shim left running when the daemon does not know its socket: processes that work in
+ * the bundle with the arguments of a shim, and their descendants (a runtime in the middle of
+ * `create`). This is asked only about bundles that are to be removed, so that a process which
+ * imitates a shim endangers nothing but itself.
  */
 import { readdir, readFile, readlink } from 'node:fs/promises';
 import { kill, openPidfd, Signal, signalPidfd } from '../linux/index.ts';
@@ -9,11 +10,11 @@ import { kill, openPidfd, Signal, signalPidfd } from '../linux/index.ts';
 /** Rounds of looking and killing: a process may have started another while it was looked for. */
 const MAX_ROUNDS = 20;
 
-/** Kills every process of `binary` that works in `directory`, with all descendants. */
-export async function killShimProcesses(binary: string, directory: string): Promise<number> {
+/** Kills every process of the shim for `id` that works in `directory`, with all descendants. */
+export async function killShimProcesses(directory: string, id: string): Promise<number> {
   let killed = 0;
   for (let round = 0; round < MAX_ROUNDS; round += 1) {
-    const pids = await shimProcesses(binary, directory);
+    const pids = await shimProcesses(directory, id);
     if (pids.length === 0) break;
     // Stopped first, so that none starts another while the rest are killed.
     for (const pid of pids) kill(pid, Signal.SIGSTOP);
@@ -26,13 +27,14 @@ export async function killShimProcesses(binary: string, directory: string): Prom
   return killed;
 }
 
-/** Pids of the processes of `binary` whose working directory is `directory`; zombies are none. */
-export async function shimProcesses(binary: string, directory: string): Promise<number[]> {
+/** Pids of the processes that work in `directory` with the argument `-id ID`; zombies are none. */
+export async function shimProcesses(directory: string, id: string): Promise<number[]> {
   const pids = await allPids();
   const matches = await Promise.all(
     pids.map(async (pid) => {
-      if ((await link(pid, 'cwd')) !== directory) return false;
-      return (await link(pid, 'exe')) === binary;
+      if ((await workingDirectory(pid)) !== directory) return false;
+      const args = await argumentsOf(pid);
+      return args[args.indexOf('-id') + 1] === id && args.includes('-id');
     }),
   );
   return pids.filter((_pid, index) => matches[index]);
@@ -61,12 +63,20 @@ async function allPids(): Promise<number[]> {
   return (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
 }
 
-/** Target of a link below /proc/PID, or undefined when the process is gone or a zombie. */
-async function link(pid: number, name: string): Promise<string | undefined> {
+/** The working directory, or undefined when the process is gone or a zombie. */
+async function workingDirectory(pid: number): Promise<string | undefined> {
   try {
-    return await readlink(`/proc/${pid}/${name}`);
+    return await readlink(`/proc/${pid}/cwd`);
   } catch {
     return undefined; // processes come and go
+  }
+}
+
+async function argumentsOf(pid: number): Promise<string[]> {
+  try {
+    return (await readFile(`/proc/${pid}/cmdline`, 'utf8')).split('\0');
+  } catch {
+    return []; // gone
   }
 }
 
