@@ -71,6 +71,7 @@ export async function execInContainer(
     spec: { typeUrl: PROCESS_TYPE, value: Buffer.from(formatJson(spec)) },
   });
   const ended = tasks.wait({ containerId, execId });
+  ended.catch(() => undefined); // awaited below, unless the start fails first
   await tasks.start({ containerId, execId });
   const { exitStatus } = await ended;
   await tasks.deleteProcess({ containerId, execId });

@@ -37,7 +37,7 @@ export async function startDaemon(programs: Programs, workspace: string): Promis
   const logFile = join(workspace, 'daemon.log');
   const args = ['--address', socket, '--log-level', 'warn'];
   args.push('--root', join(workspace, 'root'), '--state', join(workspace, 'state'));
-  if (isOriginal(programs)) args.push('--config', originalConfig(workspace));
+  args.push('--config', configFile(programs, workspace));
   const log = openSync(logFile, 'a');
   const child = spawn(programs.daemon, args, {
     // A group of its own: Ctrl-C in the terminal reaches only this process, which then cleans up in order.
@@ -96,16 +96,17 @@ async function waitForVersion(socket: string): Promise<string | Error> {
   return new Error(last);
 }
 
-function isOriginal(programs: Programs): boolean {
-  return programs.daemon.endsWith('/containerd');
-}
-
-/** containerd's plugins that would touch the machine outside of the workspace are switched off. */
-function originalConfig(workspace: string): string {
+/** A configuration of its own: the machine's must not play a part. */
+function configFile(programs: Programs, workspace: string): string {
   const path = join(workspace, 'config.toml');
-  const disabled = ['io.containerd.grpc.v1.cri', 'io.containerd.cri.v1.images'];
-  disabled.push('io.containerd.cri.v1.runtime', 'io.containerd.nri.v1.nri');
-  disabled.push('io.containerd.internal.v1.opt');
-  writeFileSync(path, `version = 2\ndisabled_plugins = ${JSON.stringify(disabled)}\n`);
+  const lines = ['version = 2'];
+  if (programs.daemon.endsWith('/containerd')) {
+    // Plugins of the original that would touch the machine outside of the workspace.
+    const disabled = ['io.containerd.grpc.v1.cri', 'io.containerd.cri.v1.images'];
+    disabled.push('io.containerd.cri.v1.runtime', 'io.containerd.nri.v1.nri');
+    disabled.push('io.containerd.internal.v1.opt');
+    lines.push(`disabled_plugins = ${JSON.stringify(disabled)}`);
+  }
+  writeFileSync(path, `${lines.join('\n')}\n`);
   return path;
 }
