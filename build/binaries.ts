@@ -54,6 +54,7 @@ export const binaries: Readonly<Record<string, Binary>> = {
     // threads were tried on the idle daemon: its private memory stayed within 4 % of 18 MB.
     v8Options: [],
     nodeOptions: everyProgram,
+    workers: { 'snapshot-worker.js': 'internal/snapshots/worker.ts' },
   },
 };
 
