@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Pipe, SeccompFilter, SyscallProgram, steps } from '../linux/index.ts';
 import type { Seccomp, SeccompOperator } from '../oci/index.ts';
-import { compileSeccomp } from './seccomp.ts';
+import { compileSeccomp } from './seccomp-filter.ts';
 
 function whyNot(): string | false {
   if (process.arch !== 'x64') return 'the numbers in this test are those of x86-64';
@@ -94,7 +94,11 @@ const MMAP = 9;
 const SOCKET = 41;
 
 test('compileSeccomp: names of a list are allowed, others get the default', { skip }, () => {
-  const { program, flags, hasListener } = compileSeccomp({
+  const {
+    filter: program,
+    flags,
+    hasListener,
+  } = compileSeccomp({
     defaultAction: 'SCMP_ACT_ERRNO',
     architectures: ['SCMP_ARCH_X86_64', 'SCMP_ARCH_X86'],
     syscalls: [{ names: ['read', 'socket', 'no_such_call'], action: 'SCMP_ACT_ALLOW' }],
@@ -126,7 +130,7 @@ const ACTIONS = [
 
 for (const [action, errnoRet, expected] of ACTIONS) {
   test(`compileSeccomp: ${action} with errnoRet ${errnoRet}`, { skip }, () => {
-    const { program } = compileSeccomp({
+    const { filter: program } = compileSeccomp({
       defaultAction: 'SCMP_ACT_ALLOW',
       syscalls: [{ names: ['read'], action, ...(errnoRet === undefined ? {} : { errnoRet }) }],
     });
@@ -217,7 +221,7 @@ const OPERATORS: [SeccompOperator, bigint, bigint | undefined, [bigint, boolean]
 
 for (const [op, value, valueTwo, expectations] of OPERATORS) {
   test(`compileSeccomp: ${op} ${value} compares all 64 bits`, { skip }, () => {
-    const { program } = compileSeccomp({
+    const { filter: program } = compileSeccomp({
       defaultAction: 'SCMP_ACT_ERRNO',
       syscalls: [
         {
@@ -235,7 +239,7 @@ for (const [op, value, valueTwo, expectations] of OPERATORS) {
 }
 
 test('compileSeccomp: conditions on different arguments must all hold', { skip }, () => {
-  const { program } = compileSeccomp({
+  const { filter: program } = compileSeccomp({
     defaultAction: 'SCMP_ACT_ERRNO',
     syscalls: [
       {
@@ -254,7 +258,7 @@ test('compileSeccomp: conditions on different arguments must all hold', { skip }
 });
 
 test('compileSeccomp: of conditions on one argument any is enough', { skip }, () => {
-  const { program } = compileSeccomp({
+  const { filter: program } = compileSeccomp({
     defaultAction: 'SCMP_ACT_ERRNO',
     syscalls: [
       {
@@ -281,7 +285,7 @@ test('compileSeccomp: calls newer than the profile get ENOSYS, on each architect
     architectures: ['SCMP_ARCH_X86_64', 'SCMP_ARCH_X86', 'SCMP_ARCH_X32'],
     syscalls: [{ names: ['read', 'statx'], action: 'SCMP_ACT_ALLOW' }],
   };
-  const { program } = compileSeccomp(profile);
+  const { filter: program } = compileSeccomp(profile);
   const ENOSYS = ERRNO | 38;
   assert.equal(decide(program, { number: 332 }), ALLOW); // statx
   assert.equal(decide(program, { number: 331 }), ERRNO | 1);
@@ -294,9 +298,9 @@ test('compileSeccomp: calls newer than the profile get ENOSYS, on each architect
   // An architecture that is not of the profile is killed, whatever it calls.
   assert.equal(decide(program, { number: 9999, architecture: 0xc00000b7 }), KILL_THREAD);
 
-  const isLoud = compileSeccomp({ ...profile, defaultErrnoRet: 38 }).program;
+  const isLoud = compileSeccomp({ ...profile, defaultErrnoRet: 38 }).filter;
   assert.equal(decide(isLoud, { number: 331 }), ENOSYS);
-  const permissive = compileSeccomp({ ...profile, defaultAction: 'SCMP_ACT_LOG' }).program;
+  const permissive = compileSeccomp({ ...profile, defaultAction: 'SCMP_ACT_LOG' }).filter;
   assert.equal(decide(permissive, { number: 9999 }), 0x7ffc0000);
 });
 
@@ -315,7 +319,7 @@ test('compileSeccomp: a listener and flags, but no threads to synchronize', { sk
 test('compileSeccomp: what says the default again, or twice the same, is no error', {
   skip,
 }, () => {
-  const { program } = compileSeccomp({
+  const { filter: program } = compileSeccomp({
     defaultAction: 'SCMP_ACT_ERRNO',
     defaultErrnoRet: 1,
     syscalls: [
@@ -329,7 +333,7 @@ test('compileSeccomp: what says the default again, or twice the same, is no erro
 });
 
 test('compileSeccomp: the kernel takes the filter and applies it', { skip }, () => {
-  const { program: filter, flags } = compileSeccomp({
+  const { filter, flags } = compileSeccomp({
     defaultAction: 'SCMP_ACT_ALLOW',
     architectures: ['SCMP_ARCH_X86_64', 'SCMP_ARCH_X86', 'SCMP_ARCH_X32'],
     syscalls: [
