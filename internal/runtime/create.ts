@@ -74,7 +74,7 @@ export function explainCreate(options: RuntimeOptions, request: CreateRequest): 
   const { streams } = openInnerHooks(bundle.spec.hooks ?? {}, rollback);
   const fds = standInFds();
   return buildInitProgram(
-    planInit(bundle, request, { host, manager: cgroup }, fds, streams, rollback),
+    planInit(bundle, request, { host, manager: cgroup }, fds, 0, streams, rollback),
   ).program.explain();
 }
 
@@ -87,7 +87,6 @@ function standInFds(): OpenedFds {
     startErrors: 103,
     console: 104,
     stdio: OWN_STDIO,
-    preserved: 0,
   };
 }
 
@@ -122,9 +121,16 @@ export function createContainer(
       ...openStartFiles(directory, rollback),
       console,
       stdio: request.stdio ?? OWN_STDIO,
-      preserved,
     };
-    const plan = planInit(bundle, request, { host, manager: cgroup }, fds, streams, rollback);
+    const plan = planInit(
+      bundle,
+      request,
+      { host, manager: cgroup },
+      fds,
+      preserved,
+      streams,
+      rollback,
+    );
     const program = buildInitProgram(plan);
     writeFileSync(statePath(options.root, request.id, CONFIG_COPY), bundle.config, { mode: 0o600 });
     const birth = new Birth(
@@ -229,7 +235,7 @@ class Birth {
     if (this.#init.joined === undefined) this.#born(first);
     else rollback.onFailure(() => killAndReap(this.#pid));
     this.#followUntilReady(first);
-    if (this.#plan.parentSetsLimits) this.#setLimits();
+    if (this.#plan.identity.parentSetsLimits) this.#setLimits();
     const { pidFile, pidfdSocket } = this.#request;
     if (pidfdSocket !== undefined) sendPidfd(pidfdSocket, this.#pid);
     if (pidFile !== undefined) writePidFile(pidFile, this.#pid);
@@ -240,8 +246,8 @@ class Birth {
   #born(pid: number): void {
     this.#pid = pid;
     writeContainerState(this.#options.root, this.#state());
-    const score = this.#plan.process.oomScoreAdj;
-    if (this.#plan.parentSetsLimits && score !== undefined) {
+    const score = this.#plan.identity.process.oomScoreAdj;
+    if (this.#plan.identity.parentSetsLimits && score !== undefined) {
       write(`/proc/${pid}/oom_score_adj`, String(score), `set process.oomScoreAdj ${score}`);
     }
     if (this.#plan.namespaces.hasNewUser) {
@@ -296,8 +302,8 @@ class Birth {
       const status = name.startsWith('createContainer') ? 'creating' : 'created';
       writeState(stdin, this.#specState(status));
     }
-    runHooks(hooks?.prestart, 'prestart', state, this.#plan.openFiles);
-    runHooks(hooks?.createRuntime, 'createRuntime', state, this.#plan.openFiles);
+    runHooks(hooks?.prestart, 'prestart', state, this.#plan.identity.openFiles);
+    runHooks(hooks?.createRuntime, 'createRuntime', state, this.#plan.identity.openFiles);
   }
 
   #innerHookError(announcement: string, status: number): TsError {
@@ -307,7 +313,7 @@ class Birth {
   }
 
   #setLimits(): void {
-    const { process, openFiles } = this.#plan;
+    const { process, openFiles } = this.#plan.identity;
     const rlimits = process.rlimits ?? [];
     if (!rlimits.some(({ type }) => type === 'RLIMIT_NOFILE')) {
       setResourceLimit(this.#pid, 'RLIMIT_NOFILE', openFiles);

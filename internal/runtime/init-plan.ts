@@ -16,13 +16,14 @@ import type { InitFds, InitPlan } from './init-program.ts';
 import { type MountPlan, planMounts } from './mount-plan.ts';
 import { type NamespacePlan, planNamespaces } from './namespace-plan.ts';
 import { availableCapabilities } from './own-capabilities.ts';
+import type { Stdio } from './process-steps.ts';
 import type { Rollback } from './rollback.ts';
 import { compileSeccomp } from './seccomp-filter.ts';
 
 /** fds that `create` opens before it plans. */
 export type OpenedFds = Pick<
   InitFds,
-  'report' | 'goOn' | 'startFifo' | 'startErrors' | 'console' | 'stdio' | 'preserved'
+  'report' | 'goOn' | 'startFifo' | 'startErrors' | 'console' | 'stdio'
 >;
 
 /** The container's cgroup, and the hierarchies of this machine. */
@@ -37,6 +38,7 @@ export function planInit(
   request: CreateRequest,
   cgroups: OwnCgroup,
   fds: OpenedFds,
+  preserved: number,
   hookStreams: ReadonlyMap<string, HookStreams>,
   rollback: Rollback,
 ): InitPlan {
@@ -59,14 +61,24 @@ export function planInit(
   return {
     id: request.id,
     spec,
-    process: containerProcess,
     namespaces,
+    identity: {
+      process: containerProcess,
+      personality: linux.personality,
+      capabilities: planCapabilities(containerProcess.capabilities, capabilities.names),
+      lastCapability: capabilities.last,
+      maySetGroups: !namespaces.hasNewUser || maySetGroups(linux, caller),
+      seccomp: linux.seccomp === undefined ? undefined : compileSeccomp(linux.seccomp),
+      parentSetsLimits: hasUser && isRoot,
+      openFiles: inheritedOpenFiles(),
+      ownedStdio: ownedStdio(fds.stdio, containerProcess.terminal === true),
+      proc: openHostProc(rollback),
+      preserved,
+    },
     fds: {
       ...fds,
-      proc: openHostProc(rollback),
       namespaces: openNamespaces(namespaces, rollback),
       ...openCgroups(cgroups.manager, rollback),
-      ownedStdio: ownedStdio(fds, containerProcess.terminal === true),
     },
     rootfs: {
       rootfs: bundle.rootfs,
@@ -84,19 +96,13 @@ export function planInit(
     cgroupView: cgroupView(cgroups, namespaces),
     devices: fillsDevDirectory ? planDevices(linux.devices ?? [], all) : [],
     dev: fillsDevDirectory ? { hasKcore: existsSync('/proc/kcore') } : undefined,
-    capabilities: planCapabilities(containerProcess.capabilities, capabilities.names),
-    lastCapability: capabilities.last,
-    maySetGroups: !namespaces.hasNewUser || maySetGroups(linux, caller),
-    seccomp: linux.seccomp === undefined ? undefined : compileSeccomp(linux.seccomp),
     joinsKeyring: request.noNewKeyring !== true,
-    parentSetsLimits: hasUser && isRoot,
-    openFiles: inheritedOpenFiles(),
     hookStreams,
   };
 }
 
 /** The host's procfs, looked at by fd: what is written there must reach the kernel. */
-function openHostProc(rollback: Rollback): number {
+export function openHostProc(rollback: Rollback): number {
   if (!isOnFileSystem('/proc', 'PROC_SUPER_MAGIC')) {
     throw new TsError('FailedPrecondition', '/proc of the host is not a procfs', {
       code: 'TS_HOST_PROC',
@@ -125,7 +131,7 @@ function openNamespaces({ joined }: NamespacePlan, rollback: Rollback): InitFds[
 }
 
 /** cgroup v1: the files to write to; v2: the directory to start in; hybrid: both. */
-function openCgroups(
+export function openCgroups(
   cgroup: CgroupManager,
   rollback: Rollback,
 ): Pick<InitFds, 'cgroup' | 'cgroupTasks'> {
@@ -144,11 +150,11 @@ function openCgroups(
 }
 
 /** /dev/null stays the host's; so does what is closed. */
-function ownedStdio(fds: OpenedFds, hasTerminal: boolean): number[] {
+export function ownedStdio(stdio: Stdio, hasTerminal: boolean): number[] {
   if (hasTerminal) return [0];
   return [0, 1, 2].filter((target) => {
     try {
-      return fstatSync(fds.stdio[target] ?? target).rdev !== DEV_NULL;
+      return fstatSync(stdio[target] ?? target).rdev !== DEV_NULL;
     } catch {
       return false; // not open
     }

@@ -11,26 +11,24 @@ import {
   SyscallProgram,
   steps,
 } from '../linux/index.ts';
-import type { Process, Spec } from '../oci/index.ts';
+import type { Spec } from '../oci/index.ts';
 import { addCgroupMount, type CgroupView } from './cgroup-mount-steps.ts';
 import { addConsole } from './console-steps.ts';
-import { addBoundingSet, addUser, type CapabilityPlan } from './credential-steps.ts';
 import type { PlannedDevice } from './device-plan.ts';
 import { addDevices, addDevSymlinks } from './device-steps.ts';
-import { addExecutableCheck, addExecute, searchExecutable } from './executable.ts';
 import { addHook, type HookContext, type HookStreams } from './hook-steps.ts';
+import {
+  addIdentity,
+  addOomScore,
+  addOpenLabels,
+  addProgram,
+  type IdentityPlan,
+} from './identity-steps.ts';
 import type { MountPlan, PlannedMount } from './mount-plan.ts';
 import { addMount, type MountContext } from './mount-steps.ts';
 import type { NamespacePlan } from './namespace-plan.ts';
 import { addJoins, type OpenNamespace } from './namespace-steps.ts';
-import {
-  addResourceLimits,
-  addScheduling,
-  addStdio,
-  addStdioOwner,
-  addWorkingDirectory,
-  type Stdio,
-} from './process-steps.ts';
+import { addScheduling, addStdio, type Stdio } from './process-steps.ts';
 import {
   addMasks,
   addMoveRoot,
@@ -49,8 +47,6 @@ export interface InitFds {
   readonly report: number;
   /** Read end of the pipe on which the runtime says: go on. */
   readonly goOn: number;
-  /** The host's /proc (O_PATH): never the container's, which may lie. */
-  readonly proc: number;
   /** exec.fifo, open for reading and writing. */
   readonly startFifo: number;
   /** Takes the error of a step after `start`. */
@@ -63,22 +59,12 @@ export interface InitFds {
   readonly cgroup: number | undefined;
   readonly namespaces: readonly OpenNamespace[];
   readonly stdio: Stdio;
-  /** Which of stdio shall belong to the container's user. */
-  readonly ownedStdio: readonly number[];
-  /** Number of fds from 3 on that are passed to the container. */
-  readonly preserved: number;
-}
-
-/** A compiled seccomp profile. */
-export interface SeccompPlan {
-  readonly filter: Uint8Array;
-  readonly flags: Parameters<typeof steps.setSeccompFilter>[1];
 }
 
 export interface InitPlan {
   readonly id: string;
   readonly spec: Spec;
-  readonly process: Process;
+  readonly identity: IdentityPlan;
   readonly fds: InitFds;
   readonly namespaces: NamespacePlan;
   readonly rootfs: RootfsOptions;
@@ -89,14 +75,7 @@ export interface InitPlan {
   readonly devices: readonly PlannedDevice[];
   /** Whether /dev is filled; if so whether the host has /proc/kcore. */
   readonly dev: { readonly hasKcore: boolean } | undefined;
-  readonly capabilities: CapabilityPlan;
-  readonly lastCapability: number;
-  readonly maySetGroups: boolean;
-  readonly seccomp: SeccompPlan | undefined;
   readonly joinsKeyring: boolean;
-  /** Whether the runtime, not the child, sets limits and oom_score_adj (user namespaces). */
-  readonly parentSetsLimits: boolean;
-  readonly openFiles: { readonly soft: bigint; readonly hard: bigint };
   /** stdin and so on of each hook that runs inside, by its name. */
   readonly hookStreams: ReadonlyMap<string, HookStreams>;
 }
@@ -164,10 +143,11 @@ class InitBuilder {
   }
 
   build(child: Sequence): void {
-    const { namespaces, fds, process, spec } = this.#plan;
+    const { namespaces, fds, identity, spec } = this.#plan;
+    const { process } = identity;
     child.add(steps.setParentDeathSignal('SIGKILL'));
-    const labels = this.#openLabels(child);
-    if (!this.#plan.parentSetsLimits) this.#oomScore(child);
+    const labels = addOpenLabels(child, identity);
+    if (!identity.parentSetsLimits) addOomScore(child, identity);
     child.add(steps.setDumpable(false));
     child.add(steps.closeFrom(3, 'on exec'));
     child.add(steps.setSession());
@@ -199,7 +179,7 @@ class InitBuilder {
     if (this.#plan.usesPivotRoot) addPivotRoot(child, root);
     else addMoveRoot(child, root);
     this.#finishRoot(child, root);
-    this.#becomeUser(child, root, labels);
+    addIdentity(child, root, identity, labels, { makesCwd: true });
     this.#waitForStart(child);
     const afterStart = child.items.length;
     this.#execute(child);
@@ -223,7 +203,7 @@ class InitBuilder {
   /** In a user namespace this process still has an id that is not mapped. */
   #becomeRootOfJoined(child: Sequence): void {
     child.add(steps.setGid(0));
-    if (this.#plan.maySetGroups) child.add(steps.setGroups([]));
+    if (this.#plan.identity.maySetGroups) child.add(steps.setGroups([]));
     child.add(steps.setUid(0));
     child.add(steps.setParentDeathSignal('SIGKILL')); // cleared by the change of ids
   }
@@ -234,52 +214,13 @@ class InitBuilder {
     this.#waitForRuntime(child, 'time offsets');
     const fd = child.add(
       steps.open({
-        directory: this.#plan.fds.proc,
+        directory: this.#plan.identity.proc,
         path: 'self/ns/time_for_children',
         flags: ['O_RDONLY'],
       }),
     );
     child.add(steps.joinNamespace(fd, 'time'));
     child.add(steps.close(fd));
-  }
-
-  #oomScore(child: Sequence): void {
-    const score = this.#plan.process.oomScoreAdj;
-    if (score === undefined) return;
-    const label = `set process.oomScoreAdj ${score}`;
-    this.#writeProc(child, 'self/oom_score_adj', String(score), label);
-  }
-
-  #writeProc(child: Sequence, path: string, value: string, label: string): void {
-    const fd = child.add(
-      steps.open({ directory: this.#plan.fds.proc, path, flags: ['O_WRONLY'] }),
-      { label },
-    );
-    child.add(steps.write(fd, value), { label });
-    child.add(steps.close(fd));
-  }
-
-  /**
-   * Files for the labels of the coming execve, opened while this process still owns its entries in
-   * /proc; they are written when everything else is done.
-   */
-  #openLabels(child: Sequence): readonly LabelWrite[] {
-    const { apparmorProfile, selinuxLabel } = this.#plan.process;
-    const open = (path: string, label: string): Result =>
-      child.add(steps.open({ directory: this.#plan.fds.proc, path, flags: ['O_WRONLY'] }), {
-        label,
-      });
-    const writes: LabelWrite[] = [];
-    if (selinuxLabel !== undefined && selinuxLabel !== '') {
-      const label = `set process.selinuxLabel ${selinuxLabel}`;
-      writes.push({ fd: open('self/attr/exec', label), value: selinuxLabel, label });
-    }
-    if (apparmorProfile !== undefined && apparmorProfile !== '') {
-      const label = `set process.apparmorProfile ${apparmorProfile}`;
-      const fd = open('self/attr/apparmor/exec', label);
-      writes.push({ fd, value: `exec ${apparmorProfile}`, label });
-    }
-    return writes;
   }
 
   /** Rootfs, mounts, devices; the cgroup is joined when the mounts that show it are due. */
@@ -320,15 +261,16 @@ class InitBuilder {
   }
 
   #hook(child: Sequence, hook: Parameters<typeof addHook>[1], place: string): void {
-    const { hookStreams, fds, openFiles } = this.#plan;
+    const { hookStreams, fds, identity } = this.#plan;
     const streams = hookStreams.get(place);
     if (streams === undefined) return;
+    const { openFiles } = identity;
     const context: HookContext = { streams, report: fds.report, openFiles };
     this.hookEnds.add(addHook(child, hook, `hooks.${place}`, context));
   }
 
   #finishRoot(child: Sequence, root: Result | number): void {
-    const { spec, namespaces, fds, rootfs } = this.#plan;
+    const { spec, namespaces, identity, rootfs } = this.#plan;
     const propagation = rootfs.propagation;
     if (propagation !== undefined) {
       for (const step of rootPropagationSteps(propagation)) child.add(step);
@@ -340,31 +282,8 @@ class InitBuilder {
     if (spec.domainname !== undefined && spec.domainname !== '') {
       child.add(steps.setDomainname(spec.domainname));
     }
-    addSysctls(child, fds.proc, spec.linux?.sysctl ?? {});
+    addSysctls(child, identity.proc, spec.linux?.sysctl ?? {});
     if (spec.root.readonly === true) addReadOnlyRoot(child, root);
-  }
-
-  #becomeUser(child: Sequence, root: Result | number, labels: readonly LabelWrite[]): void {
-    const { process, capabilities, fds, seccomp, maySetGroups, lastCapability } = this.#plan;
-    const personality = this.#plan.spec.linux?.personality;
-    if (personality !== undefined) child.add(steps.setPersonality(personality.domain));
-    addWorkingDirectory(child, root, process.cwd, { create: true });
-    if (!this.#plan.parentSetsLimits) {
-      addResourceLimits(child, process.rlimits ?? [], this.#plan.openFiles);
-    }
-    child.add(steps.setUmask(process.user.umask ?? 0o022));
-    for (const { fd, value, label } of labels) {
-      child.add(steps.write(fd, value), { label });
-      child.add(steps.close(fd));
-    }
-    addStdioOwner(child, fds.ownedStdio, process.user.uid);
-    if (process.noNewPrivileges === true) child.add(steps.setNoNewPrivileges());
-    // Without no_new_privs a filter needs CAP_SYS_ADMIN, which the user may not have.
-    else if (seccomp !== undefined)
-      child.add(steps.setSeccompFilter(seccomp.filter, seccomp.flags));
-    addBoundingSet(child, capabilities, lastCapability);
-    addUser(child, process, capabilities, { maySetGroups });
-    addExecutableCheck(child, searchExecutable(process.args[0] ?? '', process.env ?? []));
   }
 
   #waitForStart(child: Sequence): void {
@@ -381,23 +300,9 @@ class InitBuilder {
   }
 
   #execute(child: Sequence): void {
-    const { process, fds, seccomp, spec } = this.#plan;
-    (spec.hooks?.startContainer ?? []).forEach((hook, index) => {
+    (this.#plan.spec.hooks?.startContainer ?? []).forEach((hook, index) => {
       this.#hook(child, hook, `startContainer[${index}]`);
     });
-    for (let fd = 3; fd < 3 + fds.preserved; fd++) {
-      child.add(steps.setCloseOnExec(fd, false), { label: `pass on fd ${fd}` });
-    }
-    if (process.noNewPrivileges === true && seccomp !== undefined) {
-      child.add(steps.setSeccompFilter(seccomp.filter, seccomp.flags));
-    }
-    const env = process.env ?? [];
-    addExecute(child, searchExecutable(process.args[0] ?? '', env), process.args, env);
+    addProgram(child, this.#plan.identity);
   }
-}
-
-interface LabelWrite {
-  readonly fd: Result;
-  readonly value: string;
-  readonly label: string;
 }

@@ -1,0 +1,117 @@
+/** Who the process is to be: labels, limits, user, capabilities, filter. The same for init and exec. */
+import { type Result, type Sequence, steps, type Value } from '../linux/index.ts';
+import type { Personality, Process } from '../oci/index.ts';
+import { addBoundingSet, addUser, type CapabilityPlan } from './credential-steps.ts';
+import { addExecutableCheck, addExecute, searchExecutable } from './executable.ts';
+import { addResourceLimits, addStdioOwner, addWorkingDirectory } from './process-steps.ts';
+
+/** A compiled seccomp profile. */
+export interface SeccompPlan {
+  readonly filter: Uint8Array;
+  readonly flags: NonNullable<Parameters<typeof steps.setSeccompFilter>[1]>;
+}
+
+export interface IdentityPlan {
+  readonly process: Process;
+  readonly personality: Personality | undefined;
+  readonly capabilities: CapabilityPlan;
+  /** Greatest capability that the kernel knows. */
+  readonly lastCapability: number;
+  readonly maySetGroups: boolean;
+  readonly seccomp: SeccompPlan | undefined;
+  /** Whether the runtime, not the child, sets limits and oom_score_adj (user namespaces). */
+  readonly parentSetsLimits: boolean;
+  readonly openFiles: { readonly soft: bigint; readonly hard: bigint };
+  /** Which of stdio shall belong to the container's user. */
+  readonly ownedStdio: readonly number[];
+  /** The host's /proc: never the container's, which may lie. */
+  readonly proc: number;
+  /** Number of fds from 3 on that are passed to the container. */
+  readonly preserved: number;
+}
+
+/** A label of the coming execve, to be written to its open file in /proc. */
+interface LabelWrite {
+  readonly fd: Result;
+  readonly value: string;
+  readonly label: string;
+}
+
+/**
+ * Opens the files for the labels of the coming execve. It must happen while the process still owns
+ * its entries in /proc, before it is made undumpable; {@link addIdentity} writes them.
+ */
+export function addOpenLabels(sequence: Sequence, plan: IdentityPlan): LabelWrite[] {
+  const { apparmorProfile = '', selinuxLabel = '' } = plan.process;
+  const writes: LabelWrite[] = [];
+  const open = (path: string, value: string, label: string): void => {
+    const step = steps.open({ directory: plan.proc, path, flags: ['O_WRONLY'] });
+    writes.push({ fd: sequence.add(step, { label }), value, label });
+  };
+  if (selinuxLabel !== '') {
+    open('self/attr/exec', selinuxLabel, `set process.selinuxLabel ${selinuxLabel}`);
+  }
+  if (apparmorProfile !== '') {
+    const label = `set process.apparmorProfile ${apparmorProfile}`;
+    open('self/attr/apparmor/exec', `exec ${apparmorProfile}`, label);
+  }
+  return writes;
+}
+
+export function addOomScore(sequence: Sequence, { process, proc }: IdentityPlan): void {
+  const score = process.oomScoreAdj;
+  if (score === undefined) return;
+  const label = `set process.oomScoreAdj ${score}`;
+  const fd = sequence.add(
+    steps.open({ directory: proc, path: 'self/oom_score_adj', flags: ['O_WRONLY'] }),
+    { label },
+  );
+  sequence.add(steps.write(fd, String(score)), { label });
+  sequence.add(steps.close(fd));
+}
+
+/** From root to the user, with the program to execute looked for as that user. */
+export function addIdentity(
+  sequence: Sequence,
+  root: Value,
+  plan: IdentityPlan,
+  labels: readonly LabelWrite[],
+  { makesCwd }: { makesCwd: boolean },
+): void {
+  const { process, seccomp } = plan;
+  if (plan.personality !== undefined) sequence.add(steps.setPersonality(plan.personality.domain));
+  addWorkingDirectory(sequence, root, process.cwd, { create: makesCwd });
+  if (!plan.parentSetsLimits) {
+    addResourceLimits(sequence, process.rlimits ?? [], plan.openFiles);
+  }
+  sequence.add(steps.setUmask(process.user.umask ?? 0o022));
+  for (const { fd, value, label } of labels) {
+    sequence.add(steps.write(fd, value), { label });
+    sequence.add(steps.close(fd));
+  }
+  addStdioOwner(sequence, plan.ownedStdio, process.user.uid);
+  if (process.noNewPrivileges === true) sequence.add(steps.setNoNewPrivileges());
+  // Without no_new_privs a filter needs CAP_SYS_ADMIN, which the user may not have.
+  else addFilter(sequence, seccomp);
+  addBoundingSet(sequence, plan.capabilities, plan.lastCapability);
+  addUser(sequence, process, plan.capabilities, plan);
+  addExecutableCheck(sequence, searchExecutable(process.args[0] ?? '', process.env ?? []));
+}
+
+/** The last steps: fds to pass on, the filter that only the program shall feel, execve. */
+export function addProgram(sequence: Sequence, plan: IdentityPlan): void {
+  const { process } = plan;
+  for (let fd = 3; fd < 3 + plan.preserved; fd++) {
+    sequence.add(steps.setCloseOnExec(fd, false), { label: `pass on fd ${fd}` });
+  }
+  if (process.noNewPrivileges === true) addFilter(sequence, plan.seccomp);
+  const env = process.env ?? [];
+  addExecute(sequence, searchExecutable(process.args[0] ?? '', env), process.args, env);
+}
+
+function addFilter(sequence: Sequence, seccomp: SeccompPlan | undefined): void {
+  if (seccomp === undefined) return;
+  sequence.add(steps.setSeccompFilter(seccomp.filter, seccomp.flags), {
+    label: 'set linux.seccomp',
+  });
+}
