@@ -2,6 +2,7 @@
  * The task API (containerd.task.v2 and .v3, whose messages are the same) over the containers of one
  * shim: finds what a request is about and puts the answer into the wire's words.
  */
+import { join } from 'node:path';
 import { type AnyMessage, packAny, unpackAny } from '../api/any.ts';
 import { CheckpointOptions, ProcessDetails } from '../api/generated/containerd.runc.v1.ts';
 import type { DeleteResponse, StateResponse, Task } from '../api/generated/containerd.task.v2.ts';
@@ -105,7 +106,7 @@ export class TaskService {
       const container = this.#find(id);
       await container.checkpoint({
         imagePath: path,
-        workPath: given.workPath || `${container.bundle}/work/criu-work`,
+        workPath: given.workPath || join(container.bundle, 'work', 'criu-work'),
         parentPath: given.parentPath,
         leaveRunning: !given.exit,
         openTcp: given.openTcp,

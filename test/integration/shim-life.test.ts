@@ -1,0 +1,290 @@
+// The life of tasks in our shim, with each runtime: order of events, exits, kills, execs, errors.
+import assert from 'node:assert/strict';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { unpackAny } from '../../internal/api/any.ts';
+import { TaskDelete, TaskExit, TaskOOM } from '../../internal/api/generated/containerd.events.ts';
+import { ProcessDetails } from '../../internal/api/generated/containerd.runc.v1.ts';
+import { Status } from '../../internal/api/generated/containerd.v1.types.ts';
+import { Metrics } from '../../internal/api/generated/io.containerd.cgroups.v1.ts';
+import { Metrics as MetricsV2 } from '../../internal/api/generated/io.containerd.cgroups.v2.ts';
+import { timestampToNs } from '../../internal/api/time.ts';
+import { Code } from '../../ttrpc/index.ts';
+import {
+  bundleSpec,
+  isAlive,
+  PlayedDaemon,
+  runtimes,
+  skipWithout,
+  until,
+} from '../fixtures/shim.ts';
+
+const SIGTERM = 15;
+const SIGKILL = 9;
+
+for (const runtime of runtimes) {
+  const skip = skipWithout(runtime);
+
+  test(`a task of ${runtime} is created, started, waited for and deleted`, { skip }, async () => {
+    await using daemon = await PlayedDaemon.start();
+    const shim = await daemon.shim(['/bin/sh', '-c', 'exit 7'], { runtime });
+    const before = BigInt(Date.now()) * 1_000_000n;
+    const pid = await shim.create();
+    const created = await shim.task.state({ id: 'c1' });
+    assert.deepEqual(
+      [created.status, created.pid, created.bundle],
+      [Status.CREATED, pid, shim.bundle],
+    );
+    const waiters = Array.from({ length: 20 }, () => shim.task.wait({ id: 'c1' }));
+    assert.equal(await shim.start(), pid);
+    for (const waiter of waiters) assert.equal((await waiter).exitStatus, 7);
+    const stopped = await shim.task.state({ id: 'c1' });
+    assert.deepEqual([stopped.status, stopped.exitStatus], [Status.STOPPED, 7]);
+    const exitedNs = timestampToNs(stopped.exitedAt ?? { seconds: 0n, nanos: 0 });
+    assert.ok(exitedNs > before && exitedNs < BigInt(Date.now() + 1) * 1_000_000n);
+    const deleted = await shim.task.delete({ id: 'c1' });
+    assert.deepEqual(
+      [deleted.pid, deleted.exitStatus, deleted.exitedAt],
+      [pid, 7, stopped.exitedAt],
+    );
+    await shim.task.shutdown({ id: 'c1' });
+    await until(() => !isAlive(shim.pid), 'the shim to leave');
+    assert.deepEqual(daemon.topics, [
+      '/tasks/create',
+      '/tasks/start',
+      '/tasks/exit',
+      '/tasks/delete',
+    ]);
+    const [exit] = daemon.decoded('/tasks/exit', TaskExit);
+    assert.deepEqual(
+      [exit?.containerId, exit?.id, exit?.pid, exit?.exitStatus],
+      ['c1', 'c1', pid, 7],
+    );
+    assert.equal(daemon.decoded('/tasks/delete', TaskDelete)[0]?.exitStatus, 7);
+    assert.equal(existsSync(shim.socketPath), false);
+    assert.equal(readFileSync('/proc/self/mountinfo', 'utf8').includes(shim.bundle), false);
+  });
+
+  test(`an exit that ${runtime} outlives is not lost`, { skip }, async () => {
+    await using daemon = await PlayedDaemon.start();
+    const shim = await daemon.shim(['/bin/true'], { runtime });
+    await shim.create();
+    await shim.start();
+    assert.equal(await shim.wait(), 0);
+    for (let index = 0; index < 5; index++) {
+      // The container is over: an exec has to fail with words, and nothing may wait for ever.
+      await assert.rejects(shim.addExec(`e${index}`, ['/bin/true']), {
+        code: Code.FAILED_PRECONDITION,
+        message: 'cannot exec a stopped process: failed precondition',
+      });
+    }
+    await shim.finish();
+  });
+
+  test(`processes are executed beside the first one of ${runtime}`, { skip }, async () => {
+    await using daemon = await PlayedDaemon.start();
+    const shim = await daemon.shim(['/bin/sleep', '1000'], { runtime });
+    await shim.create();
+    await shim.start();
+    await shim.exec('e1', ['/bin/sh', '-c', 'exit 9']);
+    assert.equal(await shim.wait('e1'), 9);
+    const deleted = await shim.task.delete({ id: 'c1', execId: 'e1' });
+    assert.equal(deleted.exitStatus, 9);
+    await shim.exec('e1', ['/bin/sleep', '1000']);
+    const { processes } = await shim.task.pids({ id: 'c1' });
+    const ids = processes.map(({ info }) => unpackAny(info, ProcessDetails)?.execId);
+    assert.deepEqual(ids.sort(), ['e1', undefined]);
+    await shim.task.kill({ id: 'c1', execId: 'e1', signal: SIGTERM });
+    assert.equal(await shim.wait('e1'), 128 + SIGTERM);
+    await assert.rejects(shim.task.kill({ id: 'c1', execId: 'e1', signal: SIGTERM }), {
+      code: Code.NOT_FOUND,
+      message: 'process already finished: not found',
+    });
+    await shim.task.delete({ id: 'c1', execId: 'e1' });
+    await shim.task.kill({ id: 'c1', signal: SIGKILL });
+    assert.equal(await shim.wait(), 128 + SIGKILL);
+    await shim.finish();
+    const { topics } = daemon;
+    assert.ok(topics.indexOf('/tasks/exec-added') < topics.indexOf('/tasks/exec-started'));
+    assert.ok(topics.indexOf('/tasks/exec-started') < topics.indexOf('/tasks/exit'));
+  });
+
+  test(`fifty processes of ${runtime} that die at once are all told of`, { skip }, async () => {
+    await using daemon = await PlayedDaemon.start();
+    const shim = await daemon.shim(['/bin/sleep', '1000'], { runtime });
+    await shim.create();
+    await shim.start();
+    const ids = Array.from({ length: 50 }, (_, index) => `e${index}`);
+    for (const id of ids) await shim.exec(id, ['/bin/sleep', '1000']);
+    const waits = ids.map((id) => shim.wait(id));
+    const init = shim.wait();
+    await shim.task.kill({ id: 'c1', signal: SIGKILL });
+    assert.deepEqual(
+      await Promise.all(waits),
+      ids.map(() => 128 + SIGKILL),
+    );
+    assert.equal(await init, 128 + SIGKILL);
+    await shim.finish();
+    const exits = daemon.decoded('/tasks/exit', TaskExit).map(({ id }) => id);
+    assert.equal(exits.length, 51);
+    assert.equal(exits.at(-1), 'c1', 'the container ends after what was executed in it');
+  });
+
+  test(`a task of ${runtime} is paused, resumed, updated and measured`, { skip }, async () => {
+    await using daemon = await PlayedDaemon.start();
+    const shim = await daemon.shim(['/bin/sleep', '1000'], { runtime });
+    await shim.create();
+    await shim.start();
+    await shim.task.pause({ id: 'c1' });
+    assert.equal((await shim.task.state({ id: 'c1' })).status, Status.PAUSED);
+    await assert.rejects(shim.task.pause({ id: 'c1' }), { code: Code.FAILED_PRECONDITION });
+    await assert.rejects(shim.addExec('e1', ['/bin/true']), { code: Code.FAILED_PRECONDITION });
+    await shim.task.resume({ id: 'c1' });
+    assert.equal((await shim.task.state({ id: 'c1' })).status, Status.RUNNING);
+    const resources = {
+      typeUrl: 'types.containerd.io/opencontainers/runtime-spec/1/LinuxResources',
+    };
+    const value = Buffer.from(JSON.stringify({ pids: { limit: 77 } }));
+    await shim.task.update({ id: 'c1', resources: { ...resources, value } });
+    const { stats } = await shim.task.stats({ id: 'c1' });
+    const metrics = unpackAny(stats, Metrics) ?? unpackAny(stats, MetricsV2);
+    assert.equal(metrics?.pids?.limit, 77n);
+    assert.equal(metrics.pids.current, 1n);
+    await shim.task.kill({ id: 'c1', signal: SIGKILL });
+    await shim.wait();
+    await shim.finish();
+    assert.deepEqual(daemon.topics.slice(2, 4), ['/tasks/paused', '/tasks/resumed']);
+  });
+
+  test(`a created task of ${runtime} is deleted without having run`, { skip }, async () => {
+    await using daemon = await PlayedDaemon.start();
+    const shim = await daemon.shim(['/bin/sleep', '1000'], { runtime });
+    const pid = await shim.create();
+    await shim.finish();
+    assert.equal(isAlive(pid), false);
+    assert.deepEqual(daemon.topics, ['/tasks/create', '/tasks/exit', '/tasks/delete']);
+  });
+
+  test(`${runtime} fails to create: its words arrive and nothing stays`, { skip }, async () => {
+    await using daemon = await PlayedDaemon.start();
+    const shim = await daemon.shim(['/bin/no-such-program'], { runtime });
+    const failing = async (): Promise<void> => {
+      await shim.create();
+      await shim.start();
+    };
+    await assert.rejects(failing(), (error: Error) => {
+      assert.match(error.message, /^OCI runtime (create|start) failed: .*no-such-program/);
+      return true;
+    });
+    await shim.task.delete({ id: 'c1' }).catch(() => {}); // crun finds out at start
+    await shim.task.shutdown({ id: 'c1' });
+    await until(() => !isAlive(shim.pid), 'the shim to leave');
+    assert.equal(readFileSync('/proc/self/mountinfo', 'utf8').includes(shim.bundle), false);
+  });
+
+  test(`a container of ${runtime} killed for want of memory says so before it ends`, {
+    skip,
+  }, async () => {
+    await using daemon = await PlayedDaemon.start();
+    const spec = bundleSpec('c1', ['/bin/sh', '-c', 'x=a; while true; do x=$x$x; done']) as {
+      linux: object;
+    };
+    const linux = { ...spec.linux, resources: { memory: { limit: 16 << 20, swap: 16 << 20 } } };
+    const args = ['/bin/sh', '-c', 'x=a; while true; do x=$x$x; done'];
+    const shim = await daemon.shim(args, { runtime }, { linux });
+    await shim.create();
+    await shim.start();
+    assert.equal(await shim.wait(), 128 + SIGKILL);
+    await shim.finish();
+    const { topics } = daemon;
+    assert.deepEqual(daemon.decoded('/tasks/oom', TaskOOM)[0]?.containerId, 'c1');
+    assert.ok(topics.indexOf('/tasks/oom') < topics.indexOf('/tasks/exit'));
+  });
+}
+
+test('errors carry the codes that daemons decide by', {
+  skip: skipWithout('runc-1.3'),
+}, async () => {
+  await using daemon = await PlayedDaemon.start();
+  const shim = await daemon.shim(['/bin/sleep', '1000']);
+  const { task } = shim;
+  const none = { code: Code.NOT_FOUND, message: 'container c1 is not created: not found' };
+  await assert.rejects(task.state({ id: 'c1' }), none);
+  await assert.rejects(task.start({ id: 'c1' }), none);
+  await assert.rejects(task.kill({ id: 'c1', signal: SIGKILL }), none);
+  await shim.create();
+  await assert.rejects(shim.create(), {
+    code: Code.ALREADY_EXISTS,
+    message: 'task c1: already exists',
+  });
+  await assert.rejects(task.start({ id: 'c1', execId: 'x' }), {
+    code: Code.NOT_FOUND,
+    message: 'process x of container c1 does not exist: not found',
+  });
+  await assert.rejects(task.pause({ id: 'c1' }), {
+    code: Code.FAILED_PRECONDITION,
+    message: 'cannot pause a created process: failed precondition',
+  });
+  await shim.start();
+  await assert.rejects(task.delete({ id: 'c1' }), {
+    code: Code.FAILED_PRECONDITION,
+    message: 'cannot delete a running process: failed precondition',
+  });
+  await shim.addExec('x', ['/bin/true']);
+  await assert.rejects(shim.addExec('x', ['/bin/true']), {
+    code: Code.ALREADY_EXISTS,
+    message: 'process x: already exists',
+  });
+  await assert.rejects(task.kill({ id: 'c1', execId: 'x', signal: SIGKILL }), {
+    code: Code.FAILED_PRECONDITION,
+    message: 'process not created: failed precondition',
+  });
+  await task.delete({ id: 'c1', execId: 'x' });
+  for (const id of ['../x', '-x', '', 'a/b', '.']) {
+    await assert.rejects(task.create({ id, bundle: shim.bundle }), { code: Code.INVALID_ARGUMENT });
+  }
+  await task.kill({ id: 'c1', signal: SIGKILL });
+  await shim.wait();
+  await assert.rejects(task.kill({ id: 'c1', signal: SIGKILL }), {
+    code: Code.NOT_FOUND,
+    message: 'process already finished: not found',
+  });
+  await shim.finish();
+});
+
+test('a shim stays while it has a task, whatever it is sent', {
+  skip: skipWithout('runc-1.3'),
+}, async () => {
+  await using daemon = await PlayedDaemon.start();
+  const shim = await daemon.shim(['/bin/sleep', '1000']);
+  await shim.create();
+  await shim.start();
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1', 'SIGPIPE'] as const) {
+    process.kill(shim.pid, signal);
+  }
+  await shim.task.shutdown({ id: 'c1', now: true });
+  assert.equal((await shim.task.state({ id: 'c1' })).status, Status.RUNNING);
+  await shim.task.kill({ id: 'c1', signal: SIGKILL });
+  await shim.wait();
+  await shim.finish();
+});
+
+test('a shim that was killed is cleaned up by delete', {
+  skip: skipWithout('runc-1.3'),
+}, async () => {
+  await using daemon = await PlayedDaemon.start();
+  const shim = await daemon.shim(['/bin/sleep', '1000']);
+  const pid = await shim.create();
+  await shim.start();
+  process.kill(shim.pid, 'SIGKILL');
+  await until(() => !isAlive(shim.pid), 'the shim to die');
+  const result = daemon.command(['-bundle', shim.bundle, 'delete']);
+  assert.equal(result.status, 0, result.stderr.toString());
+  const { DeleteResponse } = await import('../../internal/api/generated/containerd.task.v3.ts');
+  const response = DeleteResponse.decode(result.stdout);
+  assert.deepEqual([response.pid, response.exitStatus], [pid, 137]);
+  assert.equal(isAlive(pid), false);
+  assert.equal(existsSync(join(daemon.directory, 'runtime/default/c1')), false);
+  assert.equal(readFileSync('/proc/self/mountinfo', 'utf8').includes(shim.bundle), false);
+});
