@@ -5,8 +5,6 @@ export interface CommandOptions {
   readonly cwd: string;
   /** What 0, 1 and 2 are; undefined is /dev/null, `capture` returns what is written. */
   readonly stdio: readonly [number | undefined, Stream, Stream];
-  /** Bytes for stdin; the descriptor of stdio is not looked at then. */
-  readonly input?: string;
 }
 
 type Stream = number | undefined | 'capture';
@@ -64,19 +62,11 @@ export async function runCommand(
   const child = spawn(file, args, {
     cwd: options.cwd,
     env: environmentOfChildren(process.env),
-    stdio: [
-      options.input === undefined ? (stdin ?? 'ignore') : 'pipe',
-      streamOption(stdout),
-      streamOption(stderr),
-    ],
+    stdio: [stdin ?? 'ignore', streamOption(stdout), streamOption(stderr)],
   });
   children.add(child);
   const out = collect(child.stdout);
   const err = collect(child.stderr);
-  if (child.stdin !== null) {
-    child.stdin.on('error', () => {}); // it may end without reading; its exit status tells
-    child.stdin.end(options.input);
-  }
   return new Promise((resolve, reject) => {
     child.once('error', (cause) => reject(cannotExecute(file, options.cwd, cause)));
     child.once('close', (code, signal) => {

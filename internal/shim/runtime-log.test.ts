@@ -10,6 +10,12 @@ test('lastRuntimeError finds the last error among warnings and torn lines', () =
   assert.equal(lastRuntimeError(log), 'second');
 });
 
+test('lastRuntimeError reads entries that are spread over lines, as crun writes them', () => {
+  const entry = (level: string, msg: string): string =>
+    `${JSON.stringify({ msg, level, time: 'T' }, null, 2)}\n`;
+  assert.equal(lastRuntimeError(entry('error', 'a {\n{ b') + entry('warning', 'c')), 'a {\n{ b');
+});
+
 for (const log of ['', '\n\n', 'null\n', '[]\n', 'text\n', line('info', 'fine')]) {
   test(`lastRuntimeError finds none in ${JSON.stringify(log)}`, () => {
     assert.equal(lastRuntimeError(log), undefined);

@@ -1,25 +1,27 @@
 import { type ErrorKind, TsError } from '../errors/index.ts';
 
+/** Where an entry begins: runc writes one on a line, crun spreads one over several that are indented. */
+const BEFORE_ENTRY = /\n(?=\{)/;
+
 /**
- * The last error in a runtime's log file (`--log-format json`: an object with level, msg and time
- * a line). Lines that are no such object are passed over; undefined when there is no error.
+ * The last error in a runtime's log file (`--log-format json`: objects with level, msg and time).
+ * What is no such object is passed over; undefined when there is no error.
  */
 export function lastRuntimeError(log: string): string | undefined {
-  const lines = log.split('\n');
-  for (let index = lines.length - 1; index >= 0; index--) {
-    const message = errorMessage(lines[index] ?? '');
+  const entries = log.split(BEFORE_ENTRY);
+  for (let index = entries.length - 1; index >= 0; index--) {
+    const message = errorMessage(entries[index] ?? '');
     if (message !== undefined) return message;
   }
   return undefined;
 }
 
-function errorMessage(line: string): string | undefined {
-  if (line === '') return undefined;
+function errorMessage(text: string): string | undefined {
   let entry: unknown;
   try {
-    entry = JSON.parse(line);
+    entry = JSON.parse(text);
   } catch {
-    return undefined; // a line torn by a killed runtime, or another format
+    return undefined; // torn by a killed runtime, or another format
   }
   const { level, msg } = (entry ?? {}) as { level?: unknown; msg?: unknown };
   const isError = level === 'error' || level === 'fatal' || level === 'panic';

@@ -28,7 +28,6 @@ export interface RuntimeProcessOptions {
 
 interface Run {
   readonly stdio?: RuntimeStdio;
-  readonly input?: string;
   /** A log file to keep; others go when they have been read. */
   readonly logPath?: string;
 }
@@ -89,7 +88,14 @@ export class RuntimeProcess implements RuntimeClient {
   }
 
   async update(id: string, resources: string): Promise<void> {
-    await this.#run(['update', '--resources=-', id], { input: resources });
+    // A file, for not every runtime can open what Node makes of a child's stdin.
+    const path = join(this.#options.bundle, `resources-${++this.#runs}.json`);
+    await writeFile(path, resources, { mode: 0o600 });
+    try {
+      await this.#run(['update', '--resources', path, id]);
+    } finally {
+      await unlinkIfThere(path);
+    }
   }
 
   async processes(id: string): Promise<number[]> {
@@ -137,7 +143,6 @@ export class RuntimeProcess implements RuntimeClient {
       const result = await runCommand(this.#children, binary, [...global, ...args], {
         cwd: bundle,
         stdio: streams(run.stdio),
-        ...(run.input === undefined ? {} : { input: run.input }),
       });
       if (result.code === 0) return result;
       const log = await readIfThere(logPath);
