@@ -1,14 +1,26 @@
 // The three programs and the options that Node starts each of them with. Options are part of the executable (SEA
 // `execArgv`), since nothing outside it may change them: neither NODE_OPTIONS nor an OpenSSL configuration file.
 
+import type { Compile } from './code-cache.ts';
+
 /** What one program is built from and how it is started. */
 export interface Binary {
   /** Entry point, relative to the repository. */
   readonly entry: string;
   /** Options of V8. The code cache is bound to them: it must be made under the very same ones. */
   readonly v8Options: readonly string[];
+  /**
+   * How much of its chunks is compiled at build time. Everything: no function is compiled at run time, and all of the
+   * chunk's code is in memory. Outermost: functions are compiled when they are called, and only those are in memory.
+   */
+  readonly compile: Compile;
   /** Options of Node itself. */
   readonly nodeOptions: readonly string[];
+  /**
+   * A module, relative to the repository, whose `earlyAnswer(args: string[]): string | undefined` answers what needs
+   * nothing of the program, which then is not even loaded.
+   */
+  readonly early?: string;
   /** Entry points of worker threads, relative to the repository, by the name of the asset that holds their bundle. */
   readonly workers?: Readonly<Record<string, string>>;
 }
@@ -25,6 +37,7 @@ const everyProgram = ['--openssl-config=/dev/null', '--disable-sigusr1'];
 export const binaries: Readonly<Record<string, Binary>> = {
   tsrunc: {
     entry: 'cmd/tsrunc/main.ts',
+    early: 'cmd/tsrunc/version.ts',
     // A process of some 20 ms: nothing that pays off later, such as optimising compilers and their threads. Maglev would
     // compile in the middle of the work, on the only thread: placing a program of 190 steps took 3.0 ms with it and
     // 1.2 ms without. The fixed hash seed (with the snapshot's hashes taken as they are) is for tsrunc alone: it lives
@@ -38,6 +51,7 @@ export const binaries: Readonly<Record<string, Binary>> = {
       '--no-maglev',
       '--disable-wasm-trap-handler',
     ],
+    compile: 'everything',
     nodeOptions: everyProgram,
   },
   'containerd-shim-tsrunc-v2': {
@@ -46,6 +60,7 @@ export const binaries: Readonly<Record<string, Binary>> = {
     // young generation may otherwise grow to 32 MB under a burst of exec and stays so for long. The hash seed is random
     // and the optimising compiler is there: a shim lives as long as its pod and reads what others send.
     v8Options: ['--v8-pool-size=0', '--single-threaded', '--max-semi-space-size=1'],
+    compile: 'outermost',
     nodeOptions: everyProgram,
   },
   tscontainerd: {
@@ -53,6 +68,7 @@ export const binaries: Readonly<Record<string, Binary>> = {
     // V8 as it is: one process for each node, which unpacks images and serves many clients. Smaller heaps and fewer
     // threads were tried on the idle daemon: its private memory stayed within 4 % of 18 MB.
     v8Options: [],
+    compile: 'outermost',
     nodeOptions: everyProgram,
     workers: { 'snapshot-worker.js': 'internal/snapshots/worker.ts' },
   },

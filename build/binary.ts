@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type Arch, type Binary, binaries } from './binaries.ts';
-import { bundle } from './bundle.ts';
+import { bundle, bundleLauncher } from './bundle.ts';
 import { baseNode, cacheMaker, koffiAddon } from './platform.ts';
 import { makeSea } from './sea.ts';
 
@@ -21,13 +21,16 @@ for (const name of positionals) {
   if (binary === undefined) {
     throw new Error(`build ${name}: there is no such program, only ${Object.keys(binaries)}`);
   }
-  const { code, inputs } = await bundle(root, binary.entry);
+  const { code, chunks, inputs } = await bundle(root, binary.entry);
   const target = join(out, name);
+  const launcher = await bundleLauncher(root, binary.early);
   const workers = await bundleWorkers(binary);
   makeSea(
     {
       binary,
       code,
+      chunks,
+      launcher: launcher.code,
       node: baseNode(root, arch),
       cacheMaker: cacheMaker(root, arch),
       hostNode: process.execPath,
@@ -46,7 +49,7 @@ async function bundleWorkers(
   const assets: Record<string, Buffer> = {};
   const inputs: string[] = [];
   for (const [name, entry] of Object.entries(binary.workers ?? {})) {
-    const worker = await bundle(root, entry);
+    const worker = await bundleWorker(root, entry);
     assets[name] = Buffer.from(worker.code);
     inputs.push(...worker.inputs);
   }

@@ -1,0 +1,64 @@
+// Runs inside the built programs, in front of the entry point: gives it a `require` that finds the program's other files
+// among the assets of the executable, with the code that V8 has compiled for them at build time.
+
+/** The suffix of the asset that holds the compiled code of a chunk. */
+export const CACHE_SUFFIX = '.cache';
+
+/**
+ * How a chunk's text is made a function; the build compiles the same text, character for character, or V8 refuses the
+ * compiled code.
+ */
+export const chunkFunction = {
+  head: '(function(exports,require,module,__filename,__dirname){',
+  tail: '\n})',
+} as const;
+
+// Types only: at run time the function must not need anything but its arguments.
+type Require = (id: string) => unknown;
+type Exports = Record<string, unknown>;
+interface SeaModule {
+  getRawAsset(name: string): ArrayBuffer;
+}
+interface VmModule {
+  Script: new (
+    code: string,
+    options: { filename: string; cachedData?: Buffer },
+  ) => { runInThisContext(): (...args: unknown[]) => void };
+}
+
+function withChunks(outer: Require, filename: string, dirname: string): Require {
+  const loaded = new Map<string, { exports: Exports }>();
+  const asset = (name: string): Buffer | undefined => {
+    try {
+      return Buffer.from((outer('node:sea') as SeaModule).getRawAsset(name));
+    } catch {
+      // No such asset: a cross-build without an emulator has no compiled code.
+      return undefined;
+    }
+  };
+  const require = (id: string): unknown => {
+    if (!id.startsWith('./')) return outer(id);
+    const known = loaded.get(id);
+    if (known !== undefined) return known.exports;
+    const name = id.slice(2);
+    const code = asset(name);
+    if (code === undefined) throw new Error(`internal error: the program lacks its part ${name}`);
+    const cachedData = asset(`${name}.cache`);
+    const { Script } = outer('node:vm') as VmModule;
+    const options = cachedData === undefined ? { filename: name } : { filename: name, cachedData };
+    const module = { exports: {} };
+    loaded.set(id, module);
+    new Script(code.latin1Slice(), options).runInThisContext()(
+      module.exports,
+      require,
+      module,
+      filename,
+      dirname,
+    );
+    return module.exports;
+  };
+  return require;
+}
+
+/** The loader as text, to stand before an entry point. */
+export const chunkLoader = `require=(${withChunks})(require,__filename,__dirname);`;
