@@ -20,8 +20,8 @@ export interface CgroupManager {
    * Makes the directories and sets the limits before any process is inside, so that nothing ever
    * runs without them. When it throws, every directory it made is gone again.
    *
-   * Throws AlreadyExists if processes are in the cgroup, FailedPrecondition if a controller that
-   * `resources` needs is missing, InvalidArgument if the kernel refuses a value.
+   * Throws FailedPrecondition if processes are in the cgroup or a controller is missing that
+   * `resources` needs, InvalidArgument if the kernel refuses a value.
    */
   create(resources: CgroupResources): void;
 

@@ -41,7 +41,6 @@ export class V2CgroupManager implements CgroupManager {
   readonly #files: CgroupFiles;
   readonly #isTolerant: boolean;
   #directory: string | undefined;
-  #isNew = false;
 
   constructor({ directory, files, isTolerant }: V2ManagerOptions) {
     this.#directory = directory;
@@ -58,13 +57,13 @@ export class V2CgroupManager implements CgroupManager {
     if (directory === undefined) return;
     const made: string[] = [];
     try {
-      this.#isNew = makeCgroup(this.#files, directory, made);
-      if (!this.#isNew) {
+      const isNew = makeCgroup(this.#files, directory, made);
+      if (!isNew) {
         refuseBusyCgroup(this.#files, directory);
         if (this.isFrozen()) this.thaw(); // left over from a container that was paused
       }
       enableControllers(this.#files, posix.dirname(directory));
-      this.update(resources);
+      this.#apply(directory, resources, isNew);
     } catch (thrown) {
       const error = TsError.from(thrown);
       unmakeCgroups(this.#files, made, error);
@@ -75,12 +74,14 @@ export class V2CgroupManager implements CgroupManager {
   }
 
   update(resources: CgroupResources): void {
-    const directory = this.#directory;
-    if (directory === undefined) return;
+    if (this.#directory !== undefined) this.#apply(this.#directory, resources, false);
+  }
+
+  #apply(directory: string, resources: CgroupResources, isNew: boolean): void {
     setV2Limits(this.#files, directory, resources);
     if (resources.devices === undefined) return;
     try {
-      setV2Devices(directory, resources.devices, this.#isNew);
+      setV2Devices(directory, resources.devices, isNew);
     } catch (thrown) {
       // An unprivileged user may not load the filter, and has no access to devices to restrict.
       if (!this.#isTolerant || !hasErrno(thrown, 'EPERM')) throw thrown;
