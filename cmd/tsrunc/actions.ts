@@ -2,8 +2,10 @@ import { writeSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { TsError } from '../../internal/errors/index.ts';
 import * as runtime from '../../internal/runtime/index.ts';
+import { findCommand } from './commands.ts';
 import type { FlagValues } from './flag-parser.ts';
 import { listTable } from './list-table.ts';
+import { VERSION } from './version.ts';
 
 /** One command as it was given. */
 export interface Invocation {
@@ -105,7 +107,126 @@ async function deleteContainer(invocation: Invocation): Promise<number> {
   return 0;
 }
 
+function execRequest({ flags, args }: Invocation): runtime.ExecRequest {
+  const given = <Key extends string, T>(key: Key, name: string, value: T | undefined) =>
+    (flags.has(name) ? { [key]: value } : {}) as { [K in Key]?: T };
+  return {
+    id: args[0] ?? '',
+    args: args.slice(1),
+    detach: flags.bool('detach'),
+    tty: flags.bool('tty'),
+    ignorePaused: flags.bool('ignore-paused'),
+    env: flags.strings('env'),
+    additionalGids: flags.numbers('additional-gids'),
+    capabilities: flags.strings('cap'),
+    cgroups: flags.strings('cgroup'),
+    preserveFds: flags.number('preserve-fds') ?? 0,
+    listenFds: runtime.listenFdCount(process.env),
+    ...given('processFile', 'process', flags.string('process')),
+    ...given('cwd', 'cwd', flags.string('cwd')),
+    ...given('user', 'user', flags.string('user')),
+    ...given('processLabel', 'process-label', flags.string('process-label')),
+    ...given('apparmor', 'apparmor', flags.string('apparmor')),
+    ...given('noNewPrivileges', 'no-new-privs', flags.bool('no-new-privs')),
+    ...given('consoleSocket', 'console-socket', flags.string('console-socket')),
+    ...given('pidfdSocket', 'pidfd-socket', flags.string('pidfd-socket')),
+    ...given('pidFile', 'pid-file', flags.string('pid-file')),
+  };
+}
+
+async function exec(invocation: Invocation): Promise<number> {
+  const request = execRequest(invocation);
+  if (!invocation.flags.bool('explain'))
+    return runtime.execInContainer(invocation.options, request);
+  print(`${(await runtime.explainExec(invocation.options, request)).join('\n')}\n`);
+  return 0;
+}
+
+async function spec({ flags }: Invocation): Promise<number> {
+  await runtime.writeSpecFile(resolve(flags.string('bundle') ?? '.'), {
+    rootless: flags.bool('rootless'),
+  });
+  return 0;
+}
+
+async function pause(invocation: Invocation): Promise<number> {
+  await runtime.pauseContainer(invocation.options, argument(invocation, 0));
+  return 0;
+}
+
+async function resume(invocation: Invocation): Promise<number> {
+  await runtime.resumeContainer(invocation.options, argument(invocation, 0));
+  return 0;
+}
+
+async function ps(invocation: Invocation): Promise<number> {
+  const { options, flags, args } = invocation;
+  const id = argument(invocation, 0);
+  const format = flags.string('format') ?? 'table';
+  if (format === 'json') print(`${JSON.stringify(await runtime.containerPids(options, id))}\n`);
+  else if (format === 'table') {
+    print(await runtime.containerProcessTable(options, id, args.slice(1)));
+  } else throw new TsError('InvalidArgument', `invalid format option: ${format}`);
+  return 0;
+}
+
+async function features(): Promise<number> {
+  print(`${await runtime.formatJson(await runtime.runtimeFeatures(VERSION), 4)}\n`);
+  return 0;
+}
+
+async function update(invocation: Invocation): Promise<number> {
+  const { options, flags } = invocation;
+  for (const name of ['l3-cache-schema', 'mem-bw-schema']) {
+    if (flags.has(name))
+      throw new TsError('NotImplemented', `--${name}: Intel RDT is not supported`);
+  }
+  const names = Object.keys(findCommand('update')?.flags ?? {});
+  const file = flags.string('resources') ?? '';
+  const resources =
+    file !== ''
+      ? await runtime.readResources(file)
+      : await runtime.resourcesOfOptions({
+          texts: Object.fromEntries(names.map((name) => [name, textFlag(flags, name)])),
+          blkioWeight: flags.number('blkio-weight'),
+          pidsLimit: flags.number('pids-limit'),
+        });
+  await runtime.updateContainer(options, argument(invocation, 0), resources);
+  return 0;
+}
+
+function textFlag(flags: FlagValues, name: string): string | undefined {
+  const value: unknown = flags.string(name);
+  return typeof value === 'string' ? value : undefined;
+}
+
+const DEFAULT_INTERVAL_MS = 5000;
+
+async function events(invocation: Invocation): Promise<number> {
+  const { options, flags } = invocation;
+  const id = argument(invocation, 0);
+  const lines: Promise<void>[] = [];
+  const show = async (event: runtime.ContainerEvent): Promise<void> => {
+    print(`${await runtime.formatJson(event)}\n`);
+  };
+  if (flags.bool('stats')) await show(await runtime.statisticsEvent(options, id));
+  else {
+    const intervalMs = flags.number('interval') ?? DEFAULT_INTERVAL_MS;
+    await runtime.watchEvents(options, id, intervalMs, (event) => void lines.push(show(event)));
+    await Promise.all(lines);
+  }
+  return 0;
+}
+
 const ACTIONS: Readonly<Record<string, Action>> = {
+  events,
+  exec,
+  features,
+  pause,
+  ps,
+  resume,
+  spec,
+  update,
   create,
   delete: deleteContainer,
   kill,

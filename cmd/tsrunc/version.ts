@@ -12,10 +12,3 @@ export function versionText(): string {
     `node: ${process.versions.node}`,
   ].join('\n');
 }
-
-/** The answer to a command line that only asks for the version; it is given before the program is loaded. */
-export function earlyAnswer(args: readonly string[]): string | undefined {
-  const [only] = args;
-  if (args.length !== 1 || (only !== '--version' && only !== '-v')) return undefined;
-  return `${versionText()}\n`;
-}

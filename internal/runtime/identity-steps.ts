@@ -1,5 +1,5 @@
 /** Who the process is to be: labels, limits, user, capabilities, filter. The same for init and exec. */
-import { type Result, type Sequence, steps, type Value } from '../linux/index.ts';
+import { type Sequence, steps, type Value } from '../linux/index.ts';
 import type { Personality, Process } from '../oci/index.ts';
 import { addBoundingSet, addUser, type CapabilityPlan } from './credential-steps.ts';
 import { addExecutableCheck, addExecute, searchExecutable } from './executable.ts';
@@ -30,32 +30,25 @@ export interface IdentityPlan {
   readonly preserved: number;
 }
 
-/** A label of the coming execve, to be written to its open file in /proc. */
-interface LabelWrite {
-  readonly fd: Result;
-  readonly value: string;
-  readonly label: string;
-}
-
 /**
- * Opens the files for the labels of the coming execve. It must happen while the process still owns
- * its entries in /proc, before it is made undumpable; {@link addIdentity} writes them.
+ * Labels of the coming execve (man 7 apparmor; SELinux's exec attribute), written through the host's
+ * /proc.
  */
-export function addOpenLabels(sequence: Sequence, plan: IdentityPlan): LabelWrite[] {
-  const { apparmorProfile = '', selinuxLabel = '' } = plan.process;
-  const writes: LabelWrite[] = [];
-  const open = (path: string, value: string, label: string): void => {
-    const step = steps.open({ directory: plan.proc, path, flags: ['O_WRONLY'] });
-    writes.push({ fd: sequence.add(step, { label }), value, label });
+function addLabels(sequence: Sequence, { process, proc }: IdentityPlan): void {
+  const { apparmorProfile = '', selinuxLabel = '' } = process;
+  const write = (path: string, value: string, label: string): void => {
+    const step = steps.open({ directory: proc, path, flags: ['O_WRONLY'] });
+    const fd = sequence.add(step, { label });
+    sequence.add(steps.write(fd, value), { label });
+    sequence.add(steps.close(fd));
   };
   if (selinuxLabel !== '') {
-    open('self/attr/exec', selinuxLabel, `set process.selinuxLabel ${selinuxLabel}`);
+    write('self/attr/exec', selinuxLabel, `set process.selinuxLabel ${selinuxLabel}`);
   }
   if (apparmorProfile !== '') {
     const label = `set process.apparmorProfile ${apparmorProfile}`;
-    open('self/attr/apparmor/exec', `exec ${apparmorProfile}`, label);
+    write('self/attr/apparmor/exec', `exec ${apparmorProfile}`, label);
   }
-  return writes;
 }
 
 export function addOomScore(sequence: Sequence, { process, proc }: IdentityPlan): void {
@@ -75,7 +68,6 @@ export function addIdentity(
   sequence: Sequence,
   root: Value,
   plan: IdentityPlan,
-  labels: readonly LabelWrite[],
   { makesCwd }: { makesCwd: boolean },
 ): void {
   const { process, seccomp } = plan;
@@ -85,10 +77,7 @@ export function addIdentity(
     addResourceLimits(sequence, process.rlimits ?? [], plan.openFiles);
   }
   sequence.add(steps.setUmask(process.user.umask ?? 0o022));
-  for (const { fd, value, label } of labels) {
-    sequence.add(steps.write(fd, value), { label });
-    sequence.add(steps.close(fd));
-  }
+  addLabels(sequence, plan);
   addStdioOwner(sequence, plan.ownedStdio, process.user.uid);
   if (process.noNewPrivileges === true) sequence.add(steps.setNoNewPrivileges());
   // Without no_new_privs a filter needs CAP_SYS_ADMIN, which the user may not have.

@@ -3,13 +3,21 @@
  * process, keeps global state or prints. Modules are loaded by the function that needs them, since
  * `tsrunc` starts anew for each command and pays for every module that it loads.
  */
+
+import type { Features, LinuxResources } from '../oci/index.ts';
 import type { CreateRequest } from './create.ts';
+import type { ContainerEvent } from './events.ts';
+import type { ExecRequest } from './exec.ts';
+import type { ResourceOptions } from './resource-options.ts';
 import type { RunRequest } from './run.ts';
 import type { RuntimeOptions } from './runtime-options.ts';
 import type { ContainerInfo } from './status.ts';
 
 export type { CreateRequest } from './create.ts';
+export type { ContainerEvent } from './events.ts';
+export type { ExecRequest } from './exec.ts';
 export { listenFdCount } from './preserved-fds.ts';
+export type { ResourceOptions } from './resource-options.ts';
 export type { RunRequest } from './run.ts';
 export { defaultRoot, type RuntimeOptions } from './runtime-options.ts';
 export type { ContainerInfo } from './status.ts';
@@ -67,4 +75,97 @@ export async function containerInfo(options: RuntimeOptions, id: string): Promis
 /** All containers of the state root, sorted by id. */
 export async function listContainers(options: RuntimeOptions): Promise<ContainerInfo[]> {
   return (await import('./status.ts')).listContainers(options);
+}
+
+/** Runs another process in a container; in the foreground returns its exit code. */
+export async function execInContainer(
+  options: RuntimeOptions,
+  request: ExecRequest,
+): Promise<number> {
+  return (await import('./exec-run.ts')).execInContainer(options, request);
+}
+
+/** Starts a process in a container as a child of this process; returns its pid. */
+export async function startExec(options: RuntimeOptions, request: ExecRequest): Promise<number> {
+  return (await import('./exec.ts')).startExec(options, request);
+}
+
+/** The system calls of an exec, a line each. */
+export async function explainExec(
+  options: RuntimeOptions,
+  request: ExecRequest,
+): Promise<string[]> {
+  return (await import('./exec.ts')).explainExec(options, request);
+}
+
+export async function pauseContainer(options: RuntimeOptions, id: string): Promise<void> {
+  (await import('./pause.ts')).pauseContainer(options, id);
+}
+
+export async function resumeContainer(options: RuntimeOptions, id: string): Promise<void> {
+  (await import('./pause.ts')).resumeContainer(options, id);
+}
+
+/** Pids of a container's processes, as this process sees them. */
+export async function containerPids(options: RuntimeOptions, id: string): Promise<number[]> {
+  return (await import('./ps.ts')).containerPids(options, id);
+}
+
+/** What ps(1) prints for a container's processes. */
+export async function containerProcessTable(
+  options: RuntimeOptions,
+  id: string,
+  args: readonly string[],
+): Promise<string> {
+  return (await import('./ps.ts')).containerProcessTable(options, id, args);
+}
+
+/** Reads a resources document; `-` is stdin. */
+export async function readResources(path: string): Promise<LinuxResources> {
+  return (await import('./update.ts')).readResources(path);
+}
+
+/** The limits that options of `update` name. */
+export async function resourcesOfOptions(options: ResourceOptions): Promise<LinuxResources> {
+  return (await import('./resource-options.ts')).resourcesOfOptions(options);
+}
+
+export async function updateContainer(
+  options: RuntimeOptions,
+  id: string,
+  resources: LinuxResources,
+): Promise<void> {
+  (await import('./update.ts')).updateContainer(options, id, resources);
+}
+
+/** Statistics of a container, now. */
+export async function statisticsEvent(
+  options: RuntimeOptions,
+  id: string,
+): Promise<ContainerEvent> {
+  return (await import('./events.ts')).statisticsEvent(options, id);
+}
+
+/** Events until the container's init ends. */
+export async function watchEvents(
+  options: RuntimeOptions,
+  id: string,
+  intervalMs: number,
+  onEvent: (event: ContainerEvent) => void,
+): Promise<void> {
+  return (await import('./events.ts')).watchEvents(options, id, intervalMs, onEvent);
+}
+
+/** Writes a config.json to start from. */
+export async function writeSpecFile(bundle: string, options: { rootless: boolean }): Promise<void> {
+  (await import('./spec-file.ts')).writeSpecFile(bundle, options);
+}
+
+export async function runtimeFeatures(version: string): Promise<Features> {
+  return (await import('./features.ts')).runtimeFeatures(version);
+}
+
+/** JSON with 64-bit integers as they are. */
+export async function formatJson(value: unknown, indent?: string | number): Promise<string> {
+  return (await import('../oci/index.ts')).formatJson(value, indent);
 }

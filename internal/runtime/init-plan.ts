@@ -8,6 +8,7 @@ import type { CgroupView } from './cgroup-mount-steps.ts';
 import type { CreateRequest } from './create.ts';
 import { planCapabilities } from './credential-steps.ts';
 import { fillsDev, planDevices } from './device-plan.ts';
+import { withHome } from './home-directory.ts';
 import type { HookStreams } from './hook-steps.ts';
 import { maySetGroups } from './id-mappings.ts';
 import { isWithin } from './in-root.ts';
@@ -55,7 +56,7 @@ export function planInit(
   });
   const all = [...mounts.early, ...mounts.late];
   const fillsDevDirectory = fillsDev(all);
-  const capabilities = availableCapabilities({ inNewUserNamespace: hasUser });
+  const capabilities = availableCapabilities({ inUserNamespace: hasUser });
   const caller = { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 };
   const copies = hasUser && isRoot ? copySources(bundle, mounts, rollback) : undefined;
   return {
@@ -63,7 +64,7 @@ export function planInit(
     spec,
     namespaces,
     identity: {
-      process: containerProcess,
+      process: withHome(containerProcess, bundle.rootfs),
       personality: linux.personality,
       capabilities: planCapabilities(containerProcess.capabilities, capabilities.names),
       lastCapability: capabilities.last,

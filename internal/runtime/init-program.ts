@@ -17,13 +17,7 @@ import { addConsole } from './console-steps.ts';
 import type { PlannedDevice } from './device-plan.ts';
 import { addDevices, addDevSymlinks } from './device-steps.ts';
 import { addHook, type HookContext, type HookStreams } from './hook-steps.ts';
-import {
-  addIdentity,
-  addOomScore,
-  addOpenLabels,
-  addProgram,
-  type IdentityPlan,
-} from './identity-steps.ts';
+import { addIdentity, addOomScore, addProgram, type IdentityPlan } from './identity-steps.ts';
 import type { MountPlan, PlannedMount } from './mount-plan.ts';
 import { addMount, type MountContext } from './mount-steps.ts';
 import type { NamespacePlan } from './namespace-plan.ts';
@@ -146,7 +140,6 @@ class InitBuilder {
     const { namespaces, fds, identity, spec } = this.#plan;
     const { process } = identity;
     child.add(steps.setParentDeathSignal('SIGKILL'));
-    const labels = addOpenLabels(child, identity);
     if (!identity.parentSetsLimits) addOomScore(child, identity);
     child.add(steps.setDumpable(false));
     child.add(steps.closeFrom(3, 'on exec'));
@@ -179,7 +172,7 @@ class InitBuilder {
     if (this.#plan.usesPivotRoot) addPivotRoot(child, root);
     else addMoveRoot(child, root);
     this.#finishRoot(child, root);
-    addIdentity(child, root, identity, labels, { makesCwd: true });
+    addIdentity(child, root, identity, { makesCwd: true });
     this.#waitForStart(child);
     const afterStart = child.items.length;
     this.#execute(child);

@@ -1,0 +1,107 @@
+/**
+ * The syscall program that puts a process into a running container: one child joins the cgroup and
+ * the namespaces, and from there clones the process as its own sibling, since only children enter a
+ * pid namespace.
+ */
+import {
+  type Announcement,
+  check,
+  type Namespace,
+  type Result,
+  type Sequence,
+  SyscallProgram,
+  steps,
+} from '../linux/index.ts';
+import { addConsole } from './console-steps.ts';
+import { addIdentity, addOomScore, addProgram, type IdentityPlan } from './identity-steps.ts';
+import { addScheduling, addStdio, type Stdio } from './process-steps.ts';
+
+export interface ExecPlan {
+  readonly id: string;
+  readonly identity: IdentityPlan;
+  /** Of the container's init. */
+  readonly pidfd: number;
+  /** Namespaces of the container that are not the host's. */
+  readonly namespaces: readonly Namespace[];
+  readonly report: number;
+  readonly goOn: number;
+  readonly console: number | undefined;
+  readonly cgroupTasks: readonly (readonly [path: string, fd: number])[];
+  readonly cgroup: number | undefined;
+  readonly stdio: Stdio;
+}
+
+export interface ExecProgram {
+  readonly program: SyscallProgram;
+  readonly joiner: Result;
+  /** The process's pid. */
+  readonly joined: Announcement;
+  /** The runtime has to set limits now. */
+  readonly limitsDue: Announcement | undefined;
+}
+
+export function buildExecProgram(plan: ExecPlan): ExecProgram {
+  const { identity, report } = plan;
+  const program = new SyscallProgram();
+  let joined: Announcement | undefined;
+  let limitsDue: Announcement | undefined;
+  const joinerStep = steps.cloneProcess(plan.cgroup === undefined ? {} : { cgroup: plan.cgroup });
+  const options = { reportTo: report, as: 'joiner' };
+  const joiner = program.main.clone(joinerStep, options, (first) => {
+    first.add(steps.setParentDeathSignal('SIGKILL'));
+    if (!identity.parentSetsLimits) addOomScore(first, identity);
+    // Before the container can see a process of the runtime: it must not read or trace it
+    // (CVE-2016-9962), nor reach the host's binary through it (CVE-2019-5736).
+    first.add(steps.setDumpable(false));
+    first.add(steps.closeFrom(3, 'on exec'));
+    steps.replaceExecutable(first, 'tsrunc init');
+    for (const [path, fd] of plan.cgroupTasks) {
+      first.add(steps.write(fd, '0'), { label: `join cgroup ${path}` });
+    }
+    addScheduling(first, identity.process);
+    first.add(steps.joinNamespacesOf(plan.pidfd, plan.namespaces), {
+      label: `join the ${plan.namespaces.join(', ')} namespaces of ${plan.id}`,
+    });
+    const clone = steps.cloneProcess({ sibling: true });
+    const pid = first.clone(clone, { reportTo: report, as: 'pid' }, (child) => {
+      limitsDue = addExecChild(child, plan);
+    });
+    joined = first.announce('joined', report, pid);
+  });
+  return { program, joiner, joined: joined as Announcement, limitsDue };
+}
+
+function addExecChild(child: Sequence, plan: ExecPlan): Announcement | undefined {
+  const { identity, namespaces } = plan;
+  const { process } = identity;
+  child.add(steps.setParentDeathSignal('SIGKILL'));
+  child.add(steps.setSession());
+  if (namespaces.includes('user')) {
+    child.add(steps.setGid(0));
+    child.add(steps.setUid(0));
+  }
+  child.add(steps.joinSessionKeyring(`_ses.${plan.id}`), { tolerate: 'ENOSYS' });
+  const root = child.add(steps.open({ path: '/', flags: ['O_PATH', 'O_DIRECTORY'] }), {
+    as: 'root',
+  });
+  if (process.terminal === true && plan.console !== undefined) {
+    addConsole(child, {
+      root,
+      socket: plan.console,
+      size: process.consoleSize,
+      bindsDevConsole: false,
+    });
+  } else addStdio(child, plan.stdio);
+  addIdentity(child, root, identity, { makesCwd: false });
+  child.addAll(steps.resetSignals());
+  let limitsDue: Announcement | undefined;
+  if (identity.parentSetsLimits) {
+    limitsDue = child.announce('limits due', plan.report);
+    const label = 'wait for the runtime: limits';
+    const length = child.add(steps.waitForBytes(plan.goOn), { label, retryOn: 'EINTR' });
+    child.add(check(label, length, { equals: 1, errno: 'EPIPE' }));
+  }
+  child.add(steps.setParentDeathSignal(undefined));
+  addProgram(child, identity);
+  return limitsDue;
+}

@@ -1,0 +1,37 @@
+/** `exec` as the command line knows it: detached, or in the foreground until the process ends. */
+import { type ExecRequest, resolveExecProcess, startExec } from './exec.ts';
+import type { ForegroundTerminal } from './foreground-terminal.ts';
+import { childExit } from './run.ts';
+import type { RuntimeOptions } from './runtime-options.ts';
+import { forwardSignals } from './signal-forwarding.ts';
+
+/** Returns the exit code of the process: its status, or 128 + signal; 0 when detached. */
+export async function execInContainer(
+  options: RuntimeOptions,
+  request: ExecRequest,
+): Promise<number> {
+  if (request.detach === true) {
+    startExec(options, request);
+    return 0;
+  }
+  using terminal = await terminalFor(options, request);
+  const pid = startExec(options, {
+    ...request,
+    ...(terminal === undefined ? {} : { consoleFd: terminal.socket }),
+  });
+  terminal?.attach();
+  using _forwarding = forwardSignals(pid, terminal);
+  const exitCode = await childExit(pid);
+  await terminal?.drain();
+  return exitCode;
+}
+
+async function terminalFor(
+  options: RuntimeOptions,
+  request: ExecRequest,
+): Promise<ForegroundTerminal | undefined> {
+  if (request.consoleSocket !== undefined) return undefined;
+  if (resolveExecProcess(options, request).terminal !== true) return undefined;
+  const { ForegroundTerminal: Terminal } = await import('./foreground-terminal.ts');
+  return new Terminal();
+}

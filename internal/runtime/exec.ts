@@ -1,0 +1,272 @@
+/** `exec`: another process in a running container. */
+import { readFileSync, writeFileSync, writeSync } from 'node:fs';
+import { openCgroup } from '../cgroups/index.ts';
+import { TsError } from '../errors/index.ts';
+import {
+  connectUnix,
+  kill,
+  type OwnedFd,
+  openPidfd,
+  Pipe,
+  type ResourceLimit,
+  sendFds,
+  setResourceLimit,
+  waitForChild,
+} from '../linux/index.ts';
+import { type Process, parseSpec, type Spec } from '../oci/index.ts';
+import { connectConsole } from './console-socket.ts';
+import {
+  CONFIG_COPY,
+  type ContainerState,
+  isInitAlive,
+  readContainerState,
+} from './container-state.ts';
+import { planCapabilities } from './credential-steps.ts';
+import { type ExecProcessOptions, execProcess } from './exec-process.ts';
+import { buildExecProgram, type ExecPlan, type ExecProgram } from './exec-program.ts';
+import { withHome } from './home-directory.ts';
+import { inheritedOpenFiles } from './inherited-limits.ts';
+import { openCgroups, openHostProc, ownedStdio } from './init-plan.ts';
+import { availableCapabilities } from './own-capabilities.ts';
+import { writePidFile } from './pid-file.ts';
+import { countPreservedFds } from './preserved-fds.ts';
+import type { Stdio } from './process-steps.ts';
+import { Rollback } from './rollback.ts';
+import type { RuntimeOptions } from './runtime-options.ts';
+import { compileSeccomp } from './seccomp-filter.ts';
+import { statePath } from './state-directory.ts';
+import { containerStatus } from './status.ts';
+import { subCgroupPaths } from './sub-cgroups.ts';
+import { refuseMissingModules } from './unsupported.ts';
+
+export interface ExecRequest extends ExecProcessOptions {
+  readonly id: string;
+  readonly consoleSocket?: string;
+  readonly pidfdSocket?: string;
+  readonly pidFile?: string;
+  readonly detach?: boolean;
+  readonly preserveFds?: number;
+  readonly listenFds?: number;
+  /** `[controller,...:]path` of existing cgroups below the container's. */
+  readonly cgroups?: readonly string[];
+  readonly ignorePaused?: boolean;
+  /** Connected socket that gets the terminal, instead of `consoleSocket`. */
+  readonly consoleFd?: number;
+  readonly stdio?: Stdio;
+}
+
+const OWN_STDIO: Stdio = [0, 1, 2];
+
+/** The process that `exec` would run, before anything else is looked at. */
+export function resolveExecProcess(options: RuntimeOptions, request: ExecRequest): Process {
+  return execProcess(request, readSpecCopy(options, request.id).process);
+}
+
+function readSpecCopy(options: RuntimeOptions, id: string): Spec {
+  return parseSpec(readFileSync(statePath(options.root, id, CONFIG_COPY)));
+}
+
+/**
+ * Starts the process and returns its pid once it has executed its program; it is a child of this
+ * process. Throws FailedPrecondition if the container does not run.
+ */
+export function startExec(options: RuntimeOptions, request: ExecRequest): number {
+  using rollback = new Rollback();
+  try {
+    const report = rollback.use(new Pipe());
+    const goOn = rollback.use(new Pipe());
+    const plan = planExec(options, request, { report, goOn }, rollback);
+    const pid = new ExecBirth(plan, { report, goOn }).run(rollback);
+    const { pidFile, pidfdSocket } = request;
+    if (pidfdSocket !== undefined) sendPidfd(pidfdSocket, pid);
+    if (pidFile !== undefined) writePidFile(pidFile, pid);
+    rollback.keep();
+    return pid;
+  } catch (thrown) {
+    throw rollback.failed(TsError.from(thrown, 'exec'));
+  }
+}
+
+/** The program that `exec` would run, as text. */
+export function explainExec(options: RuntimeOptions, request: ExecRequest): string[] {
+  using rollback = new Rollback();
+  const pipes = { report: rollback.use(new Pipe()), goOn: rollback.use(new Pipe()) };
+  return buildExecProgram(planExec(options, request, pipes, rollback)).program.explain();
+}
+
+interface ExecPipes {
+  readonly report: Pipe;
+  readonly goOn: Pipe;
+}
+
+function planExec(
+  options: RuntimeOptions,
+  request: ExecRequest,
+  { report, goOn }: ExecPipes,
+  rollback: Rollback,
+): ExecPlan {
+  const state = readContainerState(options.root, request.id);
+  const pidfd = openInit(options, state, request, rollback);
+  const spec = readSpecCopy(options, request.id);
+  const wanted = execProcess(request, spec.process);
+  refuseMissingModules(wanted, 'process.');
+  const ownProcess = withHome(wanted, `/proc/${state.pid}/root`);
+  const namespaces = (spec.linux?.namespaces ?? []).map(({ type }) => type);
+  const inUserNamespace = namespaces.includes('user');
+  const isRoot = (process.geteuid?.() ?? 0) === 0;
+  const { names, last } = availableCapabilities({ inUserNamespace });
+  const stdio = request.stdio ?? OWN_STDIO;
+  const paths = subCgroupPaths(state.cgroupPaths, request.cgroups ?? []);
+  const { seccomp, personality } = spec.linux ?? {};
+  return {
+    id: request.id,
+    pidfd: pidfd.number,
+    namespaces,
+    report: report.writeEnd.number,
+    goOn: goOn.readEnd.number,
+    console: openConsole(request, ownProcess, rollback),
+    ...openCgroups(openCgroup(paths), rollback),
+    stdio,
+    identity: {
+      process: ownProcess,
+      personality,
+      capabilities: planCapabilities(ownProcess.capabilities, names),
+      lastCapability: last,
+      maySetGroups: maySetGroupsIn(state.pid),
+      seccomp: seccomp === undefined ? undefined : compileSeccomp(seccomp),
+      parentSetsLimits: inUserNamespace && isRoot,
+      openFiles: inheritedOpenFiles(),
+      ownedStdio: ownedStdio(stdio, ownProcess.terminal === true),
+      proc: openHostProc(rollback),
+      preserved: countPreservedFds(request.preserveFds ?? 0, request.listenFds ?? 0),
+    },
+  };
+}
+
+/** Refers to init itself: its namespaces are joined by this, whatever becomes of its pid. */
+function openInit(
+  options: RuntimeOptions,
+  state: ContainerState,
+  request: ExecRequest,
+  rollback: Rollback,
+): OwnedFd {
+  const pidfd = openPidfd(state.pid);
+  if (pidfd === undefined) throw stopped(request.id);
+  rollback.use(pidfd);
+  if (!isInitAlive(state)) throw stopped(request.id);
+  const isPaused = containerStatus(options.root, state) === 'paused';
+  if (isPaused && request.ignorePaused !== true) {
+    throw new TsError('FailedPrecondition', `${request.id}: cannot exec in a paused container`, {
+      code: 'TS_CONTAINER_PAUSED',
+      advice: 'resume it first, or use --ignore-paused',
+      fields: { id: request.id },
+    });
+  }
+  return pidfd;
+}
+
+function stopped(id: string): TsError {
+  return new TsError('FailedPrecondition', `${id}: cannot exec in a stopped container`, {
+    code: 'TS_CONTAINER_STOPPED',
+    fields: { id },
+  });
+}
+
+/** Whether the user namespace of a process permits setgroups(2). */
+function maySetGroupsIn(pid: number): boolean {
+  return readFileSync(`/proc/${pid}/setgroups`, 'latin1').startsWith('allow');
+}
+
+function openConsole(
+  request: ExecRequest,
+  execProcess: Process,
+  rollback: Rollback,
+): number | undefined {
+  if (request.consoleFd !== undefined) return request.consoleFd;
+  const isDetached = request.detach === true;
+  const socket = connectConsole(execProcess, request.consoleSocket, { isDetached });
+  return socket === undefined ? undefined : rollback.use(socket).number;
+}
+
+/** The time from the first clone until the program is executed. */
+class ExecBirth {
+  readonly #plan: ExecPlan;
+  readonly #exec: ExecProgram;
+  readonly #pipes: ExecPipes;
+  #pid = 0;
+
+  constructor(plan: ExecPlan, pipes: ExecPipes) {
+    this.#plan = plan;
+    this.#exec = buildExecProgram(plan);
+    this.#pipes = pipes;
+  }
+
+  run(rollback: Rollback): number {
+    const run = rollback.use(this.#exec.program.run());
+    this.#pipes.report.writeEnd.close();
+    const joiner = run.value(this.#exec.joiner);
+    rollback.onFailure(() => killAndReap(this.#pid));
+    this.#follow();
+    waitForChild(joiner);
+    return this.#pid;
+  }
+
+  /**
+   * Reads to the end: the pipe closes when the joiner has ended and the process has executed its
+   * program. An error is kept until then, since the pid may come after it.
+   */
+  #follow(): void {
+    const { program, joined, limitsDue } = this.#exec;
+    let failure: TsError | undefined;
+    for (;;) {
+      try {
+        const reached = program.readReport(this.#pipes.report.readEnd.number);
+        if (reached === undefined) break;
+        if (reached.announcement === joined) this.#born(Number(reached.value));
+        else if (reached.announcement === limitsDue) this.#setLimits();
+      } catch (thrown) {
+        failure ??= TsError.from(thrown);
+        if (this.#pid > 0) kill(this.#pid, SIGKILL);
+      }
+    }
+    if (failure !== undefined) throw failure;
+    if (this.#pid === 0) throw new TsError('Unknown', 'the exec process died before it was ready');
+  }
+
+  #born(pid: number): void {
+    this.#pid = pid;
+    const { parentSetsLimits, process } = this.#plan.identity;
+    if (!parentSetsLimits || process.oomScoreAdj === undefined) return;
+    try {
+      writeFileSync(`/proc/${pid}/oom_score_adj`, String(process.oomScoreAdj));
+    } catch (thrown) {
+      throw TsError.from(thrown, `set process.oomScoreAdj ${process.oomScoreAdj}`);
+    }
+  }
+
+  #setLimits(): void {
+    const { process, openFiles } = this.#plan.identity;
+    const rlimits = process.rlimits ?? [];
+    if (!rlimits.some(({ type }) => type === 'RLIMIT_NOFILE')) {
+      setResourceLimit(this.#pid, 'RLIMIT_NOFILE', openFiles);
+    }
+    for (const { type, soft, hard } of rlimits) {
+      setResourceLimit(this.#pid, type as ResourceLimit, { soft, hard });
+    }
+    writeSync(this.#pipes.goOn.writeEnd.number, '\0');
+  }
+}
+
+const SIGKILL = 9;
+
+function killAndReap(pid: number): void {
+  if (pid <= 0) return;
+  kill(pid, SIGKILL);
+  waitForChild(pid);
+}
+
+function sendPidfd(socketPath: string, pid: number): void {
+  using socket = connectUnix(socketPath);
+  using pidfd = openPidfd(pid);
+  if (pidfd !== undefined) sendFds(socket.number, Buffer.from('setns'), [pidfd.number]);
+}

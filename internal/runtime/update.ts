@@ -1,0 +1,32 @@
+import { readFileSync } from 'node:fs';
+import { openCgroup } from '../cgroups/index.ts';
+import { TsError } from '../errors/index.ts';
+import { type LinuxResources, parseResources } from '../oci/index.ts';
+import { readContainerState } from './container-state.ts';
+import { notRunning } from './kill.ts';
+import type { RuntimeOptions } from './runtime-options.ts';
+import { containerStatus } from './status.ts';
+
+/** Reads a resources document: a file, or stdin for `-`. */
+export function readResources(path: string): LinuxResources {
+  try {
+    return parseResources(readFileSync(path === '-' ? 0 : path), path === '-' ? 'stdin' : path);
+  } catch (thrown) {
+    throw TsError.from(thrown, `read ${path}`);
+  }
+}
+
+/**
+ * Changes limits of a container; what `resources` does not name stays. Device rules are not changed,
+ * as with runc.
+ */
+export function updateContainer(
+  options: RuntimeOptions,
+  id: string,
+  resources: LinuxResources,
+): void {
+  const state = readContainerState(options.root, id);
+  if (containerStatus(options.root, state) === 'stopped') throw notRunning(id);
+  const { devices: _unchanged, ...limits } = resources;
+  openCgroup(state.cgroupPaths).update(limits);
+}
