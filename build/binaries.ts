@@ -16,11 +16,6 @@ export interface Binary {
   readonly compile: Compile;
   /** Options of Node itself. */
   readonly nodeOptions: readonly string[];
-  /**
-   * A module, relative to the repository, whose `earlyAnswer(args: string[]): string | undefined` answers what needs
-   * nothing of the program, which then is not even loaded.
-   */
-  readonly early?: string;
   /** Entry points of worker threads, relative to the repository, by the name of the asset that holds their bundle. */
   readonly workers?: Readonly<Record<string, string>>;
 }
@@ -37,7 +32,6 @@ const everyProgram = ['--openssl-config=/dev/null', '--disable-sigusr1'];
 export const binaries: Readonly<Record<string, Binary>> = {
   tsrunc: {
     entry: 'cmd/tsrunc/main.ts',
-    early: 'cmd/tsrunc/version.ts',
     // A process of some 20 ms: nothing that pays off later, such as optimising compilers and their threads. Maglev would
     // compile in the middle of the work, on the only thread: placing a program of 190 steps took 3.0 ms with it and
     // 1.2 ms without. The fixed hash seed (with the snapshot's hashes taken as they are) is for tsrunc alone: it lives

@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type Arch, type Binary, binaries } from './binaries.ts';
-import { bundle, bundleLauncher } from './bundle.ts';
+import { bundle, bundleWorker } from './bundle.ts';
 import { baseNode, cacheMaker, koffiAddon } from './platform.ts';
 import { makeSea } from './sea.ts';
 
@@ -23,14 +23,12 @@ for (const name of positionals) {
   }
   const { code, chunks, inputs } = await bundle(root, binary.entry);
   const target = join(out, name);
-  const launcher = await bundleLauncher(root, binary.early);
   const workers = await bundleWorkers(binary);
   makeSea(
     {
       binary,
       code,
       chunks,
-      launcher: launcher.code,
       node: baseNode(root, arch),
       cacheMaker: cacheMaker(root, arch),
       hostNode: process.execPath,

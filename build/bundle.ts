@@ -40,10 +40,7 @@ export async function bundle(root: string, entry: string): Promise<Bundle> {
 }
 
 /** Bundles the entry point of a worker thread, which gets its code as one text. */
-export async function bundleWorker(
-  root: string,
-  entry: string,
-): Promise<Omit<Bundle, 'chunks'>> {
+export async function bundleWorker(root: string, entry: string): Promise<Omit<Bundle, 'chunks'>> {
   const { files, inputs } = await run(root, entry, { format: 'cjs', outdir: 'out' });
   return { code: [...files.values()].join(''), inputs };
 }

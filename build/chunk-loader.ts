@@ -48,7 +48,7 @@ function withChunks(outer: Require, filename: string, dirname: string): Require 
     const options = cachedData === undefined ? { filename: name } : { filename: name, cachedData };
     const module = { exports: {} };
     loaded.set(id, module);
-    new Script(code.latin1Slice(), options).runInThisContext()(
+    new Script(code.toString('latin1'), options).runInThisContext()(
       module.exports,
       require,
       module,

@@ -15,7 +15,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { binaries } from './binaries.ts';
-import { bundleLauncher } from './bundle.ts';
 import { baseNode, koffiAddon } from './platform.ts';
 import { makeSea } from './sea.ts';
 
@@ -27,19 +26,17 @@ const code = `
 const { getRawAsset, isSea } = require('node:sea');
 if (process.argv[2] === 'wait') { console.log('waiting'); setTimeout(() => {}, 20_000); }
 else console.log(JSON.stringify({ sea: isSea(), addon: getRawAsset('koffi.node').byteLength, args: process.argv.slice(2),
-  options: process.execArgv, filename: __filename, codeCache: module.codeCache }));
+  options: process.execArgv, filename: __filename }));
 `;
 const node = baseNode(root, 'x64');
 const skip = process.arch === 'x64' ? false : 'the executables under test are for x64';
-
-const { code: launcher } = await bundleLauncher(root, undefined);
 
 function make(name: string): string {
   const binary = binaries[name];
   assert.ok(binary);
   const path = join(dir, name);
   const assets = { 'koffi.node': koffiAddon(root, 'x64') };
-  makeSea({ binary, code, launcher, node, cacheMaker: [node], hostNode: node, assets }, path);
+  makeSea({ binary, code, node, cacheMaker: [node], hostNode: node, assets }, path);
   return path;
 }
 
@@ -55,10 +52,9 @@ test('the executable has the program, the addon and its options, and is silent a
   skip,
 }, () => {
   const { stdout, stderr } = start(['run', '--inspect', '-v'], {});
+  // A code cache that V8 refuses, because it was made under other options, is reported on stderr.
   assert.equal(stderr, '');
   const seen = JSON.parse(stdout);
-  // V8 refuses a code cache that was made under other options.
-  assert.equal(seen.codeCache, 'used');
   assert.equal(seen.sea, true);
   assert.equal(seen.addon, statSync(koffiAddon(root, 'x64')).size);
   assert.deepEqual(seen.args, ['run', '--inspect', '-v']);

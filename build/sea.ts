@@ -1,4 +1,4 @@
-// Makes a single-executable application: Node, a launcher, a bundle, its code cache and koffi's addon in one file.
+// Makes a single-executable application: Node, a bundle, its code cache and koffi's addon in one file.
 import { spawnSync } from 'node:child_process';
 import { chmodSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -6,7 +6,6 @@ import { basename, dirname, join } from 'node:path';
 import type { Binary } from './binaries.ts';
 import { CACHE_SUFFIX, chunkFunction } from './chunk-loader.ts';
 import { compileAhead } from './code-cache.ts';
-import { CACHE_ASSET, PROGRAM_ASSET } from './launcher.ts';
 
 /** The marker in Node's executable that says whether a resource was injected. Source: Node's documentation, SEA. */
 const SENTINEL = 'NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2';
@@ -17,8 +16,6 @@ export interface SeaInput {
   /** The bundled program: its entry point, and the chunks that it loads, by name. */
   readonly code: string;
   readonly chunks?: ReadonlyMap<string, string>;
-  /** The bundled main script, which runs the program (launcher.ts). */
-  readonly launcher: string;
   /** The stripped Node of the target architecture; left as it is. */
   readonly node: string;
   /**
@@ -51,7 +48,7 @@ function makeBlob(input: SeaInput, dir: string): string {
   const blob = join(dir, 'sea.blob');
   const config = join(dir, 'sea.json');
   const { v8Options, nodeOptions } = input.binary;
-  writeFileSync(main, input.launcher);
+  writeFileSync(main, input.code);
   writeFileSync(
     config,
     JSON.stringify({
@@ -59,40 +56,17 @@ function makeBlob(input: SeaInput, dir: string): string {
       output: blob,
       disableExperimentalSEAWarning: true,
       useSnapshot: false,
-      useCodeCache: false, // of the launcher; the program's is an asset
+      useCodeCache: input.cacheMaker !== undefined,
       execArgv: [...v8Options, ...nodeOptions],
       // Else NODE_OPTIONS could add `--require FILE`: code of whoever sets the environment.
       execArgvExtension: 'none',
-      assets: assetFiles({ ...input.assets, ...programAssets(input, dir) }, dir),
+      assets: assetFiles({ ...input.assets, ...chunkAssets(input, dir) }, dir),
     }),
   );
   const [command = input.hostNode, ...prefix] = input.cacheMaker ?? [];
   const args = [...prefix, ...v8Options, '--experimental-sea-config', config];
   run(command, args, `make sea blob for ${input.binary.entry}`);
   return blob;
-}
-
-/** The program as a function of its CommonJS scope, and its cache: empty where none can be made. */
-function programAssets(input: SeaInput, dir: string): Record<string, string | Buffer> {
-  const source = join(dir, PROGRAM_ASSET);
-  const cache = join(dir, CACHE_ASSET);
-  const text = `(function(require,module,exports,__filename,__dirname){${input.code}\n})`;
-  writeFileSync(source, escapeBeyondLatin1(text), 'latin1');
-  if (input.cacheMaker === undefined)
-    return { [PROGRAM_ASSET]: source, [CACHE_ASSET]: Buffer.of(0) };
-  const [command = input.hostNode, ...prefix] = input.cacheMaker;
-  const script = join(import.meta.dirname, 'compile-eagerly.ts');
-  const args = [...prefix, ...input.binary.v8Options, script, source, cache];
-  run(command, args, `compile ${input.binary.entry}`);
-  return { [PROGRAM_ASSET]: source, [CACHE_ASSET]: cache };
-}
-
-/** Escapes are the same to V8 within strings, which is where a bundle has such characters. */
-function escapeBeyondLatin1(text: string): string {
-  return text.replace(
-    /[\u0100-\uffff]/g,
-    (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
 }
 
 /** Assets are given to Node as files. */
@@ -111,7 +85,9 @@ function assetFiles(
 
 function chunkAssets(input: SeaInput, dir: string): Record<string, Buffer> {
   const { head, tail } = chunkFunction;
-  const texts = new Map([...(input.chunks ?? [])].map(([name, code]) => [name, head + code + tail]));
+  const texts = new Map(
+    [...(input.chunks ?? [])].map(([name, code]) => [name, head + code + tail]),
+  );
   if (texts.size === 0) return {};
   const { v8Options, compile } = input.binary;
   const compiled =
