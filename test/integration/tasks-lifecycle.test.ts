@@ -1,0 +1,165 @@
+// The tasks service of our daemon over each shim: Debian's, with runc and with our runtime, and ours. What a client sees
+// must be the same.
+import assert from 'node:assert/strict';
+import { closeSync, constants, openSync, readSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { unpackAny } from '../../internal/api/any.ts';
+import { Status } from '../../internal/api/generated/containerd.v1.types.ts';
+import { Metrics as MetricsV1 } from '../../internal/api/generated/io.containerd.cgroups.v1.ts';
+import { Metrics as MetricsV2 } from '../../internal/api/generated/io.containerd.cgroups.v2.ts';
+import { makeFifo } from '../../internal/linux/index.ts';
+import { skipWithout } from '../fixtures/daemon.ts';
+import { shimKinds, TaskBench } from '../fixtures/tasks.ts';
+
+const NOT_FOUND = 5;
+const ALREADY_EXISTS = 6;
+
+for (const kind of shimKinds()) {
+  const skip = skipWithout('tscontainerd') || kind.skip;
+
+  test(`${kind.name}: from create to delete`, { skip }, async () => {
+    await using bench = await TaskBench.start(kind);
+    const { tasks } = bench;
+    const containerId = 'life';
+    const output = fifo(bench, 'out');
+    await bench.makeContainer(containerId, {
+      args: ['/bin/sh', '-c', 'echo started; exec sleep 1000'],
+    });
+    await rejects(
+      tasks.get({ containerId }),
+      NOT_FOUND,
+      `task ${containerId} not found: not found`,
+    );
+    const pid = await bench.createTask(containerId, {
+      stdout: output.path,
+      stderr: output.path,
+    });
+    await rejects(
+      bench.createTask(containerId),
+      ALREADY_EXISTS,
+      `task ${containerId}: already exists`,
+    );
+    const created = (await tasks.get({ containerId })).process;
+    assert.equal(created?.status, Status.CREATED);
+    assert.equal(created?.pid, pid);
+    assert.equal(created?.id, containerId);
+    assert.equal(created?.stdout, output.path);
+    assert.equal(created?.terminal, false);
+
+    const wait = tasks.wait({ containerId });
+    assert.equal((await tasks.start({ containerId })).pid, pid);
+    assert.equal(output.readLine(), 'started\n');
+    assert.deepEqual(
+      (await tasks.list({})).tasks.map(({ id, status }) => [id, status]),
+      [[containerId, Status.RUNNING]],
+    );
+    assert.deepEqual(
+      (await tasks.listPids({ containerId })).processes.map((process) => process.pid),
+      [pid],
+    );
+    // The shim of runc has no code of its own for this; ours says FAILED_PRECONDITION.
+    await assert.rejects(tasks.delete({ containerId }), /running/);
+    assert.equal((await tasks.get({ containerId })).process?.status, Status.RUNNING);
+
+    const [metric] = (await tasks.metrics({ filters: [`id==${containerId}`] })).metrics;
+    const memoryBytes =
+      unpackAny(metric?.data, MetricsV1)?.memory?.usage?.usage ??
+      unpackAny(metric?.data, MetricsV2)?.memory?.usage;
+    assert.ok(memoryBytes !== undefined && memoryBytes > 0n, 'memory is measured');
+    assert.deepEqual((await tasks.metrics({ filters: ['id==other'] })).metrics, []);
+
+    await tasks.pause({ containerId });
+    assert.equal((await tasks.get({ containerId })).process?.status, Status.PAUSED);
+    await tasks.resume({ containerId });
+    const limit = { memory: { limit: 64 << 20 } };
+    const typeUrl = 'types.containerd.io/opencontainers/runtime-spec/1/LinuxResources';
+    await tasks.update({
+      containerId,
+      resources: { typeUrl, value: Buffer.from(JSON.stringify(limit)) },
+    });
+
+    await tasks.kill({ containerId, signal: 9 });
+    const exit = await wait;
+    assert.equal(exit.exitStatus, 137);
+    const stopped = (await tasks.get({ containerId })).process;
+    assert.deepEqual([stopped?.status, stopped?.exitStatus], [Status.STOPPED, 137]);
+    const deleted = await tasks.delete({ containerId });
+    assert.deepEqual([deleted.id, deleted.pid, deleted.exitStatus], [containerId, pid, 137]);
+    assert.deepEqual(deleted.exitedAt, exit.exitedAt);
+    assert.deepEqual(await bench.leftoversAfter(containerId), []);
+    output.close();
+  });
+
+  test(`${kind.name}: processes beside the first`, { skip }, async () => {
+    await using bench = await TaskBench.start(kind);
+    const { tasks } = bench;
+    const containerId = 'exec';
+    await bench.run(containerId, { args: ['/bin/sleep', '1000'] });
+    const output = fifo(bench, 'out');
+    const input = fifo(bench, 'in');
+    await tasks.exec({
+      containerId,
+      execId: 'e1',
+      stdin: input.path,
+      stdout: output.path,
+      stderr: output.path,
+      spec: processSpec(['/bin/sh', '-c', 'read word; echo got $word; exit 7']),
+    });
+    const wait = tasks.wait({ containerId, execId: 'e1' });
+    const { pid } = await tasks.start({ containerId, execId: 'e1' });
+    assert.equal((await tasks.get({ containerId, execId: 'e1' })).process?.pid, pid);
+    writeFileSync(input.path, 'this\n');
+    await tasks.closeIO({ containerId, execId: 'e1', stdin: true });
+    assert.equal(output.readLine(), 'got this\n');
+    assert.equal((await wait).exitStatus, 7);
+    const deleted = await tasks.deleteProcess({ containerId, execId: 'e1' });
+    assert.deepEqual([deleted.id, deleted.pid, deleted.exitStatus], ['e1', pid, 7]);
+    await rejects(tasks.get({ containerId, execId: 'e1' }), NOT_FOUND);
+    await rejects(tasks.start({ containerId, execId: 'none' }), NOT_FOUND);
+    output.close();
+    input.close();
+  });
+
+  test(`${kind.name}: a program that is not there`, { skip }, async () => {
+    await using bench = await TaskBench.start(kind);
+    const containerId = 'nope';
+    await bench.makeContainer(containerId, { args: ['/bin/nope'] });
+    const refused = await bench.createTask(containerId).then(
+      // Where the error appears, at create or at start, is the runtime's affair.
+      () => bench.tasks.start({ containerId }).catch((error: Error) => error),
+      (error: Error) => error,
+    );
+    assert.match((refused as Error).message, /\/bin\/nope/);
+    await bench.tasks.delete({ containerId }).catch(() => undefined); // only if it was created
+    assert.deepEqual(await bench.leftoversAfter(containerId), []);
+  });
+}
+
+/** Rejects with a gRPC status and, if given, its whole text. */
+async function rejects(call: Promise<unknown>, code: number, details?: string): Promise<void> {
+  await assert.rejects(call, details === undefined ? { code } : { code, details });
+}
+
+function processSpec(args: string[]) {
+  const spec = { args, cwd: '/', env: ['PATH=/bin'], user: { uid: 0, gid: 0 }, capabilities: {} };
+  return {
+    typeUrl: 'types.containerd.io/opencontainers/runtime-spec/1/Process',
+    value: Buffer.from(JSON.stringify(spec)),
+  };
+}
+
+/** A fifo that is open at this end, so that no other end waits for it. */
+function fifo(bench: TaskBench, name: string) {
+  const path = join(bench.daemon.directory, name);
+  makeFifo(path, 0o600);
+  const fd = openSync(path, constants.O_RDWR);
+  return {
+    path,
+    readLine(): string {
+      const bytes = Buffer.alloc(4096);
+      return bytes.subarray(0, readSync(fd, bytes)).toString();
+    },
+    close: () => closeSync(fd),
+  };
+}
