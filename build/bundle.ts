@@ -88,6 +88,10 @@ async function run(
   const files = (result.outputFiles ?? []).map((file) => {
     return [file.path.split('/').at(-1) ?? '', file.text] as const;
   });
+  // Chunks are stored and read with one byte for a character; esbuild escapes the others in strings.
+  const wide = files.find(([, text]) => /[^\u0000-\u00ff]/.test(text));
+  if (wide !== undefined)
+    throw new Error(`bundle ${entry}: ${wide[0]} has characters beyond Latin-1`);
   return { files: new Map(files), inputs: Object.keys(result.metafile?.inputs ?? {}) };
 }
 

@@ -1,4 +1,4 @@
-// Makes a single-executable application: Node, a bundle, its code cache and koffi's addon in one file.
+// Makes a single-executable application: Node, a bundle, its compiled code and koffi's addon in one file.
 import { spawnSync } from 'node:child_process';
 import { chmodSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -83,6 +83,7 @@ function assetFiles(
   return Object.fromEntries(files);
 }
 
+/** The chunks as functions of a CommonJS scope, and what V8 makes of them where it can be run. */
 function chunkAssets(input: SeaInput, dir: string): Record<string, Buffer> {
   const { head, tail } = chunkFunction;
   const texts = new Map(
