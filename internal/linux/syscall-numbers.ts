@@ -157,9 +157,13 @@ const NUMBERS = {
 /** A system call by the kernel's name. */
 export type SyscallName = keyof typeof NUMBERS;
 
-const column = process.arch === 'arm64' ? 1 : 0;
+/** Architectures as Node names them. */
+export type Architecture = 'x64' | 'arm64';
 
-/** The number of a system call on this machine's architecture. */
-export function syscallNumber(name: SyscallName): number {
-  return NUMBERS[name][column];
+/** This machine's architecture. */
+export const ARCHITECTURE: Architecture = process.arch === 'arm64' ? 'arm64' : 'x64';
+
+/** The number of a system call. */
+export function syscallNumber(name: SyscallName, architecture = ARCHITECTURE): number {
+  return NUMBERS[name][architecture === 'arm64' ? 1 : 0];
 }

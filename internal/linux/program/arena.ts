@@ -8,6 +8,14 @@ export interface Allocation {
   readonly bytes: Uint8Array;
 }
 
+/** Memory that a program can be written into. */
+export interface ProgramMemory {
+  /** Zeroed memory, aligned to a word. */
+  allocate(bytes: number): Allocation;
+  /** The address of a string as UTF-8 with a NUL. The caller has refused strings that have one. */
+  allocateText(text: string): number;
+}
+
 interface Chunk {
   readonly address: number;
   readonly bytes: Buffer;
@@ -26,10 +34,10 @@ const GREATEST_BYTES_PER_UNIT = 3;
  * V8 maps its heap MADV_DONTFORK: in a child it is not there. So the records of a program, its
  * strings, structs and results live here, in mappings of their own. Untouched pages cost nothing.
  */
-export class Arena {
+export class Arena implements ProgramMemory {
   readonly #chunks: Chunk[] = [];
 
-  /** Zeroed memory, aligned to a word. Never fails for size: what is too big gets its own mapping. */
+  /** Never fails for size: what is too big gets a mapping of its own. */
   allocate(bytes: number): Allocation {
     const chunk = this.#chunkFor(bytes);
     const start = chunk.used;
@@ -40,7 +48,6 @@ export class Arena {
     };
   }
 
-  /** The address of a string as UTF-8 with a NUL. The caller has refused strings that have one. */
   allocateText(text: string): number {
     const chunk = this.#chunkFor(text.length * GREATEST_BYTES_PER_UNIT + 1);
     const start = chunk.used;

@@ -1,6 +1,6 @@
 import { Errno, type ErrnoName, TsError } from '../../errors/index.ts';
-import { syscallNumber } from '../syscall-numbers.ts';
-import type { Arena } from './arena.ts';
+import { ARCHITECTURE, type Architecture, syscallNumber } from '../syscall-numbers.ts';
+import type { ProgramMemory } from './arena.ts';
 import { type Argument, Field, type Memory, Named, type Placement, Result } from './argument.ts';
 import {
   ARGUMENTS,
@@ -30,14 +30,21 @@ interface Successors {
 export class ProgramPlacement implements Placement {
   /** Address of the record that is to run first. */
   readonly first: number;
-  readonly #arena: Arena;
+  readonly #arena: ProgramMemory;
+  readonly #architecture: Architecture;
   readonly #memories = new Map<Memory, number>();
   readonly #texts = new Map<string, number>();
   readonly #address: number;
   readonly #halves: Int32Array;
 
-  constructor(arena: Arena, items: readonly Item[], root: Process) {
+  constructor(
+    arena: ProgramMemory,
+    items: readonly Item[],
+    root: Process,
+    architecture: Architecture = ARCHITECTURE,
+  ) {
     this.#arena = arena;
+    this.#architecture = architecture;
     const { address, bytes } = arena.allocate(items.length * BYTES_PER_RECORD);
     this.#address = address;
     this.#halves = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
@@ -153,7 +160,8 @@ export class ProgramPlacement implements Placement {
   #placeItem({ index, step, options }: Item, failed: number): void {
     const word = index * WORDS_PER_RECORD;
     const { args, call } = step;
-    const number = call === 'check' || call === 'end' ? Special[call] : syscallNumber(call);
+    const isSpecial = call === 'check' || call === 'end';
+    const number = isSpecial ? Special[call] : syscallNumber(call, this.#architecture);
     this.#setInteger(word + Word.number, number);
     this.#setInteger(word + Word.index, index);
     this.#setInteger(word + Word.ifFailed, (failed - index) * BYTES_PER_RECORD);
