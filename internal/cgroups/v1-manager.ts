@@ -12,18 +12,16 @@ import {
   signalProcesses,
   unmakeCgroups,
 } from './cgroup-tree.ts';
+import { killProcesses } from './kill-processes.ts';
 import { watchV1Oom } from './oom-watch.ts';
 import type { CgroupStatistics } from './statistics.ts';
 import { inheritCpuset, setV1Limits } from './v1-limits.ts';
 import { parseOomControl, readV1Statistics } from './v1-statistics.ts';
-import { waitUntil } from './wait-until.ts';
+import { monotonicMs, waitUntil } from './wait-until.ts';
 
 const SIGKILL = 9;
 const FREEZE_DEADLINE_MS = 10000;
 const REMOVE_DEADLINE_MS = 2000;
-/** Freezing for a kill is only to stop forks: one that does not succeed must not hold up the kill. */
-const FREEZE_FOR_KILL_DEADLINE_MS = 100;
-const KILL_ROUNDS = 10;
 
 export interface V1ManagerOptions {
   /** Directories by controller; `''` is the v2 tree of a hybrid layout. */
@@ -168,28 +166,7 @@ export class V1CgroupManager implements CgroupManager {
     const killFile = unified === undefined ? undefined : `${unified}/cgroup.kill`;
     if (killFile !== undefined && this.#files.exists(killFile)) this.#files.write(killFile, '1');
     // Also what has left the v2 tree, and what is frozen by the v1 freezer and so cannot die.
-    for (let round = 0; round < KILL_ROUNDS; round++) {
-      const isStopped = this.#tryFreeze();
-      const pids = this.allPids();
-      try {
-        signalProcesses(pids, SIGKILL);
-      } finally {
-        if (this.isFrozen()) this.thaw();
-      }
-      if (pids.length === 0 || isStopped) return;
-    }
-  }
-
-  #tryFreeze(): boolean {
-    if (this.#paths['freezer'] === undefined) return false;
-    try {
-      this.freeze(FREEZE_FOR_KILL_DEADLINE_MS);
-      return true;
-    } catch (thrown) {
-      if (thrown instanceof TsError && thrown.kind === 'DeadlineExceeded') return false;
-      if (hasErrno(thrown, 'ENOENT', 'ENODEV')) return false; // the cgroup is gone
-      throw thrown;
-    }
+    killProcesses(this);
   }
 
   signal(signal: number): void {
@@ -214,11 +191,11 @@ export class V1CgroupManager implements CgroupManager {
   }
 
   remove(deadlineMs = REMOVE_DEADLINE_MS): void {
-    const end = performance.now() + deadlineMs;
+    const end = monotonicMs() + deadlineMs;
     let first: TsError | undefined;
     for (const directory of this.#directories()) {
       try {
-        removeCgroup(this.#files, directory, end - performance.now());
+        removeCgroup(this.#files, directory, end - monotonicMs());
       } catch (thrown) {
         const error = TsError.from(thrown);
         if (first === undefined) first = error;

@@ -14,6 +14,7 @@ import {
   signalProcesses,
   unmakeCgroups,
 } from './cgroup-tree.ts';
+import { killProcesses } from './kill-processes.ts';
 import { watchV2Oom } from './oom-watch.ts';
 import type { CgroupStatistics } from './statistics.ts';
 import { parseFlatKeyed } from './statistics-text.ts';
@@ -25,7 +26,6 @@ import { waitUntil } from './wait-until.ts';
 const SIGKILL = 9;
 const FREEZE_DEADLINE_MS = 10000;
 const REMOVE_DEADLINE_MS = 2000;
-const KILL_ROUNDS = 10;
 
 export interface V2ManagerOptions {
   /** Absent where the user may not make cgroups and needs none. */
@@ -158,11 +158,7 @@ export class V2CgroupManager implements CgroupManager {
       this.#files.write(`${directory}/cgroup.kill`, '1'); // since Linux 5.14; frozen ones die too
       return;
     }
-    for (let round = 0; round < KILL_ROUNDS; round++) {
-      const pids = this.allPids();
-      if (pids.length === 0) return;
-      signalProcesses(pids, SIGKILL); // again: it may have forked between the list and the signal
-    }
+    killProcesses(this);
   }
 
   signal(signal: number): void {
