@@ -50,10 +50,12 @@ export const binaries: Readonly<Record<string, Binary>> = {
   },
   'containerd-shim-tsrunc-v2': {
     entry: 'cmd/containerd-shim-tsrunc-v2/main.ts',
-    // One for each pod, idle for most of its life. V8's worker threads would each have a stack and a malloc arena; the
-    // young generation may otherwise grow to 32 MB under a burst of exec and stays so for long. The hash seed is random
+    // One for each pod, idle for most of its life: collecting needs no threads, and the young generation may otherwise
+    // grow to 32 MB under a burst of exec and stays so for long. Other options would cost more than they give: nearly all
+    // (--single-threaded, --no-opt, …) make V8 refuse the compiled code of Node's own modules, which then are compiled at
+    // each start: 65 ms instead of 20 ms for http2, child_process and sqlite (November 2026). The hash seed is random
     // and the optimising compiler is there: a shim lives as long as its pod and reads what others send.
-    v8Options: ['--v8-pool-size=0', '--single-threaded', '--max-semi-space-size=1'],
+    v8Options: ['--single-threaded-gc', '--max-semi-space-size=1'],
     compile: 'outermost',
     nodeOptions: everyProgram,
   },

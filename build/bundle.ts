@@ -89,7 +89,7 @@ async function run(
     return [file.path.split('/').at(-1) ?? '', file.text] as const;
   });
   // Chunks are stored and read with one byte for a character; esbuild escapes the others in strings.
-  const wide = files.find(([, text]) => /[^\u0000-\u00ff]/.test(text));
+  const wide = files.find(([, text]) => /[\u0100-\uffff]/.test(text));
   if (wide !== undefined)
     throw new Error(`bundle ${entry}: ${wide[0]} has characters beyond Latin-1`);
   return { files: new Map(files), inputs: Object.keys(result.metafile?.inputs ?? {}) };
