@@ -172,7 +172,7 @@ function updatedField(current: NewImage, update: NewImage, path: string): Partia
     case 'annotations':
       return { target: { ...current.target, annotations: update.target.annotations } };
     default:
-      throw invalid(`cannot update "${path}" field on "${update.name}"`);
+      throw invalid(`cannot update "${path}" field on image "${update.name}"`);
   }
 }
 

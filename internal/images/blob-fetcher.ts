@@ -1,0 +1,139 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ContentStore, ContentWriter } from '../content/content-store.ts';
+import { TsError } from '../errors/index.ts';
+import type { Labels, Scope } from '../metadata/scope.ts';
+import { Flights } from './flights.ts';
+import { isAlreadyThere } from './image-content.ts';
+import type { Descriptor } from './image-store.ts';
+import { refKey } from './media-type.ts';
+import type { RegistryClient } from './registry-client.ts';
+
+const NO_LABELS: Labels = new Map();
+/** How often to look whether another client's ingest of the same blob has ended. */
+const LOCK_POLL_MS = 100;
+
+export interface FetchProgress {
+  /** Bytes that are in the store. */
+  moved(blob: Descriptor, bytes: number): void;
+}
+
+/** Brings blobs from registries into the content store, verified while they stream. */
+export class BlobFetcher {
+  readonly #content: ContentStore;
+  readonly #flights = new Flights();
+
+  constructor(content: ContentStore) {
+    this.#content = content;
+  }
+
+  /**
+   * Makes sure that the namespace has a blob and the scope's lease keeps it. Returns false when it
+   * was there already. Concurrent calls for one digest, over all namespaces, fetch it once.
+   */
+  async fetch(
+    scope: Scope,
+    client: RegistryClient,
+    blob: Descriptor,
+    progress: FetchProgress,
+  ): Promise<boolean> {
+    return await this.#flights.run(blob.digest, async () => {
+      scope.signal?.throwIfAborted();
+      let storedBytes = 0;
+      const attempt = async (): Promise<boolean> => {
+        storedBytes = 0;
+        await using writer = await this.#open(scope, blob);
+        if (writer === undefined) return false;
+        await this.#receive(scope, client, blob, writer, (bytes) => {
+          storedBytes += bytes;
+          progress.moved(blob, writer.status.offsetBytes);
+        });
+        return await this.#commit(scope, blob, writer);
+      };
+      try {
+        return await client.retrying(scope.signal, attempt, () => storedBytes > 0);
+      } catch (error) {
+        throw TsError.from(error).within(`fetch ${refKey(blob.mediaType, blob.digest)}`);
+      }
+    });
+  }
+
+  /** An open ingest, or undefined when the blob is there. Waits for another client's ingest. */
+  async #open(
+    scope: Scope,
+    { mediaType, digest, sizeBytes }: Descriptor,
+  ): Promise<ContentWriter | undefined> {
+    const ref = refKey(mediaType, digest);
+    for (;;) {
+      scope.signal?.throwIfAborted();
+      try {
+        return await this.#content.writer(scope, { ref, totalBytes: sizeBytes, expected: digest });
+      } catch (error) {
+        if (isAlreadyThere(error)) return undefined;
+        if (!(error instanceof TsError) || error.code !== 'TS_CONTENT_REF_LOCKED') throw error;
+        await sleep(LOCK_POLL_MS);
+      }
+    }
+  }
+
+  async #receive(
+    scope: Scope,
+    client: RegistryClient,
+    blob: Descriptor,
+    writer: ContentWriter,
+    received: (bytes: number) => void,
+  ): Promise<void> {
+    const offset = writer.status.offsetBytes;
+    if (offset === blob.sizeBytes) return; // whole already: the digest is checked at the commit
+    if (offset > blob.sizeBytes) await writer.truncate(0);
+    const answer = await client.open(blob, writer.status.offsetBytes, scope.signal);
+    try {
+      // A host that does not know ranges sends all of it again.
+      if (answer.offsetBytes !== writer.status.offsetBytes) await writer.truncate(0);
+      for await (const chunk of answer.body) {
+        if (writer.status.offsetBytes + chunk.length > blob.sizeBytes) {
+          throw mismatch(blob, `it has more than ${blob.sizeBytes} bytes`);
+        }
+        await writer.write(chunk);
+        received(chunk.length);
+      }
+    } catch (error) {
+      answer.discard();
+      throw error;
+    }
+    const { offsetBytes } = writer.status;
+    if (offsetBytes < blob.sizeBytes) {
+      throw new TsError(
+        'Unavailable',
+        `the registry sent ${offsetBytes} of ${blob.sizeBytes} bytes: the connection was cut`,
+      );
+    }
+  }
+
+  async #commit(scope: Scope, blob: Descriptor, writer: ContentWriter): Promise<boolean> {
+    const digest = writer.digest();
+    if (digest !== blob.digest) {
+      // What is wrong must not be resumed by a later pull.
+      await writer.close();
+      await this.#content.abort(scope, refKey(blob.mediaType, blob.digest));
+      throw mismatch(blob, `it has the digest ${digest}`);
+    }
+    try {
+      await writer.commit(blob.sizeBytes, blob.digest, NO_LABELS);
+      return true;
+    } catch (error) {
+      if (isAlreadyThere(error)) return false;
+      throw error;
+    }
+  }
+}
+
+function mismatch({ digest }: Descriptor, why: string): TsError {
+  return new TsError(
+    'FailedPrecondition',
+    `the registry sent something else than ${digest}: ${why}`,
+    {
+      code: 'TS_REGISTRY_DIGEST_MISMATCH',
+      advice: 'the registry, a mirror or a proxy before it changes or damages content',
+    },
+  );
+}

@@ -1,0 +1,120 @@
+/** The documents of an image in the content store: reading them, writing them, labels of the collector. */
+import { createHash } from 'node:crypto';
+import type { ContentStore, Digest } from '../content/content-store.ts';
+import { TsError } from '../errors/index.ts';
+import type { Labels, Scope } from '../metadata/scope.ts';
+import {
+  type ImageConfig,
+  type ImageDocument,
+  type ImageReference,
+  MAX_DOCUMENT_BYTES,
+  parseConfig,
+  parseDocument,
+} from './image-document.ts';
+import type { Descriptor } from './image-store.ts';
+import { mediaKind, refKey } from './media-type.ts';
+
+const NO_LABELS: Labels = new Map();
+
+/** Reads an index or manifest. */
+export async function readDocument(
+  content: ContentStore,
+  scope: Scope,
+  descriptor: Descriptor,
+): Promise<ImageDocument> {
+  const bytes = await content.readAll(scope, descriptor.digest, MAX_DOCUMENT_BYTES);
+  return parseDocument(bytes, descriptor);
+}
+
+/** Reads an image's config. */
+export async function readConfig(
+  content: ContentStore,
+  scope: Scope,
+  digest: Digest,
+): Promise<ImageConfig> {
+  return parseConfig(await content.readAll(scope, digest, MAX_DOCUMENT_BYTES), digest);
+}
+
+/** All that a document refers to, in order. */
+export function childrenOf(document: ImageDocument): readonly ImageReference[] {
+  return document.kind === 'index' ? document.manifests : [document.config, ...document.layers];
+}
+
+/**
+ * Labels by which the garbage collector finds what a document refers to (containerd
+ * images.ChildGCLabels): `.m.N` for manifests, `.l.N` for layers, `.config`.
+ */
+export function childLabels(children: readonly Descriptor[]): Map<string, string> {
+  const labels = new Map<string, string>();
+  const counts = new Map<string, number>();
+  for (const { mediaType, digest } of children) {
+    const prefix = labelPrefix(mediaType);
+    const count = counts.get(prefix) ?? 0;
+    counts.set(prefix, count + 1);
+    const isNumbered = prefix.endsWith('.') || count > 0;
+    labels.set(isNumbered ? `${prefix}${count}` : prefix, digest);
+  }
+  return labels;
+}
+
+function labelPrefix(mediaType: string): string {
+  const prefix = 'containerd.io/gc.ref.content.';
+  switch (mediaKind(mediaType)) {
+    case 'index':
+    case 'manifest':
+      return `${prefix}m.`;
+    case 'layer':
+      return `${prefix}l.`;
+    case 'config':
+      return `${prefix}config`;
+    default:
+      return prefix;
+  }
+}
+
+/** Adds labels to a blob, leaving others as they are. */
+export function addLabels(
+  content: ContentStore,
+  scope: Scope,
+  digest: string,
+  labels: Labels,
+): void {
+  if (labels.size === 0) return;
+  content.update(
+    scope,
+    digest,
+    labels,
+    [...labels.keys()].map((key) => `labels.${key}`),
+  );
+}
+
+/** Stores a small blob that is in memory; one that is there already is fine. */
+export async function writeBlob(
+  content: ContentStore,
+  scope: Scope,
+  mediaType: string,
+  bytes: Uint8Array,
+  labels: Labels = NO_LABELS,
+): Promise<Descriptor> {
+  const digest: Digest = `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
+  const ref = refKey(mediaType, digest);
+  try {
+    await using writer = await content.writer(scope, {
+      ref,
+      totalBytes: bytes.length,
+      expected: digest,
+    });
+    await writer.truncate(0);
+    await writer.write(bytes);
+    await writer.commit(bytes.length, digest, labels);
+  } catch (error) {
+    if (!isAlreadyThere(error)) throw error;
+    addLabels(content, scope, digest, labels);
+  }
+  return { mediaType, digest, sizeBytes: bytes.length, annotations: new Map() };
+}
+
+/** Whether storing failed only since the blob is there. */
+export function isAlreadyThere(error: unknown): boolean {
+  return error instanceof TsError && error.kind === 'AlreadyExists';
+}

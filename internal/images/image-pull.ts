@@ -1,0 +1,202 @@
+/**
+ * Pulls an image: documents first, then layers, several at once, each unpacked as soon as it and
+ * those below it are there.
+ *
+ * The attack (CVE-2023-25153, GO-2026-6597): indexes that list indexes, each a small document and
+ * all together without end. Depth and number of documents are limited, each is visited once.
+ */
+import type { ContentStore } from '../content/content-store.ts';
+import { TsError } from '../errors/index.ts';
+import type { Scope } from '../metadata/scope.ts';
+import type { BlobFetcher } from './blob-fetcher.ts';
+import { addLabels, childLabels, childrenOf, readConfig, readDocument } from './image-content.ts';
+import { type ImageDocument, type ImageReference, MAX_DOCUMENT_BYTES } from './image-document.ts';
+import type { Descriptor } from './image-store.ts';
+import { DEFAULT_SNAPSHOTTER, type ImageTarget } from './image-target.ts';
+import { Limiter } from './limiter.ts';
+import { mediaKind } from './media-type.ts';
+import { bestPlatform, formatPlatform, type Platform, platformDistance } from './platform.ts';
+import type { Progress } from './progress.ts';
+import type { RegistryClient } from './registry-client.ts';
+import type { TaskGroup } from './task-group.ts';
+import type { Unpacker } from './unpacker.ts';
+
+const MAX_INDEX_DEPTH = 4;
+const MAX_DOCUMENTS = 1000;
+const DEFAULT_CONCURRENT_DOWNLOADS = 3;
+
+export interface PullContext {
+  readonly content: ContentStore;
+  readonly fetcher: BlobFetcher;
+  readonly unpacker: Unpacker;
+  readonly client: RegistryClient;
+  readonly target: ImageTarget;
+  readonly progress: Progress;
+  readonly scope: Scope;
+  readonly group: TaskGroup;
+}
+
+export class ImagePull {
+  readonly #context: PullContext;
+  readonly #downloads = new Limiter(DEFAULT_CONCURRENT_DOWNLOADS);
+  readonly #visited = new Set<string>();
+  #matched = 0;
+
+  constructor(context: PullContext) {
+    this.#context = context;
+  }
+
+  /** Brings all that the target wants of the image into the stores. */
+  async run(root: Descriptor, name: string): Promise<void> {
+    this.#context.progress.waiting(root, name);
+    await this.#document({ ...root, platform: undefined }, 0, true);
+    const { platforms } = this.#context.target;
+    if (this.#matched === 0 && platforms.length > 0) {
+      const wanted = platforms.map(formatPlatform).join(', ');
+      throw new TsError('NotFound', `image ${name}: no manifest for platform ${wanted}`, {
+        code: 'TS_IMAGE_PLATFORM',
+      });
+    }
+  }
+
+  /** Fetches an index or manifest and what it refers to; `isWanted`: its layers too. */
+  async #document(descriptor: ImageReference, depth: number, isWanted: boolean): Promise<void> {
+    if (this.#visited.has(descriptor.digest)) return;
+    this.#visited.add(descriptor.digest);
+    if (depth > MAX_INDEX_DEPTH || this.#visited.size > MAX_DOCUMENTS) {
+      throw new TsError(
+        'ResourceExhausted',
+        `image index ${descriptor.digest}: more than ${depth > MAX_INDEX_DEPTH ? `${MAX_INDEX_DEPTH} levels` : `${MAX_DOCUMENTS} documents`}`,
+        { code: 'TS_IMAGE_TOO_DEEP' },
+      );
+    }
+    if (descriptor.sizeBytes > MAX_DOCUMENT_BYTES) {
+      throw new TsError(
+        'ResourceExhausted',
+        `image document ${descriptor.digest}: ${descriptor.sizeBytes} bytes`,
+      );
+    }
+    await this.#fetch(descriptor);
+    const { content, scope } = this.#context;
+    const document = await readDocument(content, scope, descriptor);
+    const children = childrenOf(document);
+    addLabels(content, scope, descriptor.digest, childLabels(children));
+    for (const child of children) {
+      if (this.#isTaken(child, document, isWanted))
+        this.#context.progress.waiting(child, descriptor);
+    }
+    if (document.kind === 'manifest') await this.#manifest(document, isWanted);
+    else await this.#index(document.manifests, depth, isWanted);
+  }
+
+  #isTaken(child: ImageReference, document: ImageDocument, isWanted: boolean): boolean {
+    if (document.kind === 'index') return isWanted || this.#context.target.hasAllMetadata;
+    return isWanted || child === document.config;
+  }
+
+  async #index(
+    manifests: readonly ImageReference[],
+    depth: number,
+    isWanted: boolean,
+  ): Promise<void> {
+    const { target } = this.#context;
+    const wanted = isWanted ? this.#wanted(manifests) : new Set<ImageReference>();
+    // One after the other: documents are small, and the order is that of the index.
+    for (const child of manifests) {
+      const kind = mediaKind(child.mediaType);
+      if (kind !== 'index' && kind !== 'manifest') continue;
+      const isChildWanted = wanted.has(child);
+      if (!isChildWanted && !target.hasAllMetadata) continue;
+      try {
+        await this.#document(child, depth + 1, isChildWanted);
+      } catch (error) {
+        // Metadata of other platforms is nice to have: mirrors often lack it.
+        const isMissing = error instanceof TsError && error.kind === 'NotFound';
+        if (isChildWanted || !isMissing) throw error;
+      }
+    }
+  }
+
+  /** The manifests of an index whose layers are wanted. */
+  #wanted(manifests: readonly ImageReference[]): Set<ImageReference> {
+    const { platforms, manifestLimit } = this.#context.target;
+    const unknown = manifests.filter(({ platform }) => platform === undefined);
+    if (platforms.length === 0) {
+      const all = manifests.filter(({ platform }) => platform?.os !== 'unknown');
+      return new Set(manifestLimit > 0 ? all.slice(0, manifestLimit) : all);
+    }
+    const wanted = new Set<ImageReference>(unknown);
+    for (const platform of platforms) {
+      const best = bestPlatform([platform], manifests, (manifest) => manifest.platform);
+      if (best !== undefined) wanted.add(best);
+    }
+    return new Set([...wanted].slice(0, manifestLimit > 0 ? manifestLimit : undefined));
+  }
+
+  async #manifest(
+    { config, layers }: ImageDocument & { kind: 'manifest' },
+    isWanted: boolean,
+  ): Promise<void> {
+    const { scope, target, progress, unpacker } = this.#context;
+    await this.#fetch(config);
+    if (!isWanted) return;
+    const platform = await this.#platformOf(config);
+    const isMatch = target.platforms.length === 0 || isOneOf(target.platforms, platform);
+    if (!isMatch) return;
+    this.#matched++;
+    const { group } = this.#context;
+    const fetches = layers.map((layer) =>
+      group.start(() => this.#downloads.run(() => this.#fetch(layer))),
+    );
+    const unpack = target.unpacks.find((one) => isOneOf([one.platform], platform));
+    const parts: Promise<unknown>[] = [...fetches];
+    if (unpack !== undefined && mediaKind(config.mediaType) === 'config') {
+      const request = {
+        config,
+        layers,
+        snapshotter: unpack.snapshotter || DEFAULT_SNAPSHOTTER,
+        layerReady: async (index: number) => void (await fetches[index]),
+        onProgress: (event: string, layer: Descriptor) => progress.done(event, layer),
+      };
+      parts.push(group.start(() => unpacker.unpack(scope, request)));
+    }
+    await Promise.all(parts);
+  }
+
+  async #platformOf(config: Descriptor): Promise<Platform | undefined> {
+    if (mediaKind(config.mediaType) !== 'config') return undefined;
+    const { content, scope } = this.#context;
+    return (await readConfig(content, scope, config.digest)).platform;
+  }
+
+  async #fetch(blob: Descriptor): Promise<void> {
+    const { content, fetcher, client, progress, scope } = this.#context;
+    const isNew = await fetcher.fetch(scope, client, blob, {
+      moved: (descriptor, bytes) => progress.moved('downloading', descriptor, bytes),
+    });
+    progress.done(isNew ? 'complete' : 'already exists', blob);
+    addSource(content, scope, blob, client);
+  }
+}
+
+/** An artifact without a platform is for every one. */
+function isOneOf(wanted: readonly Platform[], platform: Platform | undefined): boolean {
+  if (platform === undefined) return true;
+  return wanted.some((wish) => platformDistance(wish, platform) !== undefined);
+}
+
+/** Notes which repository a blob came from, so that a push to the same registry can mount it. */
+function addSource(
+  content: ContentStore,
+  scope: Scope,
+  blob: Descriptor,
+  { reference }: RegistryClient,
+): void {
+  const key = `containerd.io/distribution.source.${reference.host}`;
+  const before = content.info(scope, blob.digest).labels.get(key);
+  const sources = new Set(before?.split(','));
+  if (sources.has(reference.repository)) return;
+  const value = [...sources, reference.repository].sort().join(',');
+  if (key.length + value.length <= 4096)
+    addLabels(content, scope, blob.digest, new Map([[key, value]]));
+}

@@ -1,0 +1,205 @@
+import type { ContentStore } from '../content/content-store.ts';
+import { TsError } from '../errors/index.ts';
+import type { LeaseStore } from '../metadata/lease-store.ts';
+import type { Scope } from '../metadata/scope.ts';
+import { BlobFetcher } from './blob-fetcher.ts';
+import { readConfig } from './image-content.ts';
+import { type ExportOptions, exportImages } from './image-export.ts';
+import { type Imported, importArchive } from './image-import.ts';
+import { namesOf, namesOfImported } from './image-names.ts';
+import { ImagePull } from './image-pull.ts';
+import { ImagePush } from './image-push.ts';
+import type { Descriptor, Image, ImageStore } from './image-store.ts';
+import { DEFAULT_SNAPSHOTTER, type ImageTarget, storeImages } from './image-target.ts';
+import { type Platform, platformDistance } from './platform.ts';
+import { Progress, type ProgressSink } from './progress.ts';
+import { RegistryClient, type RegistryOptions } from './registry-client.ts';
+import { together } from './task-group.ts';
+import { Unpacker, type UnpackerStores } from './unpacker.ts';
+import { withWorkLease } from './work-lease.ts';
+
+export interface TransferStores extends UnpackerStores {
+  readonly images: ImageStore;
+}
+
+/** Moves images between archives, registries and the store. */
+export class ImageTransfer {
+  readonly #content: ContentStore;
+  readonly #images: ImageStore;
+  readonly #leases: LeaseStore;
+  readonly #unpacker: Unpacker;
+  readonly #fetcher: BlobFetcher;
+
+  constructor(stores: TransferStores) {
+    this.#content = stores.content;
+    this.#images = stores.images;
+    this.#leases = stores.leases;
+    this.#unpacker = new Unpacker(stores);
+    this.#fetcher = new BlobFetcher(stores.content);
+  }
+
+  /** Stores the images of an archive, under the names that `target` and the archive say. */
+  async import(
+    scope: Scope,
+    archive: AsyncIterable<Buffer>,
+    target: ImageTarget,
+    options: { isCompressed: boolean },
+    sink: ProgressSink,
+  ): Promise<void> {
+    const progress = new Progress(sink);
+    await withWorkLease(this.#leases, scope, async (leased) => {
+      progress.say('Importing');
+      const imported = await importArchive(this.#content, leased, archive, {
+        platforms: target.platforms,
+        isCompressed: options.isCompressed,
+      });
+      const named = nameImported(imported, target);
+      await this.#unpackImported(leased, imported, target, progress);
+      for (const { descriptor, names } of named) {
+        storeImages(this.#images, leased, descriptor, names, target.labels);
+        for (const name of names) progress.image('saved', name, descriptor);
+      }
+      progress.say('Completed import');
+    });
+  }
+
+  /** Pulls an image from a registry and stores it under the names that `target` says. */
+  async pull(
+    scope: Scope,
+    registry: RegistryOptions,
+    target: ImageTarget,
+    sink: ProgressSink,
+  ): Promise<void> {
+    const progress = new Progress(sink);
+    const from = `OCI Registry (${registry.reference})`;
+    await withRegistry(registry, 'pull', async (client) => {
+      progress.say(`Resolving from ${from}`);
+      const root = await client.resolve(scope.signal);
+      progress.say(`Pulling from ${from}`);
+      progress.image('fetching image content', registry.reference, root);
+      await withWorkLease(this.#leases, scope, async (leased) => {
+        await together(leased.signal, async (group) => {
+          const pull = new ImagePull({
+            content: this.#content,
+            fetcher: this.#fetcher,
+            unpacker: this.#unpacker,
+            client,
+            target,
+            progress,
+            group,
+            scope: { ...leased, signal: group.signal },
+          });
+          await pull.run(root, registry.reference);
+        });
+        const names = namesOf(root, target.name, target.names);
+        storeImages(this.#images, leased, root, names, target.labels);
+        for (const name of names) progress.image('saved', name, root);
+      });
+      progress.say(`Completed pull from ${from}`);
+    });
+  }
+
+  /** Pushes the image `name` to a registry. */
+  async push(
+    scope: Scope,
+    name: string,
+    registry: RegistryOptions,
+    platforms: readonly Platform[],
+    sink: ProgressSink,
+  ): Promise<void> {
+    const progress = new Progress(sink);
+    const to = `OCI Registry (${registry.reference})`;
+    const { target } = this.#images.get(scope, name);
+    await withRegistry(registry, 'push', async (client) => {
+      progress.say(`Pushing to ${to}`);
+      progress.image('pushing content', name, target);
+      await together(scope.signal, async (group) => {
+        const content = this.#content;
+        const abortable = { ...scope, signal: group.signal };
+        const push = new ImagePush({
+          content,
+          client,
+          progress,
+          platforms,
+          group,
+          scope: abortable,
+        });
+        await push.run(target, name);
+      });
+      progress.image('pushed content', name, target);
+      progress.say(`Completed push to ${to}`);
+    });
+  }
+
+  /** The archive of the images with the given names. */
+  async export(
+    scope: Scope,
+    names: readonly string[],
+    options: ExportOptions,
+  ): Promise<AsyncIterable<Buffer>> {
+    const images: Image[] = names.map((name) => this.#images.get(scope, name));
+    return await exportImages(this.#content, scope, images, options);
+  }
+
+  /** Gives the image `name` further names. */
+  tag(scope: Scope, name: string, target: ImageTarget): void {
+    const image = this.#images.get(scope, name);
+    const names = namesOf(image.target, target.name, target.names);
+    if (names.length === 0) throw new TsError('InvalidArgument', `tag ${name}: no name given`);
+    storeImages(this.#images, scope, image.target, names, target.labels);
+  }
+
+  async #unpackImported(
+    scope: Scope,
+    imported: Imported,
+    target: ImageTarget,
+    progress: Progress,
+  ): Promise<void> {
+    for (const { config, layers } of imported.manifests) {
+      if (target.unpacks.length === 0) return;
+      const { platform } = await readConfig(this.#content, scope, config.digest);
+      const wanted = target.unpacks.find(
+        (unpack) => platform && platformDistance(unpack.platform, platform) !== undefined,
+      );
+      if (wanted === undefined) continue;
+      const snapshotter = wanted.snapshotter || DEFAULT_SNAPSHOTTER;
+      await this.#unpacker.unpack(scope, {
+        config,
+        layers,
+        snapshotter,
+        onProgress: (event, layer) => progress.done(event, layer),
+      });
+    }
+  }
+}
+
+async function withRegistry(
+  options: RegistryOptions,
+  action: 'pull' | 'push',
+  body: (client: RegistryClient) => Promise<void>,
+): Promise<void> {
+  const client = await RegistryClient.open(options, action);
+  try {
+    await body(client);
+  } catch (error) {
+    throw TsError.from(error).within(`${action} ${options.reference}`);
+  } finally {
+    client.close();
+  }
+}
+
+/** What an archive's images are stored as: each manifest by its annotations, the index if named. */
+function nameImported(
+  { index, images }: Imported,
+  target: ImageTarget,
+): { descriptor: Descriptor; names: string[] }[] {
+  const named = [
+    { descriptor: index, names: namesOf(index, target.name, target.names) },
+    ...images.map((image) => ({ descriptor: image, names: namesOfImported(image, target.names) })),
+  ].filter(({ names }) => names.length > 0);
+  if (named.length > 0) return named;
+  throw new TsError('NotFound', 'image archive: no image of it has a name that is asked for', {
+    code: 'TS_ARCHIVE_UNNAMED',
+    advice: 'give another base name, or take images by their digests',
+  });
+}

@@ -1,0 +1,47 @@
+import { isLayerMediaType } from './layer-media-type.ts';
+
+/** Media types of images (image-spec media-types.md; Docker image manifest v2 schema 2). */
+export const MediaType = {
+  ociIndex: 'application/vnd.oci.image.index.v1+json',
+  ociManifest: 'application/vnd.oci.image.manifest.v1+json',
+  ociConfig: 'application/vnd.oci.image.config.v1+json',
+  dockerIndex: 'application/vnd.docker.distribution.manifest.list.v2+json',
+  dockerManifest: 'application/vnd.docker.distribution.manifest.v2+json',
+  dockerConfig: 'application/vnd.docker.container.image.v1+json',
+  dockerLayer: 'application/vnd.docker.image.rootfs.diff.tar',
+  dockerGzipLayer: 'application/vnd.docker.image.rootfs.diff.tar.gzip',
+  dockerSchema1: 'application/vnd.docker.distribution.manifest.v1+prettyjws',
+} as const;
+
+/** What a descriptor leads to. */
+export type MediaKind = 'index' | 'manifest' | 'config' | 'layer' | 'other';
+
+export function mediaKind(mediaType: string): MediaKind {
+  switch (mediaType) {
+    case MediaType.ociIndex:
+    case MediaType.dockerIndex:
+      return 'index';
+    case MediaType.ociManifest:
+    case MediaType.dockerManifest:
+      return 'manifest';
+    case MediaType.ociConfig:
+    case MediaType.dockerConfig:
+      return 'config';
+    default:
+      return isLayerMediaType(mediaType) ? 'layer' : 'other';
+  }
+}
+
+/** Layers that licences forbid to pass on, such as those of Windows. */
+export function isForeignLayer(mediaType: string): boolean {
+  return /\.(?:nondistributable|foreign)\./.test(mediaType);
+}
+
+/**
+ * The name of an ingest and of a line of progress for a blob, as containerd's clients make it
+ * (remotes.MakeRefKey): pulls of one blob by different clients meet on it.
+ */
+export function refKey(mediaType: string, digest: string): string {
+  const kind = mediaKind(mediaType);
+  return `${kind === 'other' ? 'unknown' : kind}-${digest}`;
+}

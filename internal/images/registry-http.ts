@@ -1,0 +1,257 @@
+/**
+ * HTTP as registries need it: redirects that keep credentials at home, deadlines for every wait,
+ * errors that name the request.
+ *
+ * The attack (CVE-2020-15157): a manifest or a redirect names a foreign host, which asks for
+ * credentials and gets those of the registry. Here Authorization is sent to the origin that it is
+ * for and is left out of a request to any other.
+ */
+import {
+  type ClientRequest,
+  Agent as HttpAgent,
+  request as httpRequest,
+  type IncomingMessage,
+} from 'node:http';
+import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import { rootCertificates } from 'node:tls';
+import { TsError } from '../errors/index.ts';
+import type { RegistryTls } from './registry-hosts.ts';
+
+/** Longest wait for a connection and for the head of an answer. */
+const HEAD_TIMEOUT_MS = 30_000;
+/** Longest pause inside a body. */
+const STALL_TIMEOUT_MS = 30_000;
+const MAX_REDIRECTS = 10;
+/** Largest body that is read as an error's text. */
+const MAX_ERROR_BYTES = 64 * 1024;
+
+export interface HttpRequest {
+  readonly method: string;
+  readonly url: string;
+  readonly headers: ReadonlyMap<string, string>;
+  readonly body?: string | AsyncIterable<Uint8Array> | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface HttpResponse {
+  readonly status: number;
+  /** Method and URL as an error should show them: no credentials, no query. */
+  readonly what: string;
+  /** URL after redirects. */
+  readonly url: string;
+  readonly headers: ReadonlyMap<string, readonly string[]>;
+  /** The body; a pause that is too long, or an early end, breaks it off with Unavailable. */
+  readonly body: AsyncIterable<Buffer>;
+  /** Closes the connection without reading the rest. */
+  discard(): void;
+}
+
+/** Sends requests to hosts with one TLS configuration; keeps connections. */
+export class HttpClient {
+  readonly #http: HttpAgent;
+  readonly #https: HttpsAgent;
+
+  constructor(tls: RegistryTls) {
+    const shared = { keepAlive: true, timeout: STALL_TIMEOUT_MS, proxyEnv: process.env };
+    this.#http = new HttpAgent(shared);
+    this.#https = new HttpsAgent({
+      ...shared,
+      rejectUnauthorized: !tls.isUnverified,
+      ...(tls.ca.length === 0 ? {} : { ca: [...rootCertificates, ...tls.ca] }),
+      ...(tls.client === undefined ? {} : { cert: tls.client.cert, key: tls.client.key }),
+    });
+  }
+
+  /** Sends a request and follows redirects of GET and HEAD. Throws Unavailable without an answer. */
+  async send(request: HttpRequest): Promise<HttpResponse> {
+    const first = new URL(request.url);
+    let url = first;
+    for (let redirects = 0; ; redirects++) {
+      const isHome = url.origin === first.origin;
+      const headers = new Map(request.headers);
+      if (!isHome) headers.delete('authorization');
+      const response = await this.#sendOnce({ ...request, headers }, url);
+      const location = response.headers.get('location')?.[0];
+      const isFollowed = request.method === 'GET' || request.method === 'HEAD';
+      if (![301, 302, 303, 307, 308].includes(response.status) || !location || !isFollowed) {
+        return response;
+      }
+      response.discard();
+      if (redirects === MAX_REDIRECTS) {
+        throw new TsError('Unavailable', `${response.what}: more than ${MAX_REDIRECTS} redirects`);
+      }
+      if (!URL.canParse(location, url)) {
+        throw new TsError('Unavailable', `${response.what}: redirect to no URL`);
+      }
+      url = new URL(location, url);
+      if (url.protocol !== 'http:' && url.protocol !== 'https:') {
+        throw new TsError('Unavailable', `${response.what}: redirect to ${url.protocol}`);
+      }
+    }
+  }
+
+  /** Closes idle connections. */
+  close(): void {
+    this.#http.destroy();
+    this.#https.destroy();
+  }
+
+  async #sendOnce(request: HttpRequest, url: URL): Promise<HttpResponse> {
+    const what = `${request.method} ${url.origin}${url.pathname}`;
+    const message = await this.#start(request, url, what);
+    const headers = new Map<string, readonly string[]>();
+    for (const [name, values] of Object.entries(message.headersDistinct)) {
+      if (values !== undefined) headers.set(name, values);
+    }
+    return {
+      status: message.statusCode ?? 0,
+      what,
+      url: url.href,
+      headers,
+      body: readBody(message, what),
+      discard: () => message.destroy(),
+    };
+  }
+
+  #start(request: HttpRequest, url: URL, what: string): Promise<IncomingMessage> {
+    const { method, headers, body, signal } = request;
+    const isHttps = url.protocol === 'https:';
+    const options = {
+      method,
+      headers: { 'user-agent': 'tscontainerd', ...Object.fromEntries(headers) },
+      agent: isHttps ? this.#https : this.#http,
+      ...(signal === undefined ? {} : { signal }),
+    };
+    return new Promise((resolve, reject) => {
+      const outgoing = isHttps ? httpsRequest(url, options) : httpRequest(url, options);
+      const fail = (error: Error): void => reject(connectionError(what, error));
+      const timer = setTimeout(() => {
+        outgoing.destroy(new Error(`no answer for ${HEAD_TIMEOUT_MS / 1000} s`));
+      }, HEAD_TIMEOUT_MS);
+      outgoing.once('close', () => clearTimeout(timer));
+      outgoing.once('error', fail);
+      outgoing.once('response', (message) => {
+        clearTimeout(timer);
+        resolve(message);
+      });
+      if (body === undefined || typeof body === 'string') outgoing.end(body);
+      else void sendBody(outgoing, body, timer);
+    });
+  }
+}
+
+/** Sends a body as it comes; the wait for an answer begins anew with each piece. */
+async function sendBody(
+  outgoing: ClientRequest,
+  body: AsyncIterable<Uint8Array>,
+  timer: NodeJS.Timeout,
+): Promise<void> {
+  try {
+    for await (const chunk of body) {
+      timer.refresh();
+      if (outgoing.destroyed) return;
+      if (outgoing.write(chunk)) continue;
+      await new Promise<void>((resolve) => {
+        outgoing.once('drain', resolve);
+        outgoing.once('close', resolve);
+      });
+    }
+    outgoing.end();
+  } catch (error) {
+    outgoing.destroy(error instanceof Error ? error : new Error(String(error)));
+  }
+}
+
+async function* readBody(message: IncomingMessage, what: string): AsyncGenerator<Buffer> {
+  const timer = setTimeout(() => {
+    message.destroy(new Error(`nothing received for ${STALL_TIMEOUT_MS / 1000} s`));
+  }, STALL_TIMEOUT_MS);
+  try {
+    for await (const chunk of message) {
+      timer.refresh();
+      yield chunk as Buffer;
+    }
+  } catch (error) {
+    throw connectionError(what, error);
+  } finally {
+    clearTimeout(timer);
+    message.destroy();
+  }
+}
+
+/** Reads a small body; one that is larger than `limitBytes` is ResourceExhausted. */
+export async function readText(response: HttpResponse, limitBytes: number): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of response.body) {
+    size += chunk.length;
+    if (size > limitBytes) {
+      response.discard();
+      throw new TsError(
+        'ResourceExhausted',
+        `${response.what}: the answer has more than ${limitBytes} bytes`,
+      );
+    }
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+function connectionError(what: string, error: unknown): TsError {
+  if (error instanceof TsError) return error;
+  if (error instanceof Error && error.name === 'AbortError') return TsError.from(error);
+  const { message, code } = error as NodeJS.ErrnoException;
+  const isCut = code === 'ECONNRESET' || message === 'aborted';
+  const why = isCut ? 'the connection was cut' : message.replace(/^connect /, '');
+  return new TsError('Unavailable', `${what}: ${why}`, {
+    code: 'TS_REGISTRY_UNREACHABLE',
+    cause: error,
+  });
+}
+
+/** The error for an answer that is not what was asked for; reads its body for the reason. */
+export async function statusError(response: HttpResponse): Promise<TsError> {
+  const { status, what } = response;
+  const kinds = { 401: 'Unauthenticated', 403: 'PermissionDenied', 404: 'NotFound' } as const;
+  const kind =
+    kinds[status as keyof typeof kinds] ?? (isPassing(status) ? 'Unavailable' : 'Unknown');
+  const reason = await errorReason(response);
+  const name = STATUS_NAMES.get(status);
+  const shown = name === undefined ? `${status}` : `${status} ${name}`;
+  return new TsError(kind, `${what}: ${shown}${reason === '' ? '' : `: ${reason}`}`, {
+    code: 'TS_REGISTRY_STATUS',
+    fields: { status },
+  });
+}
+
+const STATUS_NAMES: ReadonlyMap<number, string> = new Map([
+  [400, 'Bad Request'],
+  [401, 'Unauthorized'],
+  [403, 'Forbidden'],
+  [404, 'Not Found'],
+  [405, 'Method Not Allowed'],
+  [416, 'Range Not Satisfiable'],
+  [429, 'Too Many Requests'],
+  [500, 'Internal Server Error'],
+  [502, 'Bad Gateway'],
+  [503, 'Service Unavailable'],
+  [504, 'Gateway Timeout'],
+]);
+
+/** Whether the same request may succeed later. */
+export function isPassing(status: number): boolean {
+  return status === 408 || status === 429 || status >= 500;
+}
+
+/** What the registry says in its error document (distribution-spec, "Error Codes"). */
+async function errorReason(response: HttpResponse): Promise<string> {
+  try {
+    const text = (await readText(response, MAX_ERROR_BYTES)).toString('utf8');
+    const { errors } = JSON.parse(text) as { errors?: unknown };
+    const [first] = Array.isArray(errors) ? (errors as Record<string, unknown>[]) : [];
+    const message = first?.['message'] ?? first?.['code'];
+    return typeof message === 'string' ? message.slice(0, 200) : '';
+  } catch {
+    return ''; // no document: the status says it all
+  }
+}

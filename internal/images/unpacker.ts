@@ -1,0 +1,158 @@
+/**
+ * Makes an image's layers into snapshots, one on the other, named by chain ID (image-spec
+ * config.md#layer-chainid), as containerd's unpacker does: snapshots of images that share layers
+ * are shared.
+ */
+import { createHash, randomBytes } from 'node:crypto';
+import type { ContentStore } from '../content/content-store.ts';
+import { TsError } from '../errors/index.ts';
+import type { LeaseStore } from '../metadata/lease-store.ts';
+import type { Scope } from '../metadata/scope.ts';
+import type { Differ } from '../snapshots/differ.ts';
+import type { Snapshotter } from '../snapshots/snapshotter.ts';
+import { Flights } from './flights.ts';
+import { addLabels, isAlreadyThere, readConfig } from './image-content.ts';
+import type { Descriptor } from './image-store.ts';
+
+const SNAPSHOT_REF = 'containerd.io/snapshot.ref';
+const UNCOMPRESSED = 'containerd.io/uncompressed';
+/** Annotations of a layer that become labels of its snapshot, for remote snapshotters. */
+const INHERITED_PREFIX = 'containerd.io/snapshot/';
+
+export interface UnpackerStores {
+  readonly content: ContentStore;
+  readonly leases: LeaseStore;
+  readonly differ: Differ;
+  readonly snapshotters: ReadonlyMap<string, Snapshotter>;
+}
+
+export interface UnpackRequest {
+  readonly config: Descriptor;
+  readonly layers: readonly Descriptor[];
+  /** Plugin id of the snapshotter. */
+  readonly snapshotter: string;
+  /** Resolves when the blob of a layer is in the content store. */
+  readonly layerReady?: (index: number) => Promise<void>;
+  readonly onProgress?: (event: 'extracting' | 'extracted', layer: Descriptor) => void;
+}
+
+/** Chain IDs of a stack of layers, from the lowest. */
+export function chainIds(diffIds: readonly string[]): string[] {
+  const chain: string[] = [];
+  for (const diffId of diffIds) {
+    const below = chain.at(-1);
+    const hash = createHash('sha256').update(`${below} ${diffId}`).digest('hex');
+    chain.push(below === undefined ? diffId : `sha256:${hash}`);
+  }
+  return chain;
+}
+
+export class Unpacker {
+  readonly #stores: UnpackerStores;
+  readonly #flights = new Flights();
+
+  constructor(stores: UnpackerStores) {
+    this.#stores = stores;
+  }
+
+  /** Unpacks an image; returns the name of its topmost snapshot. Must run under a lease. */
+  async unpack(scope: Scope, request: UnpackRequest): Promise<string> {
+    const { config, layers } = request;
+    const { content, snapshotters } = this.#stores;
+    const snapshotter = snapshotters.get(request.snapshotter);
+    if (snapshotter === undefined) {
+      throw new TsError(
+        'NotFound',
+        `snapshotter ${request.snapshotter} was not loaded: not found`,
+        {
+          advice: `use one of ${[...snapshotters.keys()].join(', ')}`,
+        },
+      );
+    }
+    const { diffIds } = await readConfig(content, scope, config.digest);
+    if (diffIds.length !== layers.length) {
+      throw new TsError(
+        'InvalidArgument',
+        `image config ${config.digest}: ${diffIds.length} diff_ids for ${layers.length} layers`,
+      );
+    }
+    const chain = chainIds(diffIds);
+    for (const [index, layer] of layers.entries()) {
+      await request.layerReady?.(index);
+      const [diffId = '', chainId = ''] = [diffIds[index], chain[index]];
+      const key = `${scope.namespace} ${snapshotter.name} ${chainId}`;
+      await this.#flights.run(key, async () => {
+        scope.signal?.throwIfAborted();
+        const parent = chain[index - 1] ?? '';
+        if (this.#keepExisting(scope, snapshotter, chainId)) return;
+        request.onProgress?.('extracting', layer);
+        await this.#unpackLayer(scope, snapshotter, layer, { parent, chainId, diffId });
+      });
+      addLabels(content, scope, layer.digest, new Map([[UNCOMPRESSED, diffId]]));
+      request.onProgress?.('extracted', layer);
+    }
+    const top = chain.at(-1) ?? '';
+    const label = `containerd.io/gc.ref.snapshot.${snapshotter.name}`;
+    if (top !== '') addLabels(content, scope, config.digest, new Map([[label, top]]));
+    return top;
+  }
+
+  /** Whether the snapshot is there; then the caller's lease keeps it from now on. */
+  #keepExisting(scope: Scope, snapshotter: Snapshotter, chainId: string): boolean {
+    try {
+      snapshotter.stat(scope, chainId);
+    } catch (error) {
+      if (error instanceof TsError && error.kind === 'NotFound') return false;
+      throw error;
+    }
+    if (scope.lease !== undefined) {
+      const type = `snapshots/${snapshotter.name}`;
+      this.#stores.leases.addResource(scope, scope.lease, { type, id: chainId });
+    }
+    return true;
+  }
+
+  async #unpackLayer(
+    scope: Scope,
+    snapshotter: Snapshotter,
+    layer: Descriptor,
+    names: { parent: string; chainId: string; diffId: string },
+  ): Promise<void> {
+    const { parent, chainId, diffId } = names;
+    const inherited = [...layer.annotations].filter(([key]) => key.startsWith(INHERITED_PREFIX));
+    const labels = new Map([...inherited, [SNAPSHOT_REF, chainId]]);
+    const unique = `${process.hrtime.bigint() % 1_000_000_000n}-${randomBytes(3).toString('base64url')}`;
+    const key = `extract-${unique} ${chainId}`;
+    const mounts = await snapshotter.prepare(scope, key, parent, labels);
+    try {
+      const applied = await this.#stores.differ.apply(scope, layer, mounts);
+      if (applied.digest !== diffId) {
+        throw new TsError(
+          'FailedPrecondition',
+          `layer ${layer.digest}: its content is ${applied.digest}, the image config says ${diffId}`,
+          { code: 'TS_LAYER_DIFF_ID_MISMATCH' },
+        );
+      }
+      await snapshotter.commit(scope, chainId, key, labels);
+    } catch (error) {
+      await removeAfter(error, snapshotter, scope, key);
+      // Another client unpacked the same layer by its own calls meanwhile.
+      if (isAlreadyThere(error) && this.#keepExisting(scope, snapshotter, chainId)) return;
+      throw error;
+    }
+  }
+}
+
+/** Removes what a failed unpack left; if that fails too, it is noted on the first error. */
+async function removeAfter(
+  error: unknown,
+  snapshotter: Snapshotter,
+  scope: Scope,
+  key: string,
+): Promise<void> {
+  try {
+    await snapshotter.remove({ ...scope, signal: undefined }, key);
+  } catch (cleanup) {
+    if (error instanceof TsError) error.cleanup.push(TsError.from(cleanup));
+  }
+}

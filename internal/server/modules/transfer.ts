@@ -1,0 +1,53 @@
+import { Streaming } from '../../api/generated/containerd.services.streaming.v1.ts';
+import { Transfer } from '../../api/generated/containerd.services.transfer.v1.ts';
+import { TsError } from '../../errors/index.ts';
+import { ImageTransfer } from '../../images/image-transfer.ts';
+import { grpcService } from '../../services/context.ts';
+import { StreamManager } from '../../services/stream-manager.ts';
+import { streamingService } from '../../services/streaming.ts';
+import { transferService } from '../../services/transfer.ts';
+import type { Core } from '../core.ts';
+import type { DaemonModule } from '../module.ts';
+
+const TRANSFER = 'io.containerd.transfer.v1';
+/** containerd's and Docker's place for hosts.toml; a missing directory is no configuration. */
+const DEFAULT_HOST_DIR = '/etc/containerd/certs.d';
+
+/** Pull, push, import, export and tag, and the streams that they use. */
+export function openTransfer(core: Core): DaemonModule {
+  const differ = core.differs.get('walking');
+  if (differ === undefined) {
+    throw new TsError('Internal', 'internal error: transfer opened before the differ');
+  }
+  const { content, leases, images, snapshotters } = core;
+  const transfer = new ImageTransfer({ content, leases, images, snapshotters, differ });
+  const streams = new StreamManager();
+  const hostDir = hostDirOf(core.config.plugins.get(`${TRANSFER}.local`)?.['config_path']);
+  return {
+    plugins: [
+      { type: 'io.containerd.streaming.v1', id: 'manager' },
+      {
+        type: TRANSFER,
+        id: 'local',
+        requires: [
+          'io.containerd.lease.v1',
+          'io.containerd.metadata.v1',
+          'io.containerd.differ.v1',
+        ],
+      },
+      { type: 'io.containerd.grpc.v1', id: 'streaming', requires: ['io.containerd.streaming.v1'] },
+      { type: 'io.containerd.grpc.v1', id: 'transfer', requires: [TRANSFER] },
+    ],
+    services: [
+      grpcService(Streaming, streamingService(streams)),
+      grpcService(Transfer, transferService(transfer, streams, hostDir)),
+    ],
+    waits: () => streams.names().map((name) => `stream ${name}`),
+  };
+}
+
+function hostDirOf(configured: unknown): string {
+  if (configured === undefined || configured === '') return DEFAULT_HOST_DIR;
+  if (typeof configured === 'string') return configured;
+  throw new TsError('InvalidArgument', `plugins."${TRANSFER}.local".config_path is not a path`);
+}

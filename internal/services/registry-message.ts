@@ -1,0 +1,64 @@
+import { packAny, unpackAny } from '../api/any.ts';
+import {
+  AuthRequest,
+  AuthResponse,
+  AuthType,
+  type OCIRegistry,
+} from '../api/generated/containerd.types.transfer.ts';
+import type { CredentialSource, Credentials } from '../images/registry-auth.ts';
+import type { RegistryOptions } from '../images/registry-client.ts';
+import type { Scope } from '../metadata/scope.ts';
+import type { NamedStream, StreamManager } from './stream-manager.ts';
+
+/** How to speak to the registry of a transfer; credentials are asked for over the client's stream. */
+export function registryOptions(
+  { reference, resolver }: OCIRegistry,
+  scope: Scope,
+  streams: StreamManager,
+  defaultHostDir: string,
+): RegistryOptions & Disposable {
+  const name = resolver?.authStream ?? '';
+  const stream = name === '' ? undefined : streams.get(scope, name);
+  return {
+    reference,
+    credentials: stream === undefined ? async () => undefined : askingFor(reference, stream),
+    headers: resolver?.headers ?? new Map(),
+    hostDir: resolver?.hostDir || defaultHostDir,
+    defaultScheme: resolver?.defaultScheme ?? '',
+    [Symbol.dispose]: () => stream?.close(),
+  };
+}
+
+/** Asks the client, one question after the other: an answer does not say which it is for. */
+function askingFor(reference: string, stream: NamedStream): CredentialSource {
+  const answers = stream.incoming[Symbol.asyncIterator]();
+  let last: Promise<unknown> = Promise.resolve();
+  const ask = async (
+    host: string,
+    wwwauthenticate: readonly string[],
+  ): Promise<Credentials | undefined> => {
+    await stream.send(packAny(AuthRequest, { host, reference, wwwauthenticate }));
+    const answer = await answers.next();
+    const response = answer.done === true ? undefined : unpackAny(answer.value, AuthResponse);
+    return response && credentialsOf(response);
+  };
+  return (host, challenges) => {
+    const asked = last.then(() => ask(host, challenges));
+    last = asked.catch(() => undefined); // told to whoever asked
+    return asked;
+  };
+}
+
+function credentialsOf({ authType, username, secret }: AuthResponse): Credentials | undefined {
+  if (secret === '') return undefined; // clients without credentials answer with an empty one
+  switch (authType) {
+    case AuthType.CREDENTIALS:
+      return { kind: 'password', username, secret };
+    case AuthType.REFRESH:
+      return { kind: 'refresh-token', token: secret };
+    case AuthType.HEADER:
+      return { kind: 'header', value: secret };
+    default:
+      return undefined;
+  }
+}
