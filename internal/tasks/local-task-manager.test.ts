@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readdirSync, readlinkSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readlinkSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { Code, TtrpcError } from '../../ttrpc/index.ts';
@@ -214,6 +214,7 @@ test('death: a shim that dies ends its task with what `delete` tells', async () 
   const task = await daemon.manager.get(SCOPE, 'one');
   const waits = [task.wait(''), task.wait('exec')];
   shim.die();
+  writeFileSync(shim.socket, ''); // a killed shim leaves its socket file
   const [exit, exec] = await Promise.all(waits);
   assert.deepEqual([exit?.pid, exit?.status], [TASK_PID, 137]);
   assert.deepEqual([exec?.pid, exec?.status], [0, 137]);
@@ -228,6 +229,7 @@ test('death: a shim that dies ends its task with what `delete` tells', async () 
     ['one', 'one', TASK_PID, 137],
   );
   assert.deepEqual(daemon.leftovers('one'), []);
+  assert.equal(existsSync(shim.socket), false);
   assert.deepEqual(await daemon.manager.list(SCOPE), []);
 });
 

@@ -13,6 +13,7 @@ import type { ShimAddress } from './bootstrap-answer.ts';
 import { Bundle, type BundleRoots, removeByRename, TASK_DIRECTORY } from './bundle.ts';
 import { Semaphore } from './semaphore.ts';
 import type { DaemonAddresses } from './shim-call.ts';
+import { removeDeadSocket } from './shim-client.ts';
 import { ShimLauncher, type StartedShim } from './shim-launcher.ts';
 import { CONNECT_TIMEOUT_MS, exitOf, ShimTask, UNKNOWN_EXIT_STATUS, within } from './shim-task.ts';
 import type { Exit, NewTask, Task, TaskManager } from './task-manager.ts';
@@ -292,6 +293,7 @@ export class LocalTaskManager implements TaskManager {
     }
     if (!isShared) await this.#launcher.killProcesses(bundle);
     if ((await bundle.read('bootstrap.json')) !== undefined) await this.#launcher.delete(bundle);
+    if (task !== undefined && !isShared) await removeDeadSocket(task.address);
     await bundle.remove();
   }
 
@@ -385,6 +387,7 @@ export class LocalTaskManager implements TaskManager {
         const exit = await this.#launcher.delete(bundle);
         const at = exit.at ?? nowNs();
         this.#publishEnd(bundle, { ...exit, at });
+        if (!this.#isShared(task)) await removeDeadSocket(task.address);
         await bundle.remove();
         result.resolve({ ...exit, at });
       } catch (thrown) {

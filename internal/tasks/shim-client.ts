@@ -1,3 +1,4 @@
+import { rm } from 'node:fs/promises';
 import { Code, TtrpcClient, TtrpcError } from '../../ttrpc/index.ts';
 import { Task as TaskV2 } from '../api/generated/containerd.task.v2.ts';
 import { Task as TaskV3 } from '../api/generated/containerd.task.v3.ts';
@@ -49,6 +50,17 @@ export function isDeadShim(thrown: unknown): boolean {
   while (cause instanceof TsError || cause instanceof TtrpcError) cause = cause.cause;
   const code = (cause as NodeJS.ErrnoException | undefined)?.code;
   return code === 'ECONNREFUSED' || code === 'ENOENT';
+}
+
+/** Removes the socket file of a shim that was killed; one that is served stays. */
+export async function removeDeadSocket(address: ShimAddress): Promise<void> {
+  const path = socketOf(address);
+  if (path.startsWith('\0')) return; // abstract: it went with its owner
+  try {
+    (await TtrpcClient.connect(path, { timeoutMs: 1000 })).close();
+  } catch (thrown) {
+    if (isDeadShim(thrown)) await rm(path, { force: true });
+  }
 }
 
 function withTsErrors(tasks: ShimTasks): ShimTasks {

@@ -1,0 +1,116 @@
+// Tasks outlive their daemon: it is killed and started again while they run, end, or lose their shim. And shims that die
+// under a daemon take nothing with them but their own task.
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { unpackAny } from '../../internal/api/any.ts';
+import { TaskExit } from '../../internal/api/generated/containerd.events.ts';
+import { Events } from '../../internal/api/generated/containerd.services.events.v1.ts';
+import { Status } from '../../internal/api/generated/containerd.v1.types.ts';
+import { skipWithout } from '../fixtures/daemon.ts';
+import { GrpcConnection } from '../fixtures/grpc-client.ts';
+import { shimKinds, TaskBench } from '../fixtures/tasks.ts';
+
+const NOT_FOUND = 5;
+
+/** A shell that ends with `status` when it is told to by SIGTERM. */
+const endsWith = (status: number) => ({
+  args: ['/bin/sh', '-c', `trap 'exit ${status}' TERM; while :; do sleep 0.05; done`],
+});
+
+for (const kind of shimKinds().filter(({ name }) => !name.includes('with tsrunc'))) {
+  const skip = skipWithout('tscontainerd') || kind.skip;
+
+  test(`${kind.name}: a task runs on under the next daemon`, { skip }, async () => {
+    await using bench = await TaskBench.start(kind);
+    const { tasks } = bench;
+    const pid = await bench.run('on', endsWith(5));
+    await bench.daemon.kill('SIGKILL');
+    await bench.restart();
+    const found = (await tasks.get({ containerId: 'on' })).process;
+    assert.deepEqual([found?.pid, found?.status], [pid, Status.RUNNING]);
+    const wait = tasks.wait({ containerId: 'on' });
+    await tasks.kill({ containerId: 'on', signal: 15 });
+    assert.equal((await wait).exitStatus, 5);
+    assert.equal((await tasks.delete({ containerId: 'on' })).exitStatus, 5);
+    assert.deepEqual(await bench.leftoversAfter('on'), []);
+  });
+
+  test(`${kind.name}: the exit code of a task that ended without a daemon`, { skip }, async () => {
+    await using bench = await TaskBench.start(kind);
+    const pid = await bench.run('gone', endsWith(6));
+    await bench.daemon.kill('SIGKILL');
+    process.kill(pid, 'SIGTERM');
+    await bench.restart();
+    assert.equal((await bench.tasks.wait({ containerId: 'gone' })).exitStatus, 6);
+    assert.equal((await bench.tasks.delete({ containerId: 'gone' })).exitStatus, 6);
+    assert.deepEqual(await bench.leftoversAfter('gone'), []);
+  });
+
+  test(`${kind.name}: a shim that died without a daemon is cleaned up after`, {
+    skip,
+  }, async () => {
+    await using bench = await TaskBench.start(kind);
+    await bench.run('lost', { args: ['/bin/sleep', '1000'] });
+    const shimPid = shimOf(bench, 'lost');
+    await bench.daemon.kill('SIGKILL');
+    process.kill(shimPid, 'SIGKILL');
+    await bench.restart();
+    await assert.rejects(bench.tasks.get({ containerId: 'lost' }), { code: NOT_FOUND });
+    assert.deepEqual(await bench.leftoversAfter('lost'), []);
+    await bench.createTask('lost'); // the id is free again
+    assert.equal((await bench.tasks.delete({ containerId: 'lost' })).id, 'lost');
+  });
+
+  test(`${kind.name}: a shim that dies ends its task with an event`, { skip }, async () => {
+    await using bench = await TaskBench.start(kind);
+    await bench.run('dies', { args: ['/bin/sleep', '1000'] });
+    await bench.run('stays', { args: ['/bin/sleep', '1000'] });
+    using connection = new GrpcConnection(bench.daemon.address, bench.namespace);
+    const controller = new AbortController();
+    const events = connection
+      .service(Events)
+      .subscribe({ filters: ['topic==/tasks/exit'] }, { signal: controller.signal });
+    const exit = (async () => {
+      for await (const { event } of events) return unpackAny(event, TaskExit);
+      return undefined;
+    })();
+    const wait = bench.tasks.wait({ containerId: 'dies' });
+    await bench.tasks.get({ containerId: 'dies' }); // by now the daemon has both calls
+    process.kill(shimOf(bench, 'dies'), 'SIGKILL');
+    assert.equal((await wait).exitStatus, 137);
+    const event = await exit;
+    assert.deepEqual([event?.containerId, event?.exitStatus], ['dies', 137]);
+    controller.abort();
+    assert.deepEqual(await bench.leftoversAfter('dies'), []);
+    const other = (await bench.tasks.get({ containerId: 'stays' })).process;
+    assert.equal(other?.status, Status.RUNNING);
+  });
+
+  test(`${kind.name}: a shim that is stopped at a restart keeps its task`, { skip }, async () => {
+    await using bench = await TaskBench.start(kind);
+    const pid = await bench.run('slow', { args: ['/bin/sleep', '1000'] });
+    const shimPid = shimOf(bench, 'slow');
+    await bench.daemon.kill('SIGKILL');
+    process.kill(shimPid, 'SIGSTOP');
+    try {
+      await bench.restart();
+      const listed = await bench.tasks.list({});
+      assert.ok(listed.tasks.every(({ status }) => status === Status.UNKNOWN));
+    } finally {
+      process.kill(shimPid, 'SIGCONT');
+    }
+    const found = (await bench.tasks.get({ containerId: 'slow' })).process;
+    assert.deepEqual([found?.pid, found?.status], [pid, Status.RUNNING]);
+  });
+}
+
+/** The shim of a task: the parent of the process that init.pid in the bundle names. */
+function shimOf(bench: TaskBench, id: string): number {
+  const { state } = bench.daemon;
+  const bundle = join(state, 'io.containerd.runtime.v2.task', bench.namespace, id);
+  const pid = readFileSync(join(bundle, 'init.pid'), 'utf8');
+  const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+  return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
+}
