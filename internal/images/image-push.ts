@@ -67,11 +67,18 @@ export class ImagePush {
         );
       }),
     );
-    const isTagged = target !== descriptor.digest;
-    if (!isTagged && (await this.#exists('manifests', descriptor))) {
-      progress.done('already exists', descriptor);
-      return;
-    }
+    const { client } = this.#context;
+    const isNew = await client.retrying(scope.signal, async () => {
+      const isTagged = target !== descriptor.digest;
+      if (!isTagged && (await this.#exists('manifests', descriptor))) return false;
+      await this.#putDocument(descriptor, target);
+      return true;
+    });
+    progress.done(isNew ? 'complete' : 'already exists', descriptor);
+  }
+
+  async #putDocument(descriptor: Descriptor, target: string): Promise<void> {
+    const { content, scope } = this.#context;
     const bytes = await content.readAll(scope, descriptor.digest, MAX_DOCUMENT_BYTES);
     const response = await this.#send({
       method: 'PUT',
@@ -84,17 +91,17 @@ export class ImagePush {
     });
     if (response.status !== 201 && response.status !== 200) throw await statusError(response);
     response.discard();
-    progress.done('complete', descriptor);
   }
 
   async #blob(blob: Descriptor): Promise<void> {
     const { client, progress, scope } = this.#context;
-    if (await this.#exists('blobs', blob)) {
-      progress.done('already exists', blob);
-      return;
-    }
-    await client.retrying(scope.signal, () => this.#upload(blob));
-    progress.done('complete', blob);
+    // The whole is repeated: what was cut off may have arrived all the same.
+    const isNew = await client.retrying(scope.signal, async () => {
+      if (await this.#exists('blobs', blob)) return false;
+      await this.#upload(blob);
+      return true;
+    });
+    progress.done(isNew ? 'complete' : 'already exists', blob);
   }
 
   async #exists(

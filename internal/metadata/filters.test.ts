@@ -54,15 +54,16 @@ for (const [filters, expected] of CASES) {
 }
 
 const BAD: [string, string][] = [
-  ['=value', '[ >|=value]: expected field or quoted'],
-  ['name=value', '[name >|=value]: expected an operator ==, != or ~='],
-  ['name==', '[name== >|]: expected value or quoted'],
-  ['name==a,', '[name==a, >|]: expected field or quoted'],
-  ['name=="a', '[name== >|"a]: quoted literal not terminated'],
-  ['labels."a', '[labels. >|"a]: quoted literal not terminated'],
-  ['name=="a"b', '[name=="a" >|b]: expected ","'],
-  ['name=="\\q"', '[name=="\\q" >|]: unknown escape \\q'],
-  ['a..b==1', '[a. >|.b==1]: expected field or quoted'],
+  ['=value', '[ >|=|< value]: expected field or quoted'],
+  ['name=value', '[name >|=|< value]: expected an operator ==, != or ~='],
+  ['name==', '[name== >||< ]: expected value or quoted'],
+  ['name==a,', '[name==a, >||< ]: expected field or quoted'],
+  ['name=="a', '[name== >|"|< a]: quoted literal not terminated'],
+  ['labels."a', '[labels. >|"|< a]: quoted literal not terminated'],
+  ['name=="a"b', '[name=="a" >|b|< ]: expected ","'],
+  ['name=="\\q"', '[name=="\\q" >||< ]: unknown escape \\q'],
+  ['name=="\\U00110000"', '[name=="\\U00110000" >||< ]: no such character'],
+  ['a..b==1', '[a. >|.|< b==1]: expected field or quoted'],
 ];
 
 for (const [filter, message] of BAD) {

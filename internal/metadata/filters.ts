@@ -159,10 +159,11 @@ class FilterParser {
 
   #fail(reason: string): never {
     const before = this.#text.slice(0, this.#position);
-    const after = this.#text.slice(this.#position);
+    const token = /^(?:[=!~]+|[\s\S])?/.exec(this.#text.slice(this.#position))?.[0] ?? '';
+    const after = this.#text.slice(this.#position + token.length);
     throw new TsError(
       'InvalidArgument',
-      `filters: parse error: [${before} >|${after}]: ${reason}: invalid argument`,
+      `filters: parse error: [${before} >|${token}|< ${after}]: ${reason}: invalid argument`,
       { code: 'TS_FILTER_SYNTAX', fields: { filter: this.#text, position: this.#position } },
     );
   }

@@ -54,10 +54,14 @@ test('update: sets single labels by path, or all of them', () => {
   assert.throws(() => store.update({ name: 'x', labels }, ['name']), {
     message: 'cannot update "name" field on "x": invalid argument',
   });
-  assert.throws(() => store.update({ name: 'y', labels }, []), {
-    kind: 'NotFound',
-    message: 'namespace "y": not found',
-  });
+});
+
+test('get: a namespace that does not exist has no labels, update makes it', () => {
+  const { store } = openStore();
+  assert.deepEqual(store.get('new'), { name: 'new', labels: new Map() });
+  assert.deepEqual(store.list(), []);
+  store.update({ name: 'new', labels: new Map([['a', 'b']]) }, []);
+  assert.deepEqual(store.list(), [{ name: 'new', labels: new Map([['a', 'b']]) }]);
 });
 
 test('delete: refused while something is in it, all of which is named', () => {

@@ -31,13 +31,14 @@ export class NamespaceStore {
     this.#events = events;
   }
 
+  /** Clients ask for the labels of a namespace before its first use: one that does not exist has
+   * none. */
   get(name: string): Namespace {
     const row = this.#database.get<{ labels: string }>(
       'SELECT labels FROM namespaces WHERE name = ?',
       name,
     );
-    if (row === undefined) throw new TsError('NotFound', `namespace "${name}": not found`);
-    return { name, labels: decodeMap(row.labels) };
+    return { name, labels: decodeMap(row?.labels ?? '{}') };
   }
 
   list(): Namespace[] {
@@ -68,7 +69,9 @@ export class NamespaceStore {
   update(namespace: Namespace, fieldPaths: readonly string[]): Namespace {
     const { name } = namespace;
     checkLabels('namespace.Labels', namespace.labels);
+    checkIdentifier('namespace', name);
     const updated = this.#database.transaction(() => {
+      ensureNamespace(this.#database, name);
       let { labels } = this.get(name);
       if (fieldPaths.length === 0) labels = namespace.labels;
       for (const path of fieldPaths) {
@@ -100,7 +103,6 @@ export class NamespaceStore {
   /** Removes an empty namespace; what is still in it is named by the FailedPrecondition. */
   delete(name: string): void {
     this.#database.transaction(() => {
-      this.get(name);
       const contents = this.#contentsOf(name);
       if (contents.length > 0) {
         throw new TsError(
@@ -113,7 +115,9 @@ export class NamespaceStore {
       // A lease keeps nothing once all that it could keep is gone.
       this.#database.run('DELETE FROM leases WHERE namespace = ?', name);
       this.#database.run('DELETE FROM ingests WHERE namespace = ?', name);
-      this.#database.run('DELETE FROM namespaces WHERE name = ?', name);
+      if (this.#database.run('DELETE FROM namespaces WHERE name = ?', name) === 0) {
+        throw new TsError('NotFound', `namespace "${name}": not found`);
+      }
     });
     this.#events.publish(
       { namespace: name },

@@ -73,7 +73,6 @@ const BAD: [string, Partial<NewContainer>, string][] = [
     { runtime: { name: '', options: undefined } },
     'container.Runtime.Name must be set: invalid argument',
   ],
-  ['no spec', { spec: undefined }, 'container.Spec must be set: invalid argument'],
   [
     'a snapshot without snapshotter',
     { snapshotter: '' },
@@ -87,7 +86,7 @@ const BAD: [string, Partial<NewContainer>, string][] = [
   [
     'a label of 4097 bytes',
     { labels: new Map([['key', 'v'.repeat(4094)]]) },
-    'container.Labels: label key and value length (4097 bytes) greater than maximum size ' +
+    'containers.Labels: label key and value length (4097 bytes) greater than maximum size ' +
       '(4096 bytes), key: key: invalid argument',
   ],
 ];
@@ -96,7 +95,10 @@ for (const [what, fields, message] of BAD) {
   test(`create: refuses ${what}`, async () => {
     const { store, topics } = openStore();
     const create = () => store.create(SCOPE, container('web', fields));
-    assert.throws(create, { kind: 'InvalidArgument', message });
+    assert.throws(create, {
+      kind: 'InvalidArgument',
+      message: `create container failed validation: ${message}`,
+    });
     assert.deepEqual(await topics(), []);
   });
 }

@@ -85,7 +85,7 @@ export class SqliteContainerStore implements ContainerStore {
   }
 
   create(scope: Scope, container: NewContainer): ContainerRecord {
-    checkContainer(container);
+    checkContainer('create', container);
     const now = nowNs();
     const record: ContainerRecord = { ...container, createdAt: now, updatedAt: now };
     const created = this.#database.transaction(() => {
@@ -114,7 +114,7 @@ export class SqliteContainerStore implements ContainerStore {
     const updated = this.#database.transaction(() => {
       const current = this.get(scope, update.id);
       const merged = applyUpdate(current, update, fieldPaths);
-      checkContainer(merged);
+      checkContainer('update', merged);
       this.#write(scope, { ...merged, createdAt: current.createdAt, updatedAt: nowNs() });
       return this.get(scope, update.id);
     });
@@ -258,12 +258,19 @@ function checkUnchanged(field: string, current: string, update: string): void {
   throw new TsError('InvalidArgument', `container.${field} field is immutable: invalid argument`);
 }
 
-function checkContainer(container: NewContainer): void {
+function checkContainer(operation: 'create' | 'update', container: NewContainer): void {
+  try {
+    checkFields(container);
+  } catch (error) {
+    throw TsError.from(error).within(`${operation} container failed validation`);
+  }
+}
+
+function checkFields(container: NewContainer): void {
   checkIdentifier('container.ID', container.id);
   if (container.extensions.has('')) throw invalid('container.Extensions keys must not be empty');
-  checkLabels('container.Labels', container.labels);
+  checkLabels('containers.Labels', container.labels);
   if (container.runtime.name === '') throw invalid('container.Runtime.Name must be set');
-  if (container.spec === undefined) throw invalid('container.Spec must be set');
   if (container.snapshotKey !== '' && container.snapshotter === '') {
     throw invalid('container.Snapshotter must be set if container.SnapshotKey is set');
   }
