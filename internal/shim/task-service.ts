@@ -82,7 +82,7 @@ export class TaskService {
 
     pids: async ({ id }) => {
       const container = this.#find(id);
-      const pids = await container.runtime.processes(id);
+      const pids = await livePids(container);
       const execs = new Map([...container.execs].map(({ pid, execId }) => [pid, execId]));
       const processes = pids.map((pid) => {
         const execId = execs.get(pid);
@@ -175,6 +175,16 @@ export class TaskService {
     if (entry !== undefined && entry !== 'creating') return entry;
     throw new TsError('NotFound', `container ${id} is not created`);
   }
+}
+
+/**
+ * A container that has ended is listed by its init process until it is deleted, as the kernel lists
+ * a zombie. For containerd 2 takes a shim whose list is empty after a restart for a leaked one and
+ * deletes it, and its exit code would be lost.
+ */
+async function livePids(container: Container): Promise<number[]> {
+  if (container.init.isReaped) return [container.init.pid];
+  return container.runtime.processes(container.id);
 }
 
 function stateOf(container: Container, process: TaskProcess): Init<StateResponse> {
