@@ -52,7 +52,7 @@ export async function readArchive(
     ]);
   } catch (error) {
     tar.destroy();
-    throw archiveError(error);
+    throw archiveError(error, reader.current);
   }
   return reader.contents();
 }
@@ -75,6 +75,8 @@ async function decompressInto(
 }
 
 class ArchiveReader {
+  /** Path of the file that is being read, for errors; '' before the first. */
+  current = '';
   readonly #content: ContentStore;
   readonly #scope: Scope;
   readonly #blobs = new Map<string, ArchiveBlob>();
@@ -113,6 +115,7 @@ class ArchiveReader {
   async #take(entry: Entry): Promise<void> {
     const { name, type, size, linkname } = entry.header;
     const path = posix.normalize(name).replace(/^\.?\//, '');
+    this.current = path;
     if (type === 'symlink' || type === 'link') {
       const base = type === 'symlink' ? posix.dirname(path) : '';
       this.#links.set(path, posix.join(base, linkname));
@@ -173,12 +176,13 @@ function digestOfPath(path: string): Digest | undefined {
   return isDigest(digest) ? digest : undefined;
 }
 
-function archiveError(error: unknown): TsError {
+function archiveError(error: unknown, path: string): TsError {
   if (error instanceof TsError) return error;
   if (error instanceof Error && error.name === 'AbortError') return TsError.from(error);
   const why = error instanceof Error ? error.message : String(error);
   const isShort = /unexpected end|premature close/i.test(why);
-  const text = isShort ? 'it ends early' : why;
+  const where = path === '' ? '' : ` in ${path}`;
+  const text = isShort ? `it ends early${where}` : `${why}${where}`;
   return new TsError('DataLoss', `read image archive: ${text}`, {
     code: isShort ? 'TS_ARCHIVE_TRUNCATED' : 'TS_ARCHIVE_INVALID',
     cause: error,
