@@ -4,7 +4,6 @@
  * `steps` are the system calls of a program that runs in a cloned child; the functions beside them
  * run in this process.
  */
-export * from './allocate.ts';
 export * from './bpf.ts';
 export * from './bpf-instructions.ts';
 export * from './constants/index.ts';

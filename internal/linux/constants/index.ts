@@ -1,5 +1,6 @@
 export * from './capability.ts';
 export * from './file.ts';
+export * from './memory-policy.ts';
 export * from './mount.ts';
 export * from './process.ts';
 export * from './resource.ts';

@@ -23,18 +23,6 @@ export const NAMESPACE_FLAG_NAMES: Readonly<Record<Namespace, string>> = {
   time: 'CLONE_NEWTIME',
 };
 
-/** File names of the namespaces in /proc/PID/ns. */
-export const NAMESPACE_FILES: Readonly<Record<Namespace, string>> = {
-  mount: 'mnt',
-  cgroup: 'cgroup',
-  uts: 'uts',
-  ipc: 'ipc',
-  user: 'user',
-  pid: 'pid',
-  network: 'net',
-  time: 'time',
-};
-
 /** Other flags of clone3(2). CLONE_INTO_CGROUP and CLONE_CLEAR_SIGHAND do not fit into 32 bits. */
 export const CloneFlag = {
   CLONE_PIDFD: 0x1000n,

@@ -19,10 +19,6 @@ export const ResourceLimit = {
 } as const;
 export type ResourceLimit = keyof typeof ResourceLimit;
 
-export function isResourceLimit(name: string): name is ResourceLimit {
-  return Object.hasOwn(ResourceLimit, name);
-}
-
 /** No limit. */
 export const RLIM_INFINITY = 0xffffffffffffffffn;
 

@@ -31,11 +31,3 @@ export const SeccompAttribute = {
   SCMP_FLTATR_CTL_OPTIMIZE: 8,
 } as const;
 export type SeccompAttribute = keyof typeof SeccompAttribute;
-
-export function isSeccompAction(name: string): name is SeccompAction {
-  return Object.hasOwn(SeccompAction, name);
-}
-
-export function isSeccompOperator(name: string): name is SeccompOperator {
-  return Object.hasOwn(SeccompOperator, name);
-}

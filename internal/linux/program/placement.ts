@@ -31,6 +31,7 @@ export class ProgramPlacement implements Placement {
   /** Address of the record that is to run first. */
   readonly first: number;
   readonly #arena: ProgramMemory;
+  readonly #items: readonly Item[];
   readonly #architecture: Architecture;
   readonly #memories = new Map<Memory, number>();
   readonly #texts = new Map<string, number>();
@@ -44,6 +45,7 @@ export class ProgramPlacement implements Placement {
     architecture: Architecture = ARCHITECTURE,
   ) {
     this.#arena = arena;
+    this.#items = items;
     this.#architecture = architecture;
     const { address, bytes } = arena.allocate(items.length * BYTES_PER_RECORD);
     this.#address = address;
@@ -78,8 +80,11 @@ export class ProgramPlacement implements Placement {
   word(value: Result | Field): number {
     const field = value instanceof Field ? value : value.chosenField;
     if (field !== undefined) return this.memory(field.memory) + field.offset;
-    const { step } = value as Result;
-    return this.#recordAddress(step ?? 0) + Word.ownResult * BYTES_PER_WORD;
+    const { step = -1 } = value as Result;
+    if (this.#items[step]?.result !== value) {
+      throw new TsError('Internal', `internal error: ${value.text} is a result of another program`);
+    }
+    return this.#recordAddress(step) + Word.ownResult * BYTES_PER_WORD;
   }
 
   /**

@@ -1,6 +1,6 @@
 import { TsError } from '../../errors/index.ts';
 import { Memory, Result, type Value } from './argument.ts';
-import { REPORT_BYTES } from './record.ts';
+import { ARGUMENTS, REPORT_BYTES } from './record.ts';
 import type { Step, StepOptions } from './step.ts';
 
 /** A step at its place in a program, with what depends on how it ends. */
@@ -111,6 +111,9 @@ export class Sequence {
   }
 
   #append(step: Step, options: StepOptions, branches: () => Partial<Item>): Item {
+    if (step.args.length > ARGUMENTS) {
+      throw new TsError('Internal', `internal error: "${step.label}" has more than six arguments`);
+    }
     const index = this.#parts.items.length;
     const result = new Result(options.as ?? `step${index}`, options.into, index);
     const item: Item = { index, step, options, result };

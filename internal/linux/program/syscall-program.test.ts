@@ -311,6 +311,22 @@ test('decode: a report that is not of this program is refused', () => {
   });
 });
 
+test('results: one of another program is a mistake', () => {
+  const other = new SyscallProgram().main.add(getpid, { as: 'other' });
+  const failure = failureInProcess((main) => {
+    main.add(getpid);
+    main.add(close(other));
+  });
+  assert.equal(failure?.message, 'internal error: other is a result of another program');
+});
+
+test('steps: a seventh argument is a mistake', () => {
+  const step: Step = { label: 'too much', call: 'getpid', args: [1, 2, 3, 4, 5, 6, 7] };
+  assert.throws(() => new SyscallProgram().main.add(step), {
+    message: 'internal error: "too much" has more than six arguments',
+  });
+});
+
 test('strings: one with a NUL is refused before anything runs', () => {
   const failure = failureInProcess((main) => main.add(changeDirectory('/etc\0/passwd')));
   assert.equal(failure?.message, '"/etc\\u0000/passwd" contains a NUL character');

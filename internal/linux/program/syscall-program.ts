@@ -1,5 +1,5 @@
-import { readSync } from 'node:fs';
 import { TsError } from '../../errors/index.ts';
+import { restartedSyscall } from '../syscall.ts';
 import { Arena } from './arena.ts';
 import { Memory, type Result } from './argument.ts';
 import { explainProgram } from './explain.ts';
@@ -92,7 +92,7 @@ export class SyscallProgram {
    */
   readReport(fd: number): Reached | undefined {
     const message = Buffer.alloc(REPORT_BYTES);
-    const length = readSync(fd, message);
+    const length = restartedSyscall(() => 'read report', 'read', fd, message, message.length);
     if (length === 0) return undefined;
     if (length !== REPORT_BYTES) {
       throw new TsError('Internal', `internal error: a report of ${length} bytes`);

@@ -1,4 +1,5 @@
 export * from './access.ts';
+export * from './affinity.ts';
 export * from './credentials.ts';
 export * from './executable.ts';
 export * from './file-checks.ts';

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { bytesOf, Memory } from '../program/argument.ts';
 import { needsRoot, runInChild } from '../program/child-run.fixture.ts';
 import { explainStep, type Step } from '../program/step.ts';
+import { setCpuAffinity, setMemoryPolicy } from './affinity.ts';
 import {
   clearAmbientSet,
   dropFromBoundingSet,
@@ -295,6 +296,12 @@ const FAILURES: readonly (readonly [step: Step, call: string, message: string])[
     'execve("/etc/passwd", ["a","b c"], [])',
     'exec /etc/passwd: EACCES',
   ],
+  [setCpuAffinity([1023]), 'sched_setaffinity(0, 128, {1023})', 'set CPU affinity: EINVAL'],
+  [
+    setMemoryPolicy('MPOL_BIND', [0, 63], ['MPOL_F_STATIC_NODES', 'MPOL_F_RELATIVE_NODES']),
+    'set_mempolicy(MPOL_BIND|MPOL_F_STATIC_NODES|MPOL_F_RELATIVE_NODES, {0, 63}, 65)',
+    'set memory policy MPOL_BIND: EINVAL',
+  ],
   [waitForChild(1), 'wait4(1, NULL, __WALL, NULL)', 'wait for the child: ECHILD'],
   [
     setSeccompFilter(new Uint8Array(8), ['SECCOMP_FILTER_FLAG_LOG']),
@@ -338,6 +345,7 @@ test('steps that succeed: what they change is seen by the program that is execut
     'test "$(id -u):$(id -g):$(id -G)" = 5:6:"6 7"',
     'grep -q "^CapBnd:.0000000000000020$" /proc/self/status',
     'grep -q "^CapAmb:.0000000000000020$" /proc/self/status',
+    'grep -q "^Cpus_allowed_list:.0$" /proc/self/status',
     'grep -q "^NoNewPrivs:.1$" /proc/self/status',
     'test "$(awk "{print \\$6}" /proc/self/stat)" = $$',
     'test "$(pwd -P)" = /usr',
@@ -355,6 +363,8 @@ test('steps that succeed: what they change is seen by the program that is execut
       child.add(setIoPriority('IOPRIO_CLASS_BE', 5));
       child.add(setScheduler({ policy: 'SCHED_BATCH', nice: 3 }));
       child.add(setParentDeathSignal('SIGKILL'));
+      child.add(setCpuAffinity([0, 70]));
+      child.add(setMemoryPolicy('MPOL_LOCAL'), { tolerate: 'ENOSYS' });
       for (let capability = 0; capability <= 40; capability++) {
         if (capability !== 5) child.add(dropNumberFromBoundingSet(capability));
       }
