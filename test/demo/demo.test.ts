@@ -2,6 +2,7 @@
 // and killed. A private TMPDIR makes what is left of it easy to see.
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -96,6 +97,7 @@ for (const { name, args, env, skip } of programs) {
     await demo.ended;
     const left = traces(join(dir, `tscontainerd-demo-${demo.child.pid}`));
     assert.ok(left.processes.length >= 2, 'daemon and container were left');
+    assert.ok(existsSync(shimSocket(demo.child.pid)), 'the socket of the shim was left');
     const { status, output } = await start(args, env).ended;
     assert.equal(status, 0, output);
     assert.match(
@@ -106,8 +108,16 @@ for (const { name, args, env, skip } of programs) {
   });
 }
 
+/** Where the run's shim has its socket: outside of the run's directory, named for daemon, namespace and container. */
+function shimSocket(pid: number | undefined): string {
+  const address = join(dir, `tscontainerd-demo-${pid}`, 'daemon.sock');
+  const name = createHash('sha256').update(`${address}/demo/hello`).digest('hex');
+  return join('/run/containerd/s', name);
+}
+
 function assertNoTraces(pid: number | undefined): void {
   const nothing = { processes: [], mounts: [], cgroups: [] };
   assert.deepEqual(traces(join(dir, `tscontainerd-demo-${pid}`)), nothing);
   assert.deepEqual(readdirSync(dir), []);
+  assert.equal(existsSync(shimSocket(pid)), false);
 }

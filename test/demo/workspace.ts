@@ -14,6 +14,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { unmountAll } from '../../internal/linux/index.ts';
+import { listeningSockets } from './listening-sockets.ts';
 import { liveProcesses } from './process-tree.ts';
 
 const PREFIX = 'tscontainerd-demo-';
@@ -51,7 +52,7 @@ export function abandonedWorkspaces(): string[] {
 }
 
 /**
- * Ends every process of a workspace, unmounts what is mounted in it, removes its cgroups and the directory. Throws an
+ * Ends every process of a workspace and removes the sockets they listened on, unmounts what is mounted in it, removes its cgroups and the directory. Throws an
  * Error that names what could not be removed.
  */
 export async function removeWorkspace(path: string): Promise<Removed> {
@@ -75,12 +76,17 @@ export function traces(path: string): { processes: number[]; mounts: string[]; c
 
 async function endProcesses(path: string): Promise<number> {
   const seen = new Set<number>();
+  const sockets = new Set<string>();
   const deadline = performance.now() + 10_000;
   for (;;) {
     const pids = processesOf(path);
-    if (pids.length === 0) return seen.size;
+    if (pids.length === 0) {
+      for (const socket of sockets) rmSync(socket, { force: true });
+      return seen.size;
+    }
     if (performance.now() > deadline) throw new Error(`end processes of ${path}: ${pids} live on`);
     for (const pid of pids) {
+      if (!seen.has(pid)) for (const socket of listeningSockets(pid)) sockets.add(socket);
       seen.add(pid);
       try {
         process.kill(pid, 'SIGKILL');
