@@ -5,7 +5,7 @@
  * it is written to an unnamed one (O_TMPFILE) and opened through /proc/self/fd, so nothing is left
  * on disk and there is no name that another user could swap between the write and the load.
  */
-import { closeSync, constants, openSync, writeSync } from 'node:fs';
+import { accessSync, closeSync, constants, openSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { getRawAsset, isSea } from 'node:sea';
 import type * as Koffi from 'koffi';
@@ -73,8 +73,11 @@ export function loadThroughUnnamedFile(
 const O_TMPFILE = 0o20000000 | constants.O_DIRECTORY;
 
 function loadFrom(directory: string, addon: Uint8Array): KoffiModule {
-  const fd = openSync(directory, O_TMPFILE | constants.O_RDWR, 0o600);
+  const fd = openSync(directory, O_TMPFILE | constants.O_RDWR, 0o700);
   try {
+    // A file that root may execute by its mode is refused only on a noexec file system (Debian's /run
+    // is one): said before the addon is written there in vain.
+    accessSync(`/proc/self/fd/${fd}`, constants.X_OK);
     let written = 0;
     while (written < addon.length) written += writeSync(fd, addon, written);
     return loadFile(`/proc/self/fd/${fd}`);
