@@ -43,6 +43,11 @@ export class Bundle {
     this.#work = join(roots.root, namespace, id);
   }
 
+  /** `NAMESPACE/ID`: what tells the task from all others. */
+  get key(): string {
+    return `${this.namespace}/${this.id}`;
+  }
+
   /**
    * Makes the directories and writes the spec, with the intent to create. Throws AlreadyExists when
    * the bundle is there. What was made is removed when a later step fails.

@@ -1,37 +1,24 @@
 import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { packAny } from '../api/any.ts';
-import { TaskDelete, TaskExit } from '../api/generated/containerd.events.ts';
-import { nowNs, timestampFromNs } from '../api/time.ts';
+import { nowNs } from '../api/time.ts';
 import { isErrno, TsError } from '../errors/index.ts';
 import type { EventExchange } from '../events/event-exchange.ts';
-import { Signal } from '../linux/index.ts';
 import type { Logger } from '../log/index.ts';
 import { checkIdentifier } from '../metadata/identifiers.ts';
 import type { Scope } from '../metadata/scope.ts';
 import type { ShimAddress } from './bootstrap-answer.ts';
 import { Bundle, type BundleRoots, removeByRename, TASK_DIRECTORY } from './bundle.ts';
-import { Semaphore } from './semaphore.ts';
 import type { DaemonAddresses } from './shim-call.ts';
-import { removeDeadSocket } from './shim-client.ts';
 import { ShimLauncher, type StartedShim } from './shim-launcher.ts';
 import { CONNECT_TIMEOUT_MS, exitOf, ShimTask, UNKNOWN_EXIT_STATUS, within } from './shim-task.ts';
+import { TaskCleaner } from './task-cleaner.ts';
 import type { Exit, NewTask, Task, TaskManager } from './task-manager.ts';
-
-/** How long a shim may take to say that it has no more tasks, and then to end. */
-const SHUTDOWN_TIMEOUT_MS = 3000;
-
-/** How long a shim may take to take back a task that could not be created. */
-const CLEANUP_TIMEOUT_MS = 5000;
 
 /** How long a daemon that ends waits for clean-ups; the next one does what is left. */
 const CLOSE_TIMEOUT_MS = 5000;
 
 /** How long a list waits for tasks whose shims have not answered yet after a restart. */
 const LIST_TIMEOUT_MS = 2000;
-
-/** Clean-ups that run at a time: each executes a shim, and many may be due after a restart. */
-const CLEANUPS_AT_A_TIME = 4;
 
 export interface TaskManagerOptions {
   /** The daemon's state directory, on tmpfs. */
@@ -64,9 +51,7 @@ export class LocalTaskManager implements TaskManager {
   readonly #roots: BundleRoots;
   readonly #launcher: ShimLauncher;
   readonly #entries = new Map<string, Entry>();
-  /** Clean-ups after tasks that are not listed any more; their ids are not free yet. */
-  readonly #cleanups = new Map<string, Promise<unknown>>();
-  readonly #turn = new Semaphore(CLEANUPS_AT_A_TIME);
+  readonly #cleaner: TaskCleaner;
   /** Tasks whose death is news. Of others, whoever creates or deletes them takes care. */
   readonly #established = new WeakSet<ShimTask>();
 
@@ -77,6 +62,12 @@ export class LocalTaskManager implements TaskManager {
       root: join(options.root, TASK_DIRECTORY),
     };
     this.#launcher = new ShimLauncher(options);
+    this.#cleaner = new TaskCleaner({
+      launcher: this.#launcher,
+      events: options.events,
+      log: options.log,
+      isShared: (task) => this.#isShared(task),
+    });
   }
 
   /**
@@ -104,7 +95,7 @@ export class LocalTaskManager implements TaskManager {
         .map(
           ([key, { what, sinceMs }]) => `${what} task ${key} for ${Math.round(now - sinceMs)} ms`,
         ),
-      ...[...this.#cleanups.keys()].map((key) => `clean up after task ${key}`),
+      ...[...this.#cleaner.running.keys()].map((key) => `clean up after task ${key}`),
     ];
   }
 
@@ -113,7 +104,7 @@ export class LocalTaskManager implements TaskManager {
     while (this.waits().length > 0) {
       await Promise.allSettled([
         ...[...this.#entries.values()].map(({ task }) => task),
-        ...this.#cleanups.values(),
+        ...this.#cleaner.running.values(),
       ]);
     }
   }
@@ -128,7 +119,7 @@ export class LocalTaskManager implements TaskManager {
   async create(scope: Scope, task: NewTask): Promise<number> {
     checkIdentifier('task id', task.id);
     const bundle = new Bundle(this.#roots, scope.namespace, task.id);
-    const key = keyOf(bundle);
+    const key = bundle.key;
     const binary = this.#launcher.findBinary(task.runtime);
     for (let before = this.#entries.get(key); before; before = this.#entries.get(key)) {
       if ((await before.task) !== undefined) {
@@ -139,7 +130,7 @@ export class LocalTaskManager implements TaskManager {
     let failure: unknown;
     const entry = this.#enter(bundle, 'create', async () => {
       try {
-        await this.#cleanups.get(key);
+        await this.#cleaner.running.get(key);
         const created = await this.#create(bundle, binary, task, scope.signal);
         pid = created.pid;
         return created.task;
@@ -178,7 +169,8 @@ export class LocalTaskManager implements TaskManager {
     }
     task.expectEnd();
     await task.bundle.setIntent('delete');
-    await this.#release(task);
+    await this.#cleaner.release(task);
+    this.#forget(task);
     if (exit === undefined) throw notFound(id);
     return exit;
   }
@@ -197,7 +189,7 @@ export class LocalTaskManager implements TaskManager {
   }
 
   #enter(bundle: Bundle, what: string, make: () => Promise<ShimTask | undefined>): Entry {
-    const key = keyOf(bundle);
+    const key = bundle.key;
     const entry: Entry = {
       task: make().then((task) => {
         entry.current = task;
@@ -236,7 +228,7 @@ export class LocalTaskManager implements TaskManager {
     } catch (thrown) {
       const error = TsError.from(thrown);
       try {
-        await this.#undo(bundle, shimTask);
+        await this.#cleaner.undo(bundle, shimTask);
       } catch (cleanup) {
         error.cleanup.push(TsError.from(cleanup));
         this.#log(bundle).error({ error: cleanup }, 'clean up after a failed create');
@@ -272,46 +264,6 @@ export class LocalTaskManager implements TaskManager {
     return new ShimTask({ bundle, runtime, address, log, onDead: (dead) => this.#onDead(dead) });
   }
 
-  /** Takes a creation back that has come no matter how far, or ends a deletion. */
-  async #undo(bundle: Bundle, task: ShimTask | undefined): Promise<void> {
-    const { id } = bundle;
-    const isShared = task !== undefined && this.#isShared(task);
-    if (task !== undefined) {
-      task.expectEnd();
-      try {
-        const shim = await task.shim();
-        const options = { timeoutMs: CLEANUP_TIMEOUT_MS };
-        const kill = shim.kill({ id, signal: Signal.SIGKILL, all: true }, options);
-        await kill.catch(() => undefined); // it may never have come to be
-        await shim.delete({ id }, options).catch(() => undefined); // or be gone already
-        await shim.shutdown({ id, now: false }, options);
-      } catch (thrown) {
-        // The processes are looked for below; a shim that ends closes the connection first.
-        this.#log(bundle).debug({ error: thrown }, 'shim of a task that is not to be');
-      }
-      await task.detach(isShared ? 0 : SHUTDOWN_TIMEOUT_MS);
-    }
-    if (!isShared) await this.#launcher.killProcesses(bundle);
-    if ((await bundle.read('bootstrap.json')) !== undefined) await this.#launcher.delete(bundle);
-    if (task !== undefined && !isShared) await removeDeadSocket(task.address);
-    await bundle.remove();
-  }
-
-  /** After Delete: lets the shim end if this was its last task, and removes what is left. */
-  async #release(task: ShimTask): Promise<void> {
-    const isShared = this.#isShared(task);
-    try {
-      const shim = await task.shim();
-      await shim.shutdown({ id: task.id, now: false }, { timeoutMs: SHUTDOWN_TIMEOUT_MS });
-    } catch (thrown) {
-      // A shim that ends at once closes the connection instead of an answer.
-      this.#log(task.bundle).debug({ error: thrown }, 'shutdown of the shim');
-    }
-    await task.detach(isShared ? 0 : SHUTDOWN_TIMEOUT_MS);
-    this.#forget(task);
-    await task.bundle.remove();
-  }
-
   /** Whether another task lives in the same shim. */
   #isShared(task: ShimTask): boolean {
     const { address } = task.address;
@@ -322,7 +274,7 @@ export class LocalTaskManager implements TaskManager {
   }
 
   #forget(task: ShimTask): void {
-    const key = keyOf(task.bundle);
+    const key = task.bundle.key;
     if (this.#entries.get(key)?.current === task) this.#entries.delete(key);
   }
 
@@ -368,65 +320,23 @@ export class LocalTaskManager implements TaskManager {
   /** Removes what is left of a task, once it is known which others share its shim. */
   #discard(bundle: Bundle, task: ShimTask | undefined): void {
     const others = [...this.#entries.values()].map((entry) => entry.task);
-    this.#cleanUp(bundle, async () => {
-      await Promise.all(others);
-      await this.#undo(bundle, task);
-    });
+    this.#cleaner.discard(bundle, task, Promise.all(others));
   }
 
-  /** A shim has died: kills what it left, publishes the end of its task and forgets it. */
   async #onDead(task: ShimTask): Promise<Exit> {
-    const { bundle } = task;
-    const result = Promise.withResolvers<Exit>();
     if (!this.#established.has(task)) {
       return { pid: 0, status: UNKNOWN_EXIT_STATUS, at: nowNs() };
     }
-    this.#log(bundle).warn('shim has died');
-    this.#cleanUp(bundle, async () => {
-      try {
-        const exit = await this.#launcher.delete(bundle);
-        const at = exit.at ?? nowNs();
-        this.#publishEnd(bundle, { ...exit, at });
-        if (!this.#isShared(task)) await removeDeadSocket(task.address);
-        await bundle.remove();
-        result.resolve({ ...exit, at });
-      } catch (thrown) {
-        result.reject(thrown);
-        throw thrown;
-      } finally {
-        this.#forget(task);
-      }
-    });
-    return result.promise;
-  }
-
-  #publishEnd({ namespace, id }: Bundle, { pid, status, at }: Exit): void {
-    const exitedAt = timestampFromNs(at ?? nowNs());
-    const fields = { containerId: id, pid, exitStatus: status, exitedAt };
-    const { events } = this.#options;
-    events.publish({ namespace }, '/tasks/exit', packAny(TaskExit, { ...fields, id }));
-    events.publish({ namespace }, '/tasks/delete', packAny(TaskDelete, fields));
-  }
-
-  /** Runs a clean-up in its turn; the task's id is taken until it is over. */
-  #cleanUp(bundle: Bundle, work: () => Promise<void>): void {
-    const key = keyOf(bundle);
-    const cleanup = this.#turn
-      .run(work)
-      .catch((error: unknown) => this.#log(bundle).error({ error }, 'clean up after task'))
-      .finally(() => {
-        if (this.#cleanups.get(key) === cleanup) this.#cleanups.delete(key);
-      });
-    this.#cleanups.set(key, cleanup);
+    try {
+      return await this.#cleaner.afterDeath(task);
+    } finally {
+      this.#forget(task);
+    }
   }
 
   #log({ id, namespace }: Bundle): Logger {
     return this.#options.log.child({ task: id, namespace });
   }
-}
-
-function keyOf({ namespace, id }: Bundle): string {
-  return `${namespace}/${id}`;
 }
 
 function notFound(id: string): TsError {

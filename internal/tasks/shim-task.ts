@@ -217,7 +217,9 @@ export class ShimTask implements Task {
   }
 
   #die(): void {
-    this.#death ??= this.#options.onDead(this);
+    if (this.#death !== undefined) return;
+    this.#death = this.#options.onDead(this);
+    this.#death.catch(() => {}); // whoever waits hears of it; nobody has to wait
     this.#options.log?.[Symbol.dispose]();
   }
 }
