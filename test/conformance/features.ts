@@ -10,6 +10,9 @@ export interface Feature {
   readonly note?: string;
 }
 
+const integration = (name: string) => `test/integration/${name}.test.ts`;
+const conformance = (name: string) => `test/conformance/${name}.test.ts`;
+
 /** The rows, by program. */
 export const features: Readonly<Record<string, readonly Feature[]>> = {
   'The three together': [
@@ -19,16 +22,66 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
     },
     {
       what: 'Programs that need neither Node nor npm on the machine',
-      shownBy: ['test/integration/standalone.test.ts'],
+      shownBy: [integration('standalone')],
     },
-    {
-      what: 'amd64, and arm64 as far as QEMU runs it',
-      shownBy: ['test/integration/arm64.test.ts'],
-    },
+    { what: 'amd64, and arm64 as far as QEMU runs it', shownBy: [integration('arm64')] },
     {
       what: 'The environment cannot bring code into a program that runs as root',
       shownBy: ['build/sea.test.ts'],
     },
+  ],
+  '`tsrunc`, the runtime': [
+    {
+      what: '`run`, `create`, `start`, `state`, `kill`, `delete`, `list`, `ps`, `pause`, `resume`, `events`, `update`',
+      shownBy: [integration('runtime-lifecycle')],
+    },
+    {
+      what: '`exec`, with user, capabilities, environment, fds',
+      shownBy: [integration('runtime-exec')],
+    },
+    { what: '`spec`, as runc writes it', shownBy: [conformance('spec-command')] },
+    {
+      what: 'cgroup limits, freezing, device rules, statistics',
+      shownBy: [integration('cgroups')],
+    },
+    {
+      what: 'Containers as one pass over an array of system calls, from checked machine code',
+      shownBy: [integration('trampoline'), integration('trampoline-arm64')],
+    },
+    { what: '`checkpoint`, `restore`', shownBy: [] },
+    { what: 'systemd as the cgroup driver', shownBy: [] },
+  ],
+  '`containerd-shim-tsrunc-v2`, the shim': [
+    {
+      what: "Under Debian's containerd 2.1 and 1.6, driven by `ctr`",
+      shownBy: [integration('shim-containerd'), integration('ttrpc-interop')],
+    },
+    {
+      what: 'Start, grouping by sandbox, the start protocols of containerd 1.6 to 2.3',
+      shownBy: [integration('shim-start')],
+    },
+    { what: 'Tasks and execs over tsrunc, runc and crun', shownBy: [integration('shim-life')] },
+    {
+      what: 'Output to fifos, terminals, `file://` and `binary://`, complete to the last byte',
+      shownBy: [integration('shim-stdio')],
+    },
+  ],
+  '`tscontainerd`, the daemon': [
+    {
+      what: 'Content, images, containers, leases, namespaces, events, as containerd answers',
+      shownBy: ['content', 'images', 'containers', 'leases', 'events'].map(conformance),
+    },
+    { what: 'Snapshots: overlayfs and native', shownBy: [integration('snapshotters')] },
+    {
+      what: "Tasks over our shim and over Debian's containerd-shim-runc-v2",
+      shownBy: [integration('tasks-lifecycle')],
+    },
+    {
+      what: 'A daemon that stops, crashes or is killed at any step finds its shims and tasks again',
+      shownBy: [integration('tasks-restart'), 'test/faults/tasks-killed-daemon.test.ts'],
+    },
+    { what: 'CRI, the service for Kubernetes', shownBy: [] },
+    { what: 'NRI, metrics, remote snapshotters', shownBy: [] },
   ],
 };
 
