@@ -69,6 +69,9 @@ export function run(command: string, args: readonly string[], cwd: string): stri
     maxBuffer: 1 << 26,
   });
   if (result.status === 0) return result.stdout;
+  if ((result.error as NodeJS.ErrnoException | undefined)?.code === 'ENOENT') {
+    throw new Error(`${command} is not installed`);
+  }
   const why = result.error?.message ?? result.stderr.trim().split('\n').slice(-3).join('; ');
   throw new Error(`${command} ${args.find((arg) => /^[a-z]+$/.test(arg)) ?? ''}: ${why}`);
 }
