@@ -44,14 +44,14 @@ export async function memoryTable(): Promise<string> {
   const rows: string[][] = [];
   for (const { name, programs, skip } of subjects) {
     if (skip !== false) {
-      rows.push([`${name[0]}: ${skip}`, '', '', '']);
+      rows.push([`${name[0]}: ${skip}`, '', '', '', '']);
       continue;
     }
     const { daemon, shims } = await measureIdle(programs);
     rows.push(row(`${name[0]}, idle`, [daemon]));
     rows.push(row(`${name[1]}, one of ${CONTAINERS}`, shims));
   }
-  return table(['memory', 'PSS', 'private', 'threads'], rows);
+  return table(['memory', 'PSS', 'private', 'of it dirty', 'threads'], rows);
 }
 
 async function measureIdle(programs: Programs): Promise<{ daemon: Memory; shims: Memory[] }> {
@@ -104,6 +104,7 @@ function row(name: string, processes: readonly Memory[]): string[] {
     name,
     mb(middle((memory) => memory.pssKb)),
     mb(middle((memory) => memory.privateKb)),
+    mb(middle((memory) => memory.dirtyKb)),
     String(middle((memory) => memory.threads)),
   ];
 }

@@ -6,6 +6,8 @@ import { readFileSync } from 'node:fs';
 export interface Memory {
   readonly pssKb: number;
   readonly privateKb: number;
+  /** The part of it that the kernel could not simply drop and read again. */
+  readonly dirtyKb: number;
   readonly threads: number;
 }
 
@@ -18,6 +20,7 @@ export function memoryOf(pid: number): Memory {
   return {
     pssKb: field('Pss'),
     privateKb: field('Private_Clean') + field('Private_Dirty'),
+    dirtyKb: field('Private_Dirty'),
     threads: Number(/^Threads:\s+(\d+)/m.exec(status)?.[1]),
   };
 }
