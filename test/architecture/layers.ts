@@ -114,14 +114,14 @@ export function layerViolations(
   if (folder === undefined || layer === undefined) {
     return [`${path}: the table of layers does not know this folder`];
   }
-  // A test needs at run time what the code needs for its types.
-  const mayUseTypes = (typeOnly: boolean) => typeOnly || path.endsWith('.test.ts');
+  // A test needs at run time what the code needs for its types, and may use any package.
+  const isTest = /\.(?:test|fixture)\.ts$/.test(path);
   const problems: string[] = [];
   for (const { specifier, typeOnly, line } of importsOf(source)) {
     const say = (what: string) => problems.push(`${path}:${line}: ${what}`);
     if (!specifier.startsWith('.')) {
       const name = packageName(specifier);
-      if (name !== undefined && !typeOnly && !layer.packages?.includes(name)) {
+      if (name !== undefined && !typeOnly && !isTest && !layer.packages?.includes(name)) {
         say(`${folder} must not import the package ${name}`);
       }
       continue;
@@ -133,7 +133,7 @@ export function layerViolations(
     if (other === undefined) say(`${target} is in no folder of the table of layers`);
     else if (
       !layer.imports.includes(other) &&
-      !(mayUseTypes(typeOnly) && layer.types?.includes(other))
+      !((typeOnly || isTest) && layer.types?.includes(other))
     ) {
       say(`${folder} must not import ${other} (${target})`);
     } else if (layer.wires === undefined && !isFace(other, target, exists)) {
