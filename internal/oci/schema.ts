@@ -1,3 +1,5 @@
+// The properties of config.json as one table, in the order of the specification: in two files a reader could not see that a
+// property stands in it once.
 import {
   CAPABILITY_NAMES,
   IO_PRIORITY_CLASSES,
