@@ -1,5 +1,7 @@
 import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { AnyMessage } from '../api/any.ts';
+import type { RuntimeInfo } from '../api/generated/containerd.types.ts';
 import { nowNs } from '../api/time.ts';
 import { isErrno, TsError } from '../errors/index.ts';
 import type { EventExchange } from '../events/event-exchange.ts';
@@ -155,6 +157,10 @@ export class LocalTaskManager implements TaskManager {
     return entries
       .map(([, { current }]) => current)
       .filter((task) => task !== undefined && !task.isDead) as Task[];
+  }
+
+  async runtimeInfo(runtime: string, options: AnyMessage | undefined): Promise<RuntimeInfo> {
+    return this.#launcher.info(this.#launcher.findBinary(runtime), options);
   }
 
   async delete(scope: Scope, id: string): Promise<Exit> {

@@ -1,4 +1,4 @@
-/** The calls of a shim's program that are processes of their own: `start` and `delete`. */
+/** The calls of a shim's program that are processes of their own: `start`, `delete`, `-info`. */
 import { spawn } from 'node:child_process';
 import { TsError } from '../errors/index.ts';
 
@@ -10,8 +10,7 @@ export interface DaemonAddresses {
   readonly program: string;
 }
 
-export interface ShimCall {
-  readonly binary: string;
+export interface ShimCall extends ProgramCall {
   readonly verb: 'start' | 'delete';
   readonly namespace: string;
   readonly id: string;
@@ -19,6 +18,10 @@ export interface ShimCall {
   readonly bundle: string;
   readonly daemon: DaemonAddresses;
   readonly isDebug: boolean;
+}
+
+interface ProgramCall {
+  readonly binary: string;
   readonly stdin: Uint8Array;
   /** The call is killed after so many milliseconds. */
   readonly timeoutMs: number;
@@ -42,10 +45,33 @@ const OUTPUT_GRACE_MS = 1000;
  * (containerd pkg/shim/util.go)
  */
 export async function callShim(call: ShimCall): Promise<ShimOutput> {
-  const what = `${call.binary} ${call.verb}`;
-  const child = spawn(call.binary, shimArguments(call), {
+  return execute(call, call.verb, shimArguments(call), {
     cwd: call.bundle,
-    env: shimEnvironment(call),
+    env: {
+      ...inheritedEnvironment(),
+      GOMAXPROCS: '2',
+      MAX_SHIM_VERSION: '2',
+      TTRPC_ADDRESS: call.daemon.ttrpc,
+      GRPC_ADDRESS: call.daemon.grpc,
+      NAMESPACE: call.namespace,
+    },
+  });
+}
+
+/** Asks a shim about itself and its runtime: protobuf `containerd.types.RuntimeInfo` on stdout. */
+export async function callShimInfo(call: ProgramCall): Promise<ShimOutput> {
+  return execute(call, '-info', ['-info'], { cwd: '/', env: inheritedEnvironment() });
+}
+
+async function execute(
+  call: ProgramCall,
+  verb: string,
+  args: readonly string[],
+  where: { cwd: string; env: NodeJS.ProcessEnv },
+): Promise<ShimOutput> {
+  const what = `${call.binary} ${verb}`;
+  const child = spawn(call.binary, args, {
+    ...where,
     stdio: ['pipe', 'pipe', 'pipe'],
     timeout: call.timeoutMs,
     killSignal: 'SIGKILL',
@@ -80,7 +106,6 @@ export async function callShim(call: ShimCall): Promise<ShimOutput> {
   const said = lastLines(`${stdout?.toString('utf8') ?? ''}\n${text}`);
   throw new TsError('FailedPrecondition', `${what}: ${said === '' ? how : `${said}: ${how}`}`, {
     code: 'TS_SHIM_CALL',
-    fields: { id: call.id },
   });
 }
 
@@ -97,16 +122,9 @@ function shimArguments(call: ShimCall): string[] {
 /** Variables that make a Node process load code or write files: not for programs that we start. */
 const NODE_VARIABLES = /^(NODE_|OPENSSL_|SSL_CERT_)/;
 
-function shimEnvironment(call: ShimCall): NodeJS.ProcessEnv {
-  const inherited = Object.entries(process.env).filter(([name]) => !NODE_VARIABLES.test(name));
-  return {
-    ...Object.fromEntries(inherited),
-    GOMAXPROCS: '2',
-    MAX_SHIM_VERSION: '2',
-    TTRPC_ADDRESS: call.daemon.ttrpc,
-    GRPC_ADDRESS: call.daemon.grpc,
-    NAMESPACE: call.namespace,
-  };
+function inheritedEnvironment(): NodeJS.ProcessEnv {
+  const kept = Object.entries(process.env).filter(([name]) => !NODE_VARIABLES.test(name));
+  return Object.fromEntries(kept);
 }
 
 function collect(stream: NodeJS.ReadableStream, onTooMuch: () => void): Promise<Buffer> {

@@ -1,14 +1,15 @@
 import { join } from 'node:path';
 import type { AnyMessage } from '../api/any.ts';
 import { DeleteResponse } from '../api/generated/containerd.task.v3.ts';
+import { RuntimeInfo } from '../api/generated/containerd.types.ts';
 import { Any } from '../api/generated/google.protobuf.ts';
 import { TsError } from '../errors/index.ts';
 import type { Logger } from '../log/index.ts';
 import { parseBootstrapAnswer, type ShimAddress } from './bootstrap-answer.ts';
 import type { Bundle } from './bundle.ts';
 import { findShimBinary } from './shim-binary.ts';
-import { callShim, type DaemonAddresses } from './shim-call.ts';
-import { ShimLog } from './shim-log.ts';
+import { callShim, callShimInfo, type DaemonAddresses } from './shim-call.ts';
+import { levelOfLine, ShimLog } from './shim-log.ts';
 import { killShimProcesses } from './shim-processes.ts';
 import { exitOf, UNKNOWN_EXIT_STATUS } from './shim-task.ts';
 import type { Exit } from './task-manager.ts';
@@ -18,6 +19,9 @@ const START_TIMEOUT_MS = 60_000;
 
 /** How long `delete` may take: it kills the container, whose processes may be slow to die. */
 const DELETE_TIMEOUT_MS = 10_000;
+
+/** How long `-info` may take. */
+const INFO_TIMEOUT_MS = 10_000;
 
 export interface ShimLauncherOptions {
   readonly daemon: DaemonAddresses;
@@ -82,11 +86,27 @@ export class ShimLauncher {
     }
   }
 
+  /** What a shim says about itself and its runtime. */
+  async info(binary: string, options: AnyMessage | undefined): Promise<RuntimeInfo> {
+    const { stdout } = await callShimInfo({
+      binary,
+      stdin: options === undefined ? new Uint8Array(0) : Any.encode(options),
+      timeoutMs: INFO_TIMEOUT_MS,
+    });
+    try {
+      return RuntimeInfo.decode(stdout);
+    } catch (cause) {
+      throw new TsError('Unknown', `${binary} -info: ${(cause as Error).message}`, { cause });
+    }
+  }
+
   /** Passes what a shim logs on to the daemon's log. */
   async openLog(bundle: Bundle): Promise<ShimLog> {
     const { log } = this.#options;
     const fields = { shim: bundle.id, namespace: bundle.namespace };
-    return ShimLog.open(join(bundle.path, 'log'), (line) => log.info(fields, `shim: ${line}`));
+    return ShimLog.open(join(bundle.path, 'log'), (line) => {
+      log[levelOfLine(line)](fields, `shim: ${line}`);
+    });
   }
 
   /**

@@ -3,7 +3,7 @@ import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { ShimLog } from './shim-log.ts';
+import { levelOfLine, ShimLog } from './shim-log.ts';
 
 function directory(): { path: string } & Disposable {
   const path = mkdtempSync(join(tmpdir(), 'shim-log-'));
@@ -70,3 +70,14 @@ test('ShimLog: a file in the place of the fifo is refused', async () => {
     { message: `open ${path}: not a fifo` },
   );
 });
+
+for (const [line, level] of [
+  ['time="2026-11-22T08:49:25Z" level=debug msg="serving"', 'debug'],
+  ['time="x" level=info msg="y" level=error', 'info'],
+  ['time="x" level=warning msg="y"', 'warn'],
+  ['{"level":"error","msg":"x"}', 'error'],
+  ['{"level":"fatal","msg":"x"}', 'error'],
+  ['panic: runtime error', 'warn'],
+] as const) {
+  test(`levelOfLine: ${line} is ${level}`, () => assert.equal(levelOfLine(line), level));
+}

@@ -59,3 +59,14 @@ export class ShimLog implements Disposable {
     this.#socket.destroy();
   }
 }
+
+/**
+ * The level of a line that a shim has logged: `level=warning` of Go's shims, or the `level` of a
+ * JSON object. A line without one was written by something that went wrong.
+ */
+export function levelOfLine(line: string): 'debug' | 'info' | 'warn' | 'error' {
+  const level = /\blevel"?[=:]"?(\w+)/.exec(line)?.[1] ?? '';
+  if (level === 'trace' || level === 'debug') return 'debug';
+  if (level === 'info') return 'info';
+  return level === '' || level.startsWith('warn') ? 'warn' : 'error';
+}

@@ -1,6 +1,6 @@
 import type { AnyMessage } from '../api/any.ts';
 import type { StateResponse } from '../api/generated/containerd.task.v3.ts';
-import type { Mount } from '../api/generated/containerd.types.ts';
+import type { Mount, RuntimeInfo } from '../api/generated/containerd.types.ts';
 import type { ProcessInfo } from '../api/generated/containerd.v1.types.ts';
 import type { Init } from '../api/init.ts';
 import type { Scope, TimeNs } from '../metadata/scope.ts';
@@ -83,6 +83,8 @@ export interface TaskManager {
   get(scope: Scope, id: string): Promise<Task>;
   /** The tasks of a namespace by id. */
   list(scope: Scope): Promise<Task[]>;
+  /** What the shim of a runtime says about itself; for clients that choose by features. */
+  runtimeInfo(runtime: string, options: AnyMessage | undefined): Promise<RuntimeInfo>;
   /** Deletes a task that is not running, with its shim when that holds no other. */
   delete(scope: Scope, id: string): Promise<Exit>;
 }

@@ -11,6 +11,7 @@ import { Metrics as MetricsV2 } from '../../internal/api/generated/io.containerd
 import { makeFifo } from '../../internal/linux/index.ts';
 import { skipWithout } from '../fixtures/daemon.ts';
 import { shimKinds, TaskBench } from '../fixtures/tasks.ts';
+import { peer } from '../peers/index.ts';
 
 const NOT_FOUND = 5;
 const ALREADY_EXISTS = 6;
@@ -135,6 +136,19 @@ for (const kind of shimKinds()) {
     assert.deepEqual(await bench.leftoversAfter(containerId), []);
   });
 }
+
+test('inspect-runtime of ctr shows what a shim says of itself', async (t) => {
+  const [kind] = shimKinds();
+  const skip = skipWithout('tscontainerd') || kind?.skip || peer('ctr-2.1').skip;
+  if (kind === undefined || skip) return t.skip(skip || 'no shim');
+  await using bench = await TaskBench.start(kind);
+  const args = ['plugins', 'inspect-runtime', '--runtime'];
+  const found = bench.daemon.ctr('ctr-2.1', [...args, 'io.containerd.runc.v2']);
+  assert.equal(found.status, 0, found.stderr);
+  assert.equal(JSON.parse(found.stdout).Name, 'io.containerd.runc.v2');
+  const missing = bench.daemon.ctr('ctr-2.1', [...args, 'io.containerd.nope.v1']);
+  assert.match(missing.stderr, /binary not installed "containerd-shim-nope-v1"/);
+});
 
 /** Rejects with a gRPC status and, if given, its whole text. */
 async function rejects(call: Promise<unknown>, code: number, details?: string): Promise<void> {

@@ -1,4 +1,7 @@
+import { packAny, unpackAny } from '../../api/any.ts';
 import { Tasks } from '../../api/generated/containerd.services.tasks.v1.ts';
+import { RuntimeInfo, RuntimeRequest } from '../../api/generated/containerd.types.ts';
+import { TsError } from '../../errors/index.ts';
 import { grpcService } from '../../services/context.ts';
 import { tasksService } from '../../services/tasks.ts';
 import { LocalTaskManager } from '../../tasks/local-task-manager.ts';
@@ -28,6 +31,14 @@ export function openTasks(core: Core): DaemonModule {
         id: 'task',
         requires: [...metadata, 'io.containerd.event.v1'],
         isPlatformSpecific: true,
+        async info(request) {
+          const asked = unpackAny(request, RuntimeRequest);
+          if (asked === undefined) {
+            throw new TsError('InvalidArgument', `request is no ${RuntimeRequest.typeName}`);
+          }
+          const info = await manager.runtimeInfo(asked.runtimePath, asked.options);
+          return packAny(RuntimeInfo, info);
+        },
       },
       { type: 'io.containerd.service.v1', id: 'tasks-service', requires: metadata },
       { type: 'io.containerd.grpc.v1', id: 'tasks', requires: ['io.containerd.service.v1'] },
