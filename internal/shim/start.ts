@@ -5,7 +5,15 @@
  * daemon may connect at once; its request waits in the socket's queue.
  */
 import { spawn } from 'node:child_process';
-import { mkdirSync, openSync, readFileSync, readSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { connect } from 'node:net';
 import { dirname, join } from 'node:path';
 import { isatty } from 'node:tty';
@@ -21,7 +29,13 @@ import {
 import { reexecArguments } from './reexec.ts';
 import { parseRuntimeOptions } from './runtime-options.ts';
 import type { ShimFlags } from './shim-flags.ts';
-import { annotationsOf, groupOf, pathOfAddress, socketPath } from './socket-address.ts';
+import {
+  annotationsOf,
+  DEFAULT_SOCKET_DIRECTORY,
+  groupOf,
+  pathOfAddress,
+  socketPath,
+} from './socket-address.ts';
 
 const BACKLOG = 128;
 const STDIN = 0;
@@ -50,6 +64,8 @@ function addressPath(flags: ShimFlags, input: BootstrapInput, bundle: string): s
 async function ensureShim(path: string, flags: ShimFlags, input: BootstrapInput): Promise<void> {
   const directory = dirname(path);
   mkdirSync(directory, { recursive: true, mode: 0o700 });
+  // Whoever made it first: nobody else may enter (CVE-2020-15257).
+  if (directory === DEFAULT_SOCKET_DIRECTORY) chmodSync(directory, 0o700);
   using lock = new OwnedFd(openSync(directory, OpenFlag.O_RDONLY | OpenFlag.O_DIRECTORY));
   lockExclusively(lock.number, directory);
   if (await answers(path)) return;
