@@ -1,4 +1,5 @@
 import { TsError } from '../../internal/errors/index.ts';
+import { unblockSignal } from '../../internal/linux/signal-mask.ts';
 import { createLogger } from '../../internal/log/index.ts';
 import { type Config, configOf, layerOf } from '../../internal/server/config.ts';
 import { loadConfig, printConfig } from '../../internal/server/config-file.ts';
@@ -64,6 +65,7 @@ async function serve(config: Config, warnings: readonly string[]): Promise<void>
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
   process.on('SIGUSR1', () => log.info({ waits: daemon.waits() }, 'waits'));
+  unblockSignal('SIGUSR1');
   process.on('SIGHUP', () => undefined); // a closing terminal must not end the containers' daemon
   notifyServiceManager('READY=1');
   log.info(

@@ -20,7 +20,8 @@ import { MODULES } from './modules/index.ts';
 import { listenUnix } from './socket.ts';
 import { REVISION, VERSION } from './version.ts';
 
-/** How long running calls may go on when the daemon stops. */
+/** How long calls may go on when the daemon stops, and how long they may take to be aborted. */
+const SHUTDOWN_DRAIN_MS = 500;
 const SHUTDOWN_GRACE_MS = 5000;
 
 /** The daemon: stores, modules and the sockets they are served on. */
@@ -127,7 +128,7 @@ export class Daemon implements AsyncDisposable {
 
   async #close(): Promise<void> {
     for (const socket of this.#sockets) socket.close();
-    await this.#grpc.close(SHUTDOWN_GRACE_MS);
+    await this.#grpc.close(SHUTDOWN_DRAIN_MS, SHUTDOWN_GRACE_MS);
     for (const module of this.#modules.toReversed()) await module.close?.();
     this.#ttrpc.close(); // last: until now shims could report what the modules ended
     closeCore(this.#core);

@@ -28,6 +28,12 @@ export interface GrpcServerOptions {
   readonly onError?: (path: string, error: unknown) => void;
 }
 
+interface RunningCall {
+  readonly path: string;
+  readonly startedMs: number;
+  readonly controller: AbortController;
+}
+
 type Message = object;
 type UnaryOrReadable = ServerUnaryCall<Message, Message> | ServerReadableStream<Message, Message>;
 type Writing = ServerWritableStream<Message, Message> | ServerDuplexStream<Message, Message>;
@@ -41,8 +47,8 @@ export class GrpcServer {
   readonly #server: Server;
   readonly #injector: ReturnType<Server['createConnectionInjector']>;
   readonly #onError: (path: string, error: unknown) => void;
-  /** Calls that run, by start order, for the dump of what the daemon waits for. */
-  readonly #running = new Set<{ readonly path: string; readonly startedMs: number }>();
+  /** Calls that run, in the order of their start. */
+  readonly #running = new Set<RunningCall>();
 
   constructor(options: GrpcServerOptions = {}) {
     this.#server = new Server({
@@ -76,12 +82,20 @@ export class GrpcServer {
     return [...this.#running].map(({ path, startedMs }) => ({ path, ageMs: now - startedMs }));
   }
 
-  /** Refuses new calls, waits up to `graceMs` for those that run, then cuts them off. */
-  async close(graceMs: number): Promise<void> {
+  /**
+   * Refuses new calls. Those that run may end by themselves for `drainMs`, are then aborted (some,
+   * such as subscriptions, never end by themselves), and cut off after `graceMs`.
+   */
+  async close(drainMs: number, graceMs: number): Promise<void> {
     this.#injector.drain(graceMs);
-    const deadline = setTimeout(() => this.#server.forceShutdown(), graceMs);
+    const timers = [
+      setTimeout(() => {
+        for (const { controller } of this.#running) controller.abort();
+      }, drainMs),
+      setTimeout(() => this.#server.forceShutdown(), graceMs),
+    ];
     await new Promise<void>((resolve) => this.#server.tryShutdown(() => resolve()));
-    clearTimeout(deadline);
+    for (const timer of timers) clearTimeout(timer);
   }
 
   #register(path: string, method: MethodType, handler: CallableFunction): void {
@@ -123,16 +137,23 @@ export class GrpcServer {
     }
   }
 
+  #begin(path: string, call: UnaryOrReadable | Writing): RunningCall {
+    const running = { path, startedMs: performance.now(), controller: new AbortController() };
+    if (call.cancelled) running.controller.abort();
+    else (call as EventEmitter).once('cancelled', () => running.controller.abort());
+    this.#running.add(running);
+    return running;
+  }
+
   #answer(
     path: string,
     call: UnaryOrReadable,
     invoke: (context: GrpcContext) => Promise<Message>,
     callback: (error: { code: number; details: string } | null, response?: Message) => void,
   ): void {
-    const running = { path, startedMs: performance.now() };
-    this.#running.add(running);
+    const running = this.#begin(path, call);
     // An async function turns what a handler throws before its first await into a rejection too.
-    (async () => invoke(new CallContext(call.metadata, abortedOnCancel(call))))()
+    (async () => invoke(new CallContext(call.metadata, running.controller.signal)))()
       .then(
         (response) => callback(null, response),
         (error: unknown) => {
@@ -148,16 +169,15 @@ export class GrpcServer {
     call: Writing,
     invoke: (context: GrpcContext) => AsyncIterable<Message>,
   ): void {
-    const running = { path, startedMs: performance.now() };
-    this.#running.add(running);
-    const signal = abortedOnCancel(call);
+    const running = this.#begin(path, call);
+    const { signal } = running.controller;
     (async () => {
       // One message on its way while the handler makes the next: streams of large blocks would
       // otherwise fill the stream's buffer of sixteen messages.
       let previous: Promise<void> | undefined;
       for await (const response of invoke(new CallContext(call.metadata, signal))) {
         await previous;
-        if (signal.aborted) return;
+        if (call.cancelled) return;
         previous = written(call, response);
         previous.catch(() => undefined); // awaited in the next turn or below
       }
@@ -167,19 +187,12 @@ export class GrpcServer {
         () => call.end(),
         (error: unknown) => {
           // Writing a status to a call that is gone would throw.
-          if (!signal.aborted) call.emit('error', Object.assign(new Error(), grpcStatusOf(error)));
+          if (!call.cancelled) call.emit('error', Object.assign(new Error(), grpcStatusOf(error)));
           this.#onError(path, error);
         },
       )
       .finally(() => this.#running.delete(running));
   }
-}
-
-function abortedOnCancel(call: UnaryOrReadable | Writing): AbortSignal {
-  const controller = new AbortController();
-  if (call.cancelled) controller.abort();
-  else (call as EventEmitter).once('cancelled', () => controller.abort());
-  return controller.signal;
 }
 
 function written(call: Writing, response: Message): Promise<void> {

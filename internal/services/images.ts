@@ -5,7 +5,7 @@ import type {
 import type { Init } from '../api/init.ts';
 import type { ServiceHandlers } from '../api/service.ts';
 import { timestampFromNs, timestampToNs } from '../api/time.ts';
-import { parseDigest } from '../content/digest.ts';
+import type { Digest } from '../content/content-store.ts';
 import type { Image, ImageStore, NewImage } from '../images/image-store.ts';
 import type { GrpcContext } from './context.ts';
 import { required, safeNumber } from './request.ts';
@@ -37,22 +37,20 @@ export function imagesService(store: ImageStore): ServiceHandlers<typeof Images,
   };
 }
 
-/** An update may leave the target out, when its field mask names labels only. */
+/** An update may leave the target out or empty, when its field mask names labels only: the store
+ * checks the digest of what it stores. */
 function newImage({ name, labels, target }: ImageMessage): NewImage {
   return {
     name,
     labels,
     target: {
       mediaType: target?.mediaType ?? '',
-      digest: target ? parseDigest(target.digest, 'image Target.Digest') : NO_DIGEST,
+      digest: (target?.digest ?? '') as Digest,
       sizeBytes: safeNumber(target?.size ?? 0n, 'image Target.Size'),
       annotations: target?.annotations ?? new Map(),
     },
   };
 }
-
-/** Refused by the store wherever a target is needed: its size is 0. */
-const NO_DIGEST = `sha256:${'0'.repeat(64)}` as const;
 
 function imageMessage({ name, labels, target, createdAt, updatedAt }: Image): Init<ImageMessage> {
   const { mediaType, digest, sizeBytes, annotations } = target;

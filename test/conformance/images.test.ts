@@ -101,6 +101,11 @@ describeEachDaemon((suite) => {
       digest: OTHER,
     });
     assert.deepEqual(await update({}, []), { labels: [], digest: DIGEST });
+    // ctr sends an empty target with labels.
+    assert.deepEqual(await update({ labels: [['d', '5']], target: {} }, ['labels.d']), {
+      labels: [['d', '5']],
+      digest: DIGEST,
+    });
     await assert.rejects(update({}, ['name']), {
       code: 3,
       details: /^cannot update "name" field on (?:image )?"update": invalid argument$/,
