@@ -28,6 +28,7 @@ export * from './program/index.ts';
 export * from './pty.ts';
 export * from './rlimit.ts';
 export * from './socket-pair.ts';
+export * from './seccomp-program.ts';
 export * from './statfs.ts';
 export * as steps from './steps/index.ts';
 export * from './unix-socket.ts';

@@ -1,8 +1,10 @@
 import { readFileSync } from 'node:fs';
+import { endianness } from 'node:os';
 import { TsError } from '../errors/index.ts';
 import { SeccompAction, SeccompAttribute, SeccompOperator } from './constants/seccomp.ts';
 import { koffi } from './koffi.ts';
 import { createMemfd } from './memfd.ts';
+import type { SeccompSection } from './seccomp-program.ts';
 
 /** A condition on one argument of a system call. `valueTwo` is for SCMP_CMP_MASKED_EQ. */
 export interface SeccompCondition {
@@ -21,6 +23,7 @@ interface Library {
   setAttribute(context: bigint, attribute: number, value: number): number;
   resolveSyscall(name: string): number;
   resolveSyscallOf(architecture: number, name: string): number;
+  syscallName(architecture: number, number: number): string | null;
   addRule(
     context: bigint,
     action: number,
@@ -48,6 +51,10 @@ function loadLibrary(): Library {
       resolveArchitecture: bind<'resolveArchitecture'>('seccomp_arch_resolve_name', 'uint32_t', [
         'str',
       ]),
+      syscallName: bind<'syscallName'>('seccomp_syscall_resolve_num_arch', 'str!', [
+        'uint32_t',
+        'int',
+      ]),
       nativeArchitecture: bind<'nativeArchitecture'>('seccomp_arch_native', 'uint32_t', []),
       setAttribute: bind<'setAttribute'>('seccomp_attr_set', 'int', ['void *', 'int', 'uint32_t']),
       resolveSyscall: bind<'resolveSyscall'>('seccomp_syscall_resolve_name', 'int', ['str']),
@@ -71,10 +78,6 @@ const EEXIST = 17;
 const CONDITION_BYTES = 24;
 /** __NR_SCMP_ERROR: no architecture knows the name. */
 const UNKNOWN_SYSCALL = -1;
-/** Pseudo numbers of what is behind socketcall(2), -101 to -120, and ipc(2), -201 to -224. */
-const LAST_PSEUDO_SOCKETCALL = -101;
-const FIRST_PSEUDO_SOCKETCALL = -120;
-const FIRST_PSEUDO_IPC = -224;
 
 /**
  * A seccomp filter that libseccomp compiles to BPF. It knows the system calls of all architectures,
@@ -101,32 +104,9 @@ export class SeccompFilter implements Disposable {
 
   /** An architecture beside the native one, by its OCI name (`SCMP_ARCH_X86`). */
   addArchitecture(name: string): void {
-    const token = this.architectureToken(name);
+    const token = architectureToken(this.#library, name);
     const result = this.#library.addArchitecture(this.#context, token);
     if (result !== -EEXIST) this.#check(`add seccomp architecture ${name}`, result);
-  }
-
-  /** The token of the architecture that this process runs on. */
-  get nativeArchitecture(): number {
-    return this.#library.nativeArchitecture();
-  }
-
-  /** libseccomp's number of an architecture; but for x32 the kernel's AUDIT_ARCH_*. */
-  architectureToken(name: string): number {
-    const token = this.#library.resolveArchitecture(name.replace(/^SCMP_ARCH_/, '').toLowerCase());
-    if (token === 0) throw new TsError('InvalidArgument', `unknown seccomp architecture ${name}`);
-    return token;
-  }
-
-  /** The number of a system call of an architecture; negative if it has none. */
-  syscallNumber(token: number, syscall: string): number {
-    const number = this.#library.resolveSyscallOf(token, syscall);
-    const isMultiplexed = number <= LAST_PSEUDO_SOCKETCALL && number >= FIRST_PSEUDO_IPC;
-    if (!isMultiplexed) return number;
-    // One of many calls behind a single number, and since Linux 4.3 or 5.1 also one of its own, which
-    // libseccomp does not tell: what came right after those stands for it.
-    const next = number >= FIRST_PSEUDO_SOCKETCALL ? 'mlock2' : 'clock_gettime64';
-    return this.#library.resolveSyscallOf(token, next);
   }
 
   /** A rule; all conditions must hold. False: no architecture has a system call of this name. */
@@ -162,6 +142,104 @@ export class SeccompFilter implements Disposable {
     if (result < 0) throw TsError.ofErrno(-result, operation);
   }
 }
+
+function architectureToken(library: Library, name: string): number {
+  const token = library.resolveArchitecture(name.replace(/^SCMP_ARCH_/, '').toLowerCase());
+  if (token === 0) throw new TsError('InvalidArgument', `unknown seccomp architecture ${name}`);
+  return token;
+}
+
+/** Where a system call is found on an architecture. */
+export interface SyscallPlace {
+  readonly number: number;
+  /** One of many behind this number: only if the first argument has this value. */
+  readonly selector?: bigint;
+}
+
+/** libseccomp's tables: which number a name has where. */
+export class SyscallTable {
+  readonly #library: Library;
+  #directX86: Map<string, number> | undefined;
+
+  /** Throws Unavailable if libseccomp is missing. */
+  constructor() {
+    library ??= loadLibrary();
+    this.#library = library;
+  }
+
+  /** How an architecture calls; undefined if filters for it are not generated here. */
+  static section(architecture: number): Omit<SeccompSection, 'calls'> | undefined {
+    const isX32 = architecture === SCMP_ARCH_X32;
+    const isKnown = (architecture & (AUDIT_ARCH_LE | AUDIT_ARCH_CONVENTION)) === AUDIT_ARCH_LE;
+    if (!isKnown || endianness() !== 'LE') return undefined;
+    return {
+      auditArchitecture: isX32 ? AUDIT_ARCH_X86_64 : architecture,
+      isX32,
+      is64Bit: (architecture & AUDIT_ARCH_64BIT) !== 0,
+    };
+  }
+
+  /** libseccomp's number of the architecture this process runs on: but for x32 AUDIT_ARCH_*. */
+  get native(): number {
+    return this.#library.nativeArchitecture();
+  }
+
+  /** The same of an architecture by its OCI name. */
+  architecture(name: string): number {
+    return architectureToken(this.#library, name);
+  }
+
+  /** The number of a call on an architecture; negative if it has none of its own. */
+  number(architecture: number, name: string): number {
+    return this.#library.resolveSyscallOf(architecture, name);
+  }
+
+  /**
+   * Where a call is on an architecture: nowhere, at its number, or behind socketcall(2) or ipc(2) and
+   * mostly, since Linux 4.3 and 5.1, at a number too. Undefined if that is not known here.
+   */
+  places(architecture: number, name: string): readonly SyscallPlace[] | undefined {
+    const number = this.number(architecture, name);
+    if (number >= 0) return [{ number }];
+    const multiplexer = MULTIPLEXERS.find(({ first, last }) => number <= first && number >= last);
+    if (multiplexer === undefined) return [];
+    if (architecture !== SCMP_ARCH_X86) return undefined;
+    const behind = {
+      number: this.#library.resolveSyscallOf(architecture, multiplexer.name),
+      selector: BigInt(multiplexer.first + 1 - number),
+    };
+    const direct = this.#directNumbers().get(name);
+    return direct === undefined ? [behind] : [behind, { number: direct }];
+  }
+
+  /** libseccomp tells these only when asked the other way round. */
+  #directNumbers(): Map<string, number> {
+    if (this.#directX86 !== undefined) return this.#directX86;
+    const names = new Map<string, number>();
+    for (let number = FIRST_DIRECT_X86; number <= LAST_DIRECT_X86; number++) {
+      const name = this.#library.syscallName(SCMP_ARCH_X86, number);
+      if (name !== null) names.set(name, number);
+    }
+    this.#directX86 = names;
+    return names;
+  }
+}
+
+const SCMP_ARCH_X86 = 0x40000003;
+const SCMP_ARCH_X32 = 0x4000003e;
+const AUDIT_ARCH_X86_64 = 0xc000003e;
+/** Bits of AUDIT_ARCH_* (linux/audit.h): the convention is of MIPS n32. */
+const AUDIT_ARCH_64BIT = 0x80000000;
+const AUDIT_ARCH_LE = 0x40000000;
+const AUDIT_ARCH_CONVENTION = 0x20000000;
+/** Pseudo numbers of libseccomp; the first one has the selector 1. */
+const MULTIPLEXERS = [
+  { name: 'socketcall', first: -101, last: -120 },
+  { name: 'ipc', first: -201, last: -224 },
+] as const;
+/** From recvmmsg to msgctl. */
+const FIRST_DIRECT_X86 = 337;
+const LAST_DIRECT_X86 = 402;
 
 /** The low 16 bits of an action are its data. */
 function actionNumber(action: SeccompAction, errno: number): number {

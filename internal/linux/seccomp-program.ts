@@ -112,24 +112,22 @@ function callSearch(section: SeccompSection, defaultAction: number): Instruction
 }
 
 function ranges(calls: ReadonlyMap<number, SeccompCallRule>): Range[] {
-  const result: Range[] = [{ first: 0, rule: undefined }];
+  const result: Range[] = [];
+  let last: Range = { first: 0, rule: undefined };
   let end = 0;
-  for (const first of [...calls.keys()].sort((a, b) => a - b)) {
-    const rule = calls.get(first);
-    if (first > end) add(result, { first: end, rule: undefined });
-    add(result, { first, rule });
-    end = first + 1;
+  const begin = (first: number, rule: SeccompCallRule | undefined): void => {
+    if (areAlike(last.rule, rule)) return;
+    if (last.first < first) result.push(last); // else it is empty
+    last = { first, rule };
+  };
+  for (const number of Float64Array.from(calls.keys()).sort()) {
+    if (number > end) begin(end, undefined);
+    begin(number, calls.get(number));
+    end = number + 1;
   }
-  add(result, { first: end, rule: undefined });
+  begin(end, undefined);
+  result.push(last);
   return result;
-}
-
-/** Joins neighbours that are treated alike, and replaces an empty range. */
-function add(result: Range[], range: Range): void {
-  const last = result.at(-1);
-  if (last !== undefined && last.first === range.first) result.pop();
-  const before = result.at(-1);
-  if (before === undefined || !areAlike(before.rule, range.rule)) result.push(range);
 }
 
 function areAlike(a: SeccompCallRule | undefined, b: SeccompCallRule | undefined): boolean {
@@ -138,7 +136,8 @@ function areAlike(a: SeccompCallRule | undefined, b: SeccompCallRule | undefined
 }
 
 function isUnconditional({ alternatives }: SeccompCallRule): boolean {
-  return alternatives.some((conditions) => conditions.length === 0);
+  for (const conditions of alternatives) if (conditions.length === 0) return true;
+  return false;
 }
 
 function search(all: readonly Range[], is64Bit: boolean, defaultAction: number): Instruction[] {
@@ -184,11 +183,7 @@ function test(condition: SeccompCondition, is64Bit: boolean, fail: number): Inst
   const high = Number(BigInt.asUintN(32, compared >> 32n));
   const mask = (bits: bigint): Instruction[] =>
     isMasked ? [instruction(AND, Number(BigInt.asUintN(32, bits)))] : [];
-  const lowWord = [
-    instruction(LOAD, offset),
-    ...mask(value),
-    ...compareLow(operator, low, fail),
-  ];
+  const lowWord = [instruction(LOAD, offset), ...mask(value), ...compareLow(operator, low, fail)];
   if (!is64Bit) return lowWord;
   const pass = lowWord.length;
   return [
@@ -245,12 +240,12 @@ function compareHigh(
 }
 
 function encode(program: readonly Instruction[]): Uint8Array {
-  const bytes = Buffer.alloc(program.length * 8);
-  program.forEach(({ code, operand, ifTrue, ifFalse }, index) => {
-    bytes.writeUInt16LE(code, index * 8);
-    bytes.writeUInt8(ifTrue, index * 8 + 2);
-    bytes.writeUInt8(ifFalse, index * 8 + 3);
-    bytes.writeUInt32LE(operand, index * 8 + 4);
-  });
-  return bytes;
+  // Two words of 32 bits each: opcode and both jumps, then the operand.
+  const words = new Uint32Array(program.length * 2);
+  let position = 0;
+  for (const { code, operand, ifTrue, ifFalse } of program) {
+    words[position++] = code | (ifTrue << 16) | (ifFalse << 24);
+    words[position++] = operand;
+  }
+  return new Uint8Array(words.buffer);
 }

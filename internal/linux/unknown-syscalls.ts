@@ -9,6 +9,7 @@
 export interface KnownSyscalls {
   /** libseccomp's number of the architecture. */
   readonly token: number;
+  /** Negative if it names none: then nothing is newer. */
   readonly last: number;
 }
 
@@ -39,10 +40,10 @@ interface Instruction {
 
 /** Instructions (struct sock_filter) to put in front of a filter. */
 export function unknownSyscallGuard(known: readonly KnownSyscalls[]): Uint8Array {
-  const x32 = known.find(({ token }) => token === SCMP_ARCH_X32);
+  const x32 = known.find(({ token, last }) => token === SCMP_ARCH_X32 && last >= 0);
   const program: Instruction[] = [{ code: LOAD, operand: ARCHITECTURE_OFFSET }];
   known.forEach(({ token, last }, index) => {
-    if (token === SCMP_ARCH_X32) return;
+    if (token === SCMP_ARCH_X32 || last < 0) return;
     const next = `after ${index}`;
     program.push({ code: JUMP_IF_EQUAL, operand: token, ifFalse: next });
     program.push({ code: LOAD, operand: NUMBER_OFFSET });

@@ -361,3 +361,124 @@ test('compileSeccomp: the kernel takes the filter and applies it', { skip }, () 
     message: 'set umask 07: EBADMSG',
   });
 });
+
+test('compileSeccomp: decides as libseccomp’s own filter does, for random profiles', {
+  skip,
+}, () => {
+  const seed = Number(process.env['SEED'] ?? Date.now() % 1e6);
+  console.log(`seed ${seed}`);
+  let state = seed;
+  const random = (below: number): number => {
+    state = (state * 1103515245 + 12345) % 2147483648;
+    return Math.floor((state / 2147483648) * below);
+  };
+  const pick = <T>(list: readonly T[]): T => list[random(list.length)] as T;
+  const names = (
+    'read write open close stat mmap ioctl socket connect accept4 sendmmsg recvmmsg semop semtimedop ' +
+    'shmctl msgget socketcall ipc personality clone clone3 statx _llseek waitpid fcntl64 chown32 ' +
+    'clock_gettime64 arm_fadvise64_64 no_such_call umount umount2 mlock2 futex_wait'
+  ).split(' ');
+  const operators = [
+    'SCMP_CMP_NE',
+    'SCMP_CMP_LT',
+    'SCMP_CMP_LE',
+    'SCMP_CMP_EQ',
+    'SCMP_CMP_GE',
+    'SCMP_CMP_GT',
+    'SCMP_CMP_MASKED_EQ',
+  ] as const;
+  const values = [
+    0n,
+    1n,
+    2n,
+    3n,
+    5n,
+    0x10n,
+    0xffffffffn,
+    0x1_0000_0000n,
+    0x1_0000_0005n,
+    2n ** 64n - 1n,
+  ];
+  // Not aarch64: libseccomp 2.5.4 compares its calls with a number that it has not loaded.
+  const architectures = ['SCMP_ARCH_X86', 'SCMP_ARCH_X86_64', 'SCMP_ARCH_X32'] as const;
+  let compared = 0;
+  for (let round = 0; round < 150; round++) {
+    const profile: Seccomp = {
+      defaultAction: pick(['SCMP_ACT_ERRNO', 'SCMP_ACT_ALLOW']),
+      architectures: architectures.filter(() => random(2) === 0),
+      syscalls: names
+        .filter(() => random(3) === 0)
+        .map((name) => ({
+          names: [name],
+          action: pick(['SCMP_ACT_LOG', 'SCMP_ACT_TRAP', 'SCMP_ACT_KILL_PROCESS']),
+          args: Array.from({ length: Math.max(0, random(5) - 2) }, (_, index) => ({
+            index: index * (1 + random(2)),
+            value: pick(values),
+            valueTwo: pick(values),
+            op: pick(operators),
+          })),
+        })),
+    };
+    const withoutGuard: Seccomp =
+      profile.defaultAction === 'SCMP_ACT_ERRNO' ? { ...profile, defaultErrnoRet: 38 } : profile;
+    const { filter } = compileSeccomp(withoutGuard);
+    using reference = new SeccompFilter(profile.defaultAction, 38);
+    for (const architecture of profile.architectures ?? []) reference.addArchitecture(architecture);
+    for (const {
+      names: [name = ''],
+      action,
+      args = [],
+    } of profile.syscalls ?? []) {
+      const conditions = args.map(({ op: operator, ...rest }) => ({ operator, ...rest }));
+      const isShared = new Set(args.map(({ index }) => index)).size < args.length;
+      const alternatives = isShared ? conditions.map((one) => [one]) : [conditions];
+      for (const alternative of alternatives) reference.addRule(name, action, 0, alternative);
+    }
+    const expected = reference.compile();
+    for (let call = 0; call < 400; call++) {
+      const number = random(10) === 0 ? random(2 ** 32) : random(460);
+      const isX32 = random(4) === 0;
+      const given = {
+        number: isX32 ? number + 0x40000000 : number,
+        architecture: isX32 ? X86_64 : pick([X86_64, I386, 0xc00000b7, 0x40000028]),
+        args: Array.from({ length: 6 }, () =>
+          random(4) === 0 ? BigInt(random(25)) : pick(values),
+        ),
+      };
+      const text = () => {
+        const plain = (_: string, value: unknown) =>
+          typeof value === 'bigint' ? `${value}` : value;
+        return `seed ${seed}: ${JSON.stringify({ given, profile }, plain)}`;
+      };
+      assert.equal(decide(filter, given), decide(expected, given), text());
+      compared++;
+    }
+  }
+  assert.ok(compared > 10000);
+});
+
+test('compileSeccomp: what only libseccomp can say is left to it', { skip }, () => {
+  // One call, two actions: which condition is looked at first is libseccomp's choice.
+  const { filter } = compileSeccomp({
+    defaultAction: 'SCMP_ACT_ALLOW',
+    syscalls: [
+      {
+        names: ['mmap'],
+        action: 'SCMP_ACT_LOG',
+        args: [{ index: 0, op: 'SCMP_CMP_EQ', value: 1n }],
+      },
+      {
+        names: ['mmap'],
+        action: 'SCMP_ACT_TRAP',
+        args: [{ index: 0, op: 'SCMP_CMP_EQ', value: 2n }],
+      },
+    ],
+  });
+  assert.equal(decide(filter, { number: MMAP, args: [1n] }), 0x7ffc0000);
+  assert.equal(decide(filter, { number: MMAP, args: [2n] }), 0x00030000);
+  assert.equal(decide(filter, { number: MMAP, args: [3n] }), ALLOW);
+  assert.throws(
+    () => compileSeccomp({ defaultAction: 'SCMP_ACT_ALLOW', architectures: ['SCMP_ARCH_S390X'] }),
+    { message: /^add seccomp architecture SCMP_ARCH_S390X: / },
+  );
+});
