@@ -82,15 +82,19 @@ export class Field {
  * {@link field} as `into` set, such as those of branches that come together again.
  */
 export class Result {
-  readonly text: string;
   /** Index of the step whose result it is; undefined for a variable. */
   readonly step: number | undefined;
+  readonly #name: string | undefined;
   #field: Field | undefined;
 
-  constructor(text: string, field?: Field, step?: number) {
-    this.text = text;
+  constructor(name?: string, field?: Field, step?: number) {
     this.step = step;
+    this.#name = name;
     this.#field = field;
+  }
+
+  get text(): string {
+    return this.#name ?? (this.step === undefined ? 'variable' : `step${this.step}`);
   }
 
   /** Where the value is stored. */

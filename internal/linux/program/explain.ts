@@ -9,9 +9,8 @@ export function explainProgram(sequence: Sequence, indentation = ''): string[] {
 function explainItem(item: Item, indentation: string): string[] {
   const { step, options, index } = item;
   const assignment = options.as === undefined ? '' : `${options.as} = `;
-  const label = options.label ?? step.label;
   const deeper = `${indentation}  `;
-  const lines = [`${indentation}${index} ${assignment}${explainStep(step)}${notes(item, label)}`];
+  const lines = [`${indentation}${index} ${assignment}${explainStep(step)}${notes(item)}`];
   const block = (title: string, sequence: Sequence | undefined): void => {
     if (sequence === undefined) return;
     lines.push(`${deeper}${title}:`, ...explainProgram(sequence, `${deeper}  `));
@@ -22,7 +21,7 @@ function explainItem(item: Item, indentation: string): string[] {
   return lines;
 }
 
-function notes({ options }: Item, label: string): string {
+function notes({ label, options }: Item): string {
   const { tolerate, retryOn } = options;
   const list = (names: string | readonly string[]) => [names].flat().join(', ');
   const tolerated = tolerate === undefined ? '' : `; tolerates ${list(tolerate)}`;

@@ -1,7 +1,7 @@
 import { Errno, type ErrnoName, TsError } from '../../errors/index.ts';
 import { ARCHITECTURE, type Architecture, syscallNumber } from '../syscall-numbers.ts';
 import type { ProgramMemory } from './arena.ts';
-import { type Argument, Field, type Memory, Named, type Placement, Result } from './argument.ts';
+import { type Argument, Field, Memory, Named, type Placement, type Result } from './argument.ts';
 import {
   ARGUMENTS,
   BYTES_PER_RECORD,
@@ -171,16 +171,26 @@ export class ProgramPlacement implements Placement {
     this.#setInteger(word + Word.index, index);
     this.#setInteger(word + Word.ifFailed, (failed - index) * BYTES_PER_RECORD);
     for (let position = 0; position < args.length; position++) {
-      const argument = args[position] as Argument;
-      if (argument instanceof Result || argument instanceof Field) {
-        const distance = this.word(argument) - this.#recordAddress(index);
-        this.#setNumber(word + Word.arguments + position, distance);
-      } else {
-        this.#setNumber(word + Word.constants + position, this.#constant(argument));
-      }
+      this.#placeArgument(word, position, args[position] as Argument);
     }
     if (options.tolerate !== undefined) this.#tolerate(word, options.tolerate);
     if (options.retryOn !== undefined) this.#tolerate(word, options.retryOn);
+  }
+
+  #placeArgument(word: number, position: number, argument: Argument): void {
+    const constant = word + Word.constants + position;
+    if (typeof argument === 'number' || typeof argument === 'bigint') {
+      this.#setNumber(constant, argument);
+    } else if (typeof argument === 'string') {
+      this.#setNumber(constant, this.text(argument));
+    } else if (argument instanceof Named) {
+      this.#setNumber(constant, argument.value);
+    } else if (argument instanceof Memory) {
+      this.#setNumber(constant, this.memory(argument));
+    } else if (argument !== null) {
+      const record = this.#address + word * BYTES_PER_WORD;
+      this.#setNumber(word + Word.arguments + position, this.word(argument) - record);
+    }
   }
 
   #placeResult({ index, result }: Item): void {
@@ -188,13 +198,6 @@ export class ProgramPlacement implements Placement {
     if (field === undefined) return;
     const distance = this.word(field) - this.#recordAddress(index);
     this.#setNumber(index * WORDS_PER_RECORD + Word.result, distance);
-  }
-
-  #constant(argument: Exclude<Argument, Field | Result>): number | bigint {
-    if (typeof argument === 'number' || typeof argument === 'bigint') return argument;
-    if (argument === null) return 0;
-    if (typeof argument === 'string') return this.text(argument);
-    return argument instanceof Named ? argument.value : this.memory(argument);
   }
 
   #tolerate(word: number, errors: ErrnoName | readonly ErrnoName[] | 'any'): void {

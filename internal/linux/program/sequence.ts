@@ -4,17 +4,31 @@ import { ARGUMENTS, REPORT_BYTES } from './record.ts';
 import type { Step, StepOptions } from './step.ts';
 
 /** A step at its place in a program, with what depends on how it ends. */
-export interface Item {
+export class Item {
   readonly index: number;
   readonly step: Step;
   readonly options: StepOptions;
   readonly result: Result;
   /** Runs only after success, before the next item. */
-  readonly ifSucceeded?: Sequence;
+  ifSucceeded: Sequence | undefined;
   /** Runs only after a tolerated error, before the next item. */
-  readonly ifTolerated?: Sequence;
+  ifTolerated: Sequence | undefined;
   /** What the child runs, if the step clones one. */
-  readonly child?: Process;
+  child: Process | undefined;
+
+  constructor(index: number, step: Step, options: StepOptions) {
+    this.index = index;
+    this.step = step;
+    this.options = options;
+    this.result = new Result(options.as, options.into, index);
+    this.ifSucceeded = undefined;
+    this.ifTolerated = undefined;
+    this.child = undefined;
+  }
+
+  get label(): string {
+    return this.options.label ?? this.step.label;
+  }
 }
 
 /** What one process runs: its steps, what follows the last of them, what follows one that failed. */
@@ -55,6 +69,8 @@ export interface ChildOptions extends StepOptions {
   failureStatus?: number;
 }
 
+const NO_OPTIONS: StepOptions = {};
+
 /** Steps that run one after the other in one process. */
 export class Sequence {
   readonly items: Item[] = [];
@@ -65,15 +81,17 @@ export class Sequence {
   }
 
   /** Appends a step and returns its result-to-be, which can be an argument of any later step. */
-  add(step: Step, options: BranchOptions = {}): Result {
-    const { ifSucceeded, ifTolerated, ...stepOptions } = options;
-    if (ifTolerated !== undefined && options.tolerate === undefined) {
-      throw new TsError('Internal', `internal error: "${step.label}" branches on no error`);
+  add(step: Step, options: BranchOptions = NO_OPTIONS): Result {
+    const item = this.#append(step, options);
+    const { ifSucceeded, ifTolerated } = options;
+    if (ifSucceeded !== undefined) item.ifSucceeded = this.#block(ifSucceeded);
+    if (ifTolerated !== undefined) {
+      if (options.tolerate === undefined) {
+        throw new TsError('Internal', `internal error: "${item.label}" branches on no error`);
+      }
+      item.ifTolerated = this.#block(ifTolerated);
     }
-    return this.#append(step, stepOptions, () => ({
-      ...(ifSucceeded === undefined ? {} : { ifSucceeded: this.#block(ifSucceeded) }),
-      ...(ifTolerated === undefined ? {} : { ifTolerated: this.#block(ifTolerated) }),
-    })).result;
+    return item.result;
   }
 
   addAll(steps: Iterable<Step>, options: StepOptions = {}): void {
@@ -87,17 +105,17 @@ export class Sequence {
    * The child starts with all signals blocked, as {@link SyscallProgram.run} blocks them.
    */
   clone(step: Step, options: ChildOptions, build: (child: Sequence) => void): Result {
-    const { reportTo, failureStatus = 1, ...stepOptions } = options;
-    return this.#append(step, stepOptions, () => ({
-      child: {
-        body: this.#block(build),
-        end: this.#block((sequence) => sequence.add(exit(0))),
-        failure: this.#block((sequence) => {
-          sequence.add(writeReport(reportTo, this.#parts.report), { tolerate: 'any' });
-          sequence.add(exit(failureStatus));
-        }),
-      },
-    })).result;
+    const { reportTo, failureStatus = 1 } = options;
+    const item = this.#append(step, options);
+    item.child = {
+      body: this.#block(build),
+      end: this.#block((sequence) => sequence.add(exit(0))),
+      failure: this.#block((sequence) => {
+        sequence.add(writeReport(reportTo, this.#parts.report), { tolerate: 'any' });
+        sequence.add(exit(failureStatus));
+      }),
+    };
+    return item.result;
   }
 
   /** Appends a step that tells the reader of the report pipe: this point was reached. */
@@ -105,20 +123,18 @@ export class Sequence {
     const announcement = new Announcement(name);
     const index = this.#parts.items.length;
     const args = [reportTo, announcementVector(index, name, value), 2];
-    this.#append({ label: `announce ${name}`, call: 'writev', args }, {}, () => ({}));
+    this.#append({ label: `announce ${name}`, call: 'writev', args }, NO_OPTIONS);
     this.#parts.announcements.set(index, announcement);
     return announcement;
   }
 
-  #append(step: Step, options: StepOptions, branches: () => Partial<Item>): Item {
+  #append(step: Step, options: StepOptions): Item {
     if (step.args.length > ARGUMENTS) {
       throw new TsError('Internal', `internal error: "${step.label}" has more than six arguments`);
     }
-    const index = this.#parts.items.length;
-    const result = new Result(options.as ?? `step${index}`, options.into, index);
-    const item: Item = { index, step, options, result };
-    this.#parts.items.push(item); // takes the index before the steps of the branches do
-    Object.assign(item, branches());
+    const { items } = this.#parts;
+    const item = new Item(items.length, step, options);
+    items.push(item);
     this.items.push(item);
     return item;
   }

@@ -108,9 +108,8 @@ export class SyscallProgram {
   #failure(message: Message): TsError {
     const item = this.#parts.items[message.index];
     if (item === undefined) return notOurs(message);
-    const label = item.options.label ?? item.step.label;
     const fields = { step: item.index, call: explainStep(item.step) };
-    return TsError.ofErrno(message.errno, label, fields);
+    return TsError.ofErrno(message.errno, item.label, fields);
   }
 }
 

@@ -9,7 +9,7 @@ import {
   OpenFlag,
   ResolveFlag,
 } from '../constants/file.ts';
-import { flags, named } from '../constants/flags.ts';
+import { combine, flags, named } from '../constants/flags.ts';
 import { bytesOf, Memory, Named, type Value } from '../program/argument.ts';
 import type { Step } from '../program/step.ts';
 
@@ -33,16 +33,34 @@ export function open(options: {
   mode?: number;
 }): Step {
   const { directory = WORKING_DIRECTORY, path, flags: names, resolve = [], mode = 0 } = options;
-  const openFlags = flags(OpenFlag, [...names, 'O_CLOEXEC']);
-  const resolveFlags = flags(ResolveFlag, resolve);
-  const text = () =>
-    `{${openFlags.text}, ${octal(mode).text}${resolve.length === 0 ? '' : `, ${resolveFlags.text}`}}`;
-  const how = new Memory(OPEN_HOW_BYTES, text, (view) => {
-    view.setBigUint64(0, BigInt(openFlags.value), true);
-    view.setBigUint64(8, BigInt(mode), true);
-    view.setBigUint64(16, BigInt(resolveFlags.value), true);
-  });
+  const how = openHow(names, resolve, mode);
   return { label: `open ${path}`, call: 'openat2', args: [directory, path, how, OPEN_HOW_BYTES] };
+}
+
+const hows = new Map<string, Memory>();
+
+/** struct open_how, one for each combination: a container's program opens some hundred files. */
+function openHow(
+  names: readonly OpenFlag[],
+  resolve: readonly ResolveFlag[],
+  mode: number,
+): Memory {
+  const openBits = combine(OpenFlag, names) | OpenFlag.O_CLOEXEC;
+  const resolveBits = combine(ResolveFlag, resolve);
+  const key = `${openBits} ${resolveBits} ${mode}`;
+  const known = hows.get(key);
+  if (known !== undefined) return known;
+  const text = () => {
+    const parts = [[...names, 'O_CLOEXEC'].join('|'), octal(mode).text, resolve.join('|')];
+    return `{${parts.filter((part) => part !== '').join(', ')}}`;
+  };
+  const how = new Memory(OPEN_HOW_BYTES, text, (view) => {
+    view.setUint32(0, openBits, true);
+    view.setUint32(8, mode, true);
+    view.setUint32(16, resolveBits, true);
+  });
+  hows.set(key, how);
+  return how;
 }
 
 /** mkdirat(2); the umask applies. */
