@@ -76,15 +76,26 @@ export function addPrepareRootfs(sequence: Sequence, options: RootfsOptions): Re
   return tree;
 }
 
-/** pivot_root(2) into the rootfs; the old root is unmounted and cannot be reached any more. */
+/**
+ * pivot_root(2) into the rootfs; the old root is unmounted and cannot be reached any more.
+ *
+ * The old root ends up stacked on the new one. It is unmounted through an fd of its own: `.` would
+ * be the new root for mount(2), though not for umount2(2).
+ */
 export function addPivotRoot(sequence: Sequence, root: Value): void {
+  const oldRoot = sequence.add(steps.open({ path: '/', flags: ['O_PATH', 'O_DIRECTORY'] }), {
+    label: 'open the old root',
+    as: 'old_root',
+  });
   sequence.add(steps.changeDirectoryToFd(root), { label: 'chdir to the rootfs' });
   sequence.add(steps.pivotRoot('.', '.'), { label: 'pivot_root to the rootfs' });
-  // The old root now lies on the new one; what is unmounted here must not be unmounted on the host.
+  sequence.add(steps.changeDirectoryToFd(oldRoot), { label: 'chdir to the old root' });
+  // What is unmounted here must not be unmounted on the host.
   sequence.add(steps.mount({ source: '', target: '.', flags: ['MS_SLAVE', 'MS_REC'] }), {
     label: 'cut mount propagation of the old root',
   });
   sequence.add(steps.unmount('.', ['MNT_DETACH']), { label: 'unmount the old root' });
+  sequence.add(steps.close(oldRoot));
   sequence.add(steps.changeDirectory('/'));
 }
 
