@@ -20,6 +20,7 @@ import type { WorkerPool } from './worker-pool.ts';
 export const UNCOMPRESSED_LABEL = 'containerd.io/uncompressed';
 
 const NO_ANNOTATIONS: ReadonlyMap<string, string> = new Map();
+const COPY_BYTES = 256 * 1024;
 /** More files than any real layer has; each costs an inode, whose number is limited too. */
 const MAX_ENTRIES = 10_000_000;
 /** What a layer must leave free of the file system: a full disk stops the whole machine. */
@@ -133,8 +134,13 @@ export class LayerDiffer implements Differ {
     try {
       await using writer = await this.#content.writer(scope, { ref, expected });
       await writer.truncate(0);
-      const input = file.createReadStream({ start: 0, autoClose: false, highWaterMark: 1 << 18 });
-      for await (const chunk of input) await writer.write(chunk as Buffer);
+      const block = Buffer.allocUnsafeSlow(COPY_BYTES);
+      for (let position = 0; position < made.sizeBytes; ) {
+        const { bytesRead } = await file.read(block, 0, block.length, position);
+        if (bytesRead === 0) throw new TsError('Internal', 'internal error: layer file is short');
+        await writer.write(block.subarray(0, bytesRead));
+        position += bytesRead;
+      }
       await writer.commit(made.sizeBytes, expected, labels);
     } catch (error) {
       if (!(error instanceof TsError) || error.kind !== 'AlreadyExists') throw error;

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { createReadStream, readSync } from 'node:fs';
+import { readSync } from 'node:fs';
 import type { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip, createZstdDecompress } from 'node:zlib';
@@ -7,7 +7,7 @@ import { TsError } from '../errors/index.ts';
 
 export type Compression = 'none' | 'gzip' | 'zstd';
 
-const CHUNK_BYTES = 256 * 1024;
+const CHUNK_BYTES = 128 * 1024;
 
 /**
  * Compression of a blob by its first bytes. Media types are not asked: builders mislabel layers,
@@ -37,12 +37,6 @@ export async function readLayer(
   const compression = detectCompression(head.subarray(0, length));
   const hash = createHash('sha256');
   let sizeBytes = 0;
-  const input = createReadStream('', {
-    fd,
-    start: 0,
-    autoClose: false,
-    highWaterMark: CHUNK_BYTES,
-  });
   async function consume(source: AsyncIterable<Buffer>): Promise<void> {
     for await (const chunk of source) {
       hash.update(chunk);
@@ -51,12 +45,26 @@ export async function readLayer(
     }
   }
   try {
-    if (compression === 'none') await pipeline(input, consume);
-    else await pipeline(input, decompressor(compression), consume);
+    if (compression === 'none') await pipeline(blocks(fd), consume);
+    else await pipeline(blocks(fd), decompressor(compression), consume);
   } catch (error) {
     throw decompressionError(compression, error);
   }
   return { diffId: `sha256:${hash.digest('hex')}`, sizeBytes };
+}
+
+/**
+ * The blob in pieces. Not a ReadStream: that closes the descriptor when it is destroyed, `autoClose`
+ * or not, and the descriptor is its lender's to close.
+ */
+function* blocks(fd: number): Generator<Buffer, void, undefined> {
+  for (let position = 0; ; ) {
+    const block = Buffer.allocUnsafeSlow(CHUNK_BYTES);
+    const length = readSync(fd, block, 0, block.length, position);
+    if (length === 0) return;
+    position += length;
+    yield block.subarray(0, length);
+  }
 }
 
 /** A stream that undoes `compression`. */
