@@ -165,16 +165,15 @@ export function ownedStdio(stdio: Stdio, hasTerminal: boolean): number[] {
 /** st_rdev of the character device 1:3. */
 const DEV_NULL = 0x103;
 
-/** Where the rootfs lies on a shared mount: with a shared root ours would propagate to it. */
+/** The mount that has the rootfs, where the root is to be shared: pivot_root wants it private. */
 function sharedParent(bundle: Bundle): string | undefined {
   const propagation = bundle.spec.linux?.rootfsPropagation;
   if (propagation !== 'shared' && propagation !== 'rshared') return undefined;
-  const above = readMountInfo()
-    .filter(({ mountPoint }) => isWithin(bundle.rootfs, mountPoint))
-    .sort((a, b) => a.mountPoint.length - b.mountPoint.length)
+  return readMountInfo()
+    .map(({ mountPoint }) => mountPoint)
+    .filter((mountPoint) => isWithin(bundle.rootfs, mountPoint))
+    .sort((a, b) => a.length - b.length)
     .at(-1);
-  const isShared = above?.optionalFields.some((field) => field.startsWith('shared:'));
-  return isShared === true ? above?.mountPoint : undefined;
 }
 
 /**

@@ -61,6 +61,8 @@ export interface InitPlan {
   readonly identity: IdentityPlan;
   readonly fds: InitFds;
   readonly namespaces: NamespacePlan;
+  /** Root may hide itself at once; others first need the rights that a user namespace gives. */
+  readonly isRoot: boolean;
   readonly rootfs: RootfsOptions;
   readonly usesPivotRoot: boolean;
   readonly mounts: MountPlan;
@@ -107,6 +109,7 @@ export function buildInitProgram(plan: InitPlan): InitProgram {
     const joinerStep = steps.cloneProcess({});
     pid = program.main.clone(joinerStep, { reportTo: fds.report, as: 'joiner' }, (joiner) => {
       joiner.add(steps.setParentDeathSignal('SIGKILL'));
+      if (plan.isRoot) addHiding(joiner); // the pid namespace may be that of an attacker
       addJoins(joiner, fds.namespaces);
       const container = cloneContainer(joiner, true);
       joined = joiner.announce('joined', fds.report, container);
@@ -122,6 +125,16 @@ export function buildInitProgram(plan: InitPlan): InitProgram {
     hookEnds: builder.hookEnds,
     startLabels: builder.startLabels,
   };
+}
+
+/**
+ * Before the processes of another container can see one of the runtime: it must not be read or traced
+ * (CVE-2016-9962), nor lead to the host's binary (CVE-2019-5736).
+ */
+function addHiding(sequence: Sequence): void {
+  sequence.add(steps.setDumpable(false));
+  sequence.add(steps.closeFrom(3, 'on exec'));
+  steps.replaceExecutable(sequence, 'tsrunc init');
 }
 
 class InitBuilder {
@@ -154,7 +167,9 @@ class InitBuilder {
     if (this.#plan.joinsKeyring) {
       child.add(steps.joinSessionKeyring(`_ses.${this.#plan.id}`), { tolerate: 'ENOSYS' });
     }
-    steps.replaceExecutable(child, 'tsrunc init');
+    if (!(namespaces.needsJoiner && this.#plan.isRoot)) {
+      steps.replaceExecutable(child, 'tsrunc init');
+    }
     child.add(steps.setUmask(0));
 
     const root = this.#rootfs(child);

@@ -41,7 +41,7 @@ export function* rootPropagationSteps(propagation: RootfsPropagation): Generator
 export interface RootfsOptions {
   readonly rootfs: string;
   readonly propagation: RootfsPropagation | undefined;
-  /** Mount point above the rootfs, where it is shared and must not get our mounts. */
+  /** Mount point that has the rootfs, where the root is to be shared: it must not get our mounts. */
   readonly sharedParent: string | undefined;
   /** Detached copy of the rootfs mount that the runtime opened itself. */
   readonly rootfsFd: number | undefined;
@@ -53,8 +53,11 @@ export interface RootfsOptions {
  */
 export function addPrepareRootfs(sequence: Sequence, options: RootfsOptions): Result | number {
   const { rootfs, propagation, sharedParent, rootfsFd } = options;
-  const flags =
-    propagation === undefined ? (['MS_SLAVE', 'MS_REC'] as const) : propagationFlags(propagation);
+  // A root to be shared must not be cut off, so that mounts below it can stay shared with the host.
+  // What is unbindable cannot be bound: the root becomes so at the end.
+  const first =
+    propagation === undefined || /unbindable$/.test(propagation) ? 'slave' : propagation;
+  const flags = propagationFlags(first);
   sequence.add(steps.mount({ source: '', target: '/', flags }), {
     label: 'cut mount propagation to the host',
   });
