@@ -164,13 +164,14 @@ const LIMITS: [string, CgroupResources, string[] | string, string[] | string][] 
     'cpu quota alone',
     { cpu: { quota: 50000n } },
     ['cpu/cpu.cfs_quota_us=50000'],
-    ['cpu.max=50000 100000'],
+    ['cpu.max=50000'],
   ],
+  ['cpu quota unlimited', { cpu: { quota: -1n } }, ['cpu/cpu.cfs_quota_us=-1'], ['cpu.max=max']],
   [
-    'cpu quota unlimited',
-    { cpu: { quota: -1n } },
-    ['cpu/cpu.cfs_quota_us=-1'],
-    ['cpu.max=max 100000'],
+    'cpu period alone',
+    { cpu: { period: 50000n } },
+    ['cpu/cpu.cfs_period_us=50000'],
+    ['cpu.max=max 50000'],
   ],
   ['cpu zeros', { cpu: { shares: 0n, quota: 0n, period: 0n } }, [], []],
   [
@@ -183,7 +184,7 @@ const LIMITS: [string, CgroupResources, string[] | string, string[] | string][] 
     'cpu burst',
     { cpu: { quota: 50000n, burst: 1000n } },
     ['cpu/cpu.cfs_burst_us=1000', 'cpu/cpu.cfs_quota_us=50000'],
-    ['cpu.max=50000 100000', 'cpu.max.burst=1000'],
+    ['cpu.max=50000', 'cpu.max.burst=1000'],
   ],
   [
     'cpu idle',
@@ -372,11 +373,26 @@ test('setV2Limits: without swap accounting, no limit and no swap are as good as 
   });
 });
 
+test('setV2Limits: of an update, what is not named stays', () => {
+  const files = v2();
+  setV2Limits(files, '/c', { cpu: { quota: 5000n, period: 50000n }, memory: { limit: MIB } });
+  files.journal.length = 0;
+  files.contents.set('/c/cpu.max', '5000 50000');
+  setV2Limits(files, '/c', { cpu: { period: 20000n } });
+  setV2Limits(files, '/c', { cpu: { quota: 7000n } });
+  setV2Limits(files, '/c', { memory: { swap: 3n * MIB } });
+  assert.deepEqual(files.journal, [
+    'cpu.max=5000 20000',
+    'cpu.max=7000',
+    'memory.swap.max=2097152',
+  ]);
+});
+
 test('setV2Limits: a smaller burst is set before a smaller quota', () => {
   const files = v2();
   files.contents.set('/c/cpu.max.burst', '90000');
   setV2Limits(files, '/c', { cpu: { quota: 50000n, burst: 40000n } });
-  assert.deepEqual(files.journal, ['cpu.max.burst=40000', 'cpu.max=50000 100000']);
+  assert.deepEqual(files.journal, ['cpu.max.burst=40000', 'cpu.max=50000']);
 });
 
 for (const [shares, weight] of [

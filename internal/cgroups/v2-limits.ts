@@ -14,8 +14,6 @@ import { badLimit, LimitWriter, noSuchLimit } from './limit-writer.ts';
 import { setRdma } from './v1-limits.ts';
 import { cpuWeight, ioWeight, swapLimit } from './v2-conversions.ts';
 
-const DEFAULT_PERIOD_US = 100000n;
-
 /**
  * Sets the limits of `resources`, which have the names and units of cgroup v1, on cgroup v2 (kernel
  * Documentation/admin-guide/cgroup-v2.rst). Absent properties, and zeros where the spec has no
@@ -74,7 +72,7 @@ function setMemory(limits: LimitWriter, { memory }: CgroupResources): void {
     const usage = BigInt(limits.read('memory', 'memory.current') ?? 0);
     if (limit < usage) throw badLimit('memory.limit', `${limit} is below the usage, ${usage}`);
   }
-  const swap = swapLimit(memory.swap ?? 0n, limit);
+  const swap = swapLimit(memory.swap ?? 0n, limit === 0n ? currentMemory(limits) : limit);
   if (swap !== undefined) {
     // A kernel without swap accounting has no such file; no limit and no swap are then true anyway.
     const isAsWithout = swap === 'max' || swap === 0n;
@@ -90,6 +88,12 @@ function setMemory(limits: LimitWriter, { memory }: CgroupResources): void {
     const value = reservation === -1n ? 'max' : reservation;
     limits.set('memory', 'memory.low', value, 'memory.reservation');
   }
+}
+
+/** The limit that is set already, as the spec writes it: 0 if there is none. */
+function currentMemory(limits: LimitWriter): bigint {
+  const current = limits.read('memory', 'memory.max') ?? 'max';
+  return current === 'max' ? 0n : BigInt(current);
 }
 
 function setIo(limits: LimitWriter, { blockIO }: CgroupResources): void {
@@ -135,10 +139,16 @@ function setCpu(limits: LimitWriter, { cpu }: CgroupResources): void {
   const setBurst = (): void => {
     if (cpu.burst !== undefined) limits.set('cpu', 'cpu.max.burst', cpu.burst, 'cpu.burst');
   };
+  // One file holds both: what is not given stays.
   const setMax = (): void => {
-    if (quota === 0n && period === 0n) return;
-    const value = `${quota > 0n ? quota : 'max'} ${period === 0n ? DEFAULT_PERIOD_US : period}`;
-    limits.set('cpu', 'cpu.max', value, quota === 0n ? 'cpu.period' : 'cpu.quota');
+    const runtime = quota > 0n ? String(quota) : 'max';
+    if (period !== 0n) {
+      const kept = limits.read('cpu', 'cpu.max')?.split(' ')[0] ?? 'max';
+      const value = `${quota === 0n ? kept : runtime} ${period}`;
+      limits.set('cpu', 'cpu.max', value, quota === 0n ? 'cpu.period' : 'cpu.quota');
+    } else if (quota !== 0n) {
+      limits.set('cpu', 'cpu.max', runtime, 'cpu.quota');
+    }
   };
   // The burst may not exceed the quota: a smaller one first, a greater one after.
   const currentBurst =
