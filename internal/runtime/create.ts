@@ -11,6 +11,7 @@ import { TsError } from '../errors/index.ts';
 import {
   connectUnix,
   kill,
+  lockExclusively,
   makeFifo,
   type OwnedFd,
   openPidfd,
@@ -190,8 +191,11 @@ function openStartFiles(
     return fd;
   };
   makeFifo(`${directory}/${EXEC_FIFO}`, 0o600);
+  const startErrors = open(START_ERRORS, 'a');
+  // The child shares the lock: it ends when the last copy of the fd is closed, by execve or by exit.
+  lockExclusively(startErrors, START_ERRORS);
   // Open for writing too, so that the reader waits for a byte instead of for a writer.
-  return { startFifo: open(EXEC_FIFO, 'r+'), startErrors: open(START_ERRORS, 'a') };
+  return { startFifo: open(EXEC_FIFO, 'r+'), startErrors };
 }
 
 /** The time from the first clone until the container's process waits for `start`. */

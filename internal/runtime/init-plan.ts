@@ -63,6 +63,7 @@ export function planInit(
     id: request.id,
     spec,
     namespaces,
+    isRoot,
     identity: {
       process: withHome(containerProcess, bundle.rootfs),
       personality: linux.personality,
