@@ -1,8 +1,6 @@
 // Tasks outlive their daemon: it is killed and started again while they run, end, or lose their shim. And shims that die
 // under a daemon take nothing with them but their own task.
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { test } from 'node:test';
 import { unpackAny } from '../../internal/api/any.ts';
 import { TaskExit } from '../../internal/api/generated/containerd.events.ts';
@@ -53,7 +51,7 @@ for (const kind of shimKinds().filter(({ name }) => !name.includes('with tsrunc'
   }, async () => {
     await using bench = await TaskBench.start(kind);
     await bench.run('lost', { args: ['/bin/sleep', '1000'] });
-    const shimPid = shimOf(bench, 'lost');
+    const shimPid = bench.shimPid('lost');
     await bench.daemon.kill('SIGKILL');
     process.kill(shimPid, 'SIGKILL');
     await bench.restart();
@@ -78,7 +76,7 @@ for (const kind of shimKinds().filter(({ name }) => !name.includes('with tsrunc'
     })();
     const wait = bench.tasks.wait({ containerId: 'dies' });
     await bench.tasks.get({ containerId: 'dies' }); // by now the daemon has both calls
-    process.kill(shimOf(bench, 'dies'), 'SIGKILL');
+    process.kill(bench.shimPid('dies'), 'SIGKILL');
     assert.equal((await wait).exitStatus, 137);
     const event = await exit;
     assert.deepEqual([event?.containerId, event?.exitStatus], ['dies', 137]);
@@ -91,7 +89,7 @@ for (const kind of shimKinds().filter(({ name }) => !name.includes('with tsrunc'
   test(`${kind.name}: a shim that is stopped at a restart keeps its task`, { skip }, async () => {
     await using bench = await TaskBench.start(kind);
     const pid = await bench.run('slow', { args: ['/bin/sleep', '1000'] });
-    const shimPid = shimOf(bench, 'slow');
+    const shimPid = bench.shimPid('slow');
     await bench.daemon.kill('SIGKILL');
     process.kill(shimPid, 'SIGSTOP');
     try {
@@ -104,13 +102,4 @@ for (const kind of shimKinds().filter(({ name }) => !name.includes('with tsrunc'
     const found = (await bench.tasks.get({ containerId: 'slow' })).process;
     assert.deepEqual([found?.pid, found?.status], [pid, Status.RUNNING]);
   });
-}
-
-/** The shim of a task: the parent of the process that init.pid in the bundle names. */
-function shimOf(bench: TaskBench, id: string): number {
-  const { state } = bench.daemon;
-  const bundle = join(state, 'io.containerd.runtime.v2.task', bench.namespace, id);
-  const pid = readFileSync(join(bundle, 'init.pid'), 'utf8');
-  const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-  return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
 }
