@@ -13,7 +13,8 @@ export interface HookStreams {
 export interface HookContext {
   readonly streams: HookStreams;
   readonly report: number;
-  readonly openFiles: { readonly soft: bigint; readonly hard: bigint };
+  /** The limit of open files to restore; absent where the process has its own limits already. */
+  readonly openFiles: { readonly soft: bigint; readonly hard: bigint } | undefined;
 }
 
 /**
@@ -39,7 +40,9 @@ export function addHook(
       child.add(steps.duplicate(streams.stdout, 1));
       child.add(steps.duplicate(streams.stderr, 2));
       child.add(steps.closeFrom(3, 'on exec'));
-      child.add(steps.setResourceLimit('RLIMIT_NOFILE', openFiles.soft, openFiles.hard));
+      if (openFiles !== undefined) {
+        child.add(steps.setResourceLimit('RLIMIT_NOFILE', openFiles.soft, openFiles.hard));
+      }
       const argv = steps.stringArray(hook.args ?? [hook.path]);
       child.add(steps.execute(hook.path, argv, steps.stringArray(hook.env ?? [])), {
         label: `${name}: exec ${hook.path}`,

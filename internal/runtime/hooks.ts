@@ -64,13 +64,19 @@ export function hookError(
   return endedError(name, status, stderr);
 }
 
-/** `hooks.poststart[0] ended with exit status 3: what it wrote`. */
+/** `hooks.poststart[0] ended with an error: exit status 3: what it wrote`. */
 export function endedError(name: string, waitStatus: number, stderr: OwnedFd): TsError {
-  const signal = waitStatus & 0x7f;
-  const how = signal === 0 ? `exit status ${(waitStatus >> 8) & 0xff}` : `signal ${signal}`;
   const said = readAll(stderr).trim();
-  const text = `${name} ended with ${how}${said === '' ? '' : `: ${said}`}`;
-  return new TsError('FailedPrecondition', text, { code: 'TS_HOOK_FAILED' });
+  const text = `${name} ended with an error: ${describeStatus(waitStatus)}`;
+  return new TsError('FailedPrecondition', said === '' ? text : `${text}: ${said}`, {
+    code: 'TS_HOOK_FAILED',
+  });
+}
+
+/** A wait status (man 2 wait) in words. */
+export function describeStatus(waitStatus: number): string {
+  const signal = waitStatus & 0x7f;
+  return signal === 0 ? `exit status ${(waitStatus >> 8) & 0xff}` : `signal ${signal}`;
 }
 
 const GREATEST_OUTPUT_BYTES = 4096;

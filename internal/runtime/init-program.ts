@@ -191,9 +191,7 @@ class InitBuilder {
     this.#waitForStart(child);
     const afterStart = child.items.length;
     this.#execute(child);
-    for (const { index, step, options } of child.items.slice(afterStart)) {
-      this.startLabels[index] = options.label ?? step.label;
-    }
+    collectLabels(child.items.slice(afterStart), this.startLabels);
   }
 
   /** Blocks until the runtime says: go on. End of file means that it is gone. */
@@ -272,7 +270,8 @@ class InitBuilder {
     const { hookStreams, fds, identity } = this.#plan;
     const streams = hookStreams.get(place);
     if (streams === undefined) return;
-    const { openFiles } = identity;
+    const isLimited = place.startsWith('startContainer');
+    const openFiles = isLimited ? undefined : identity.openFiles;
     const context: HookContext = { streams, report: fds.report, openFiles };
     this.hookEnds.add(addHook(child, hook, `hooks.${place}`, context));
   }
@@ -312,5 +311,15 @@ class InitBuilder {
       this.#hook(child, hook, `startContainer[${index}]`);
     });
     addProgram(child, this.#plan.identity);
+  }
+}
+
+/** Labels of steps by index, with those of branches and children. */
+function collectLabels(items: Sequence['items'], labels: Record<string, string>): void {
+  for (const { index, step, options, ifSucceeded, ifTolerated, child } of items) {
+    labels[index] = options.label ?? step.label;
+    for (const branch of [ifSucceeded, ifTolerated, child?.body]) {
+      if (branch !== undefined) collectLabels(branch.items, labels);
+    }
   }
 }

@@ -10,7 +10,7 @@ import {
   readContainerState,
   START_ERRORS,
 } from './container-state.ts';
-import { runHooks } from './hooks.ts';
+import { describeStatus, runHooks } from './hooks.ts';
 import { inheritedOpenFiles } from './inherited-limits.ts';
 import type { RuntimeOptions } from './runtime-options.ts';
 import { statePath } from './state-directory.ts';
@@ -60,7 +60,7 @@ function wake(id: string, fifo: string): void {
   }
 }
 
-/** A failing step writes three words: errno, index of the step, a value. */
+/** Three words: errno (0 for an announcement, which has a hook's wait status), step, value. */
 const REPORT_BYTES = 24;
 
 /**
@@ -72,19 +72,40 @@ function awaitExecution(options: RuntimeOptions, state: ContainerState): void {
   const fd = openSync(path, 'r');
   try {
     lockExclusively(fd, path);
-    const report = readFileSync(fd);
-    if (report.length < REPORT_BYTES) return;
-    const errno = errnoName(Number(report.readBigUInt64LE(0)));
-    const step = String(report.readBigUInt64LE(8));
+    const failure = findFailure(readFileSync(fd));
+    if (failure === undefined) return;
+    const { errno, step, hookStatus } = failure;
     const label = state.startLabels[step] ?? `step ${step}`;
-    const kind = errno === 'ENOENT' ? 'NotFound' : 'FailedPrecondition';
-    throw new TsError(kind, `${label}: ${errno}`, {
+    const how = hookStatus === undefined ? `: ${errno}` : `: ${describeStatus(hookStatus)}`;
+    throw new TsError(errno === 'ENOENT' ? 'NotFound' : 'FailedPrecondition', `${label}${how}`, {
       code: 'TS_START_FAILED',
       fields: { id: state.id, errno },
     });
   } finally {
     closeSync(fd);
   }
+}
+
+interface StartFailure {
+  readonly errno: string;
+  readonly step: string;
+  /** Wait status of the hook that was the failure. */
+  readonly hookStatus: number | undefined;
+}
+
+/** The first message that is no announcement. */
+function findFailure(reports: Buffer): StartFailure | undefined {
+  let status = 0;
+  for (let at = 0; at + REPORT_BYTES <= reports.length; at += REPORT_BYTES) {
+    const errno = Number(reports.readBigUInt64LE(at));
+    if (errno === 0) {
+      status = Number(reports.readBigInt64LE(at + 16));
+      continue;
+    }
+    const step = String(reports.readBigUInt64LE(at + 8));
+    return { errno: errnoName(errno), step, hookStatus: status === 0 ? undefined : status };
+  }
+  return undefined;
 }
 
 function runPoststartHooks(options: RuntimeOptions, state: ContainerState): void {

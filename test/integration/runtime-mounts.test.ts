@@ -111,7 +111,9 @@ test('tmpfs: a mount below a read-only one is made all the same', options, () =>
 
 test('propagation: of a mount and of the root', options, () => {
   const fields = (path: string, change: (config: Config) => void) =>
-    output(`grep ' ${path} ' /proc/self/mountinfo | tail -1`, change).split(' - ')[0] ?? '';
+    output(`grep -E '^[0-9]+ [0-9]+ [0-9:]+ [^ ]+ ${path} ' /proc/self/mountinfo`, change).split(
+      ' - ',
+    )[0] ?? '';
   assert.match(fields('/mnt', bind('/mnt', 'rbind', 'shared')), / shared:\d+/);
   assert.doesNotMatch(fields('/mnt', bind('/mnt', 'rbind', 'rprivate')), /shared|master/);
   assert.match(fields('/mnt', bind('/mnt', 'rbind', 'unbindable')), /unbindable/);
