@@ -24,6 +24,7 @@ import type {
 } from './content-store.ts';
 import { parseDigest } from './digest.ts';
 import { LocalWriter, type WriterHost, type WriterState } from './local-writer.ts';
+import { OpenBlobs } from './open-blobs.ts';
 
 /** After this an ingest that no lease holds is collected. */
 const INGEST_LIFETIME_NS = 24n * 3600n * 1_000_000_000n;
@@ -40,6 +41,7 @@ export class LocalContentStore implements ContentStore, Cleaner {
   readonly #events: EventExchange;
   readonly #gc: Pick<GarbageCollector, 'schedule'>;
   readonly #files: BlobFiles;
+  readonly #open: OpenBlobs;
   readonly #records: ContentRecords;
   readonly #options: LocalContentStoreOptions;
   /** Open writers by namespace and ref, with the time they were opened. */
@@ -54,7 +56,9 @@ export class LocalContentStore implements ContentStore, Cleaner {
     gc: Pick<GarbageCollector, 'schedule'>,
     options: LocalContentStoreOptions = { isShared: true },
   ) {
-    this.#files = new BlobFiles(root);
+    const files = new BlobFiles(root);
+    this.#files = files;
+    this.#open = new OpenBlobs((digest) => files.openBlob(digest));
     this.#records = new ContentRecords(database);
     this.#database = database;
     this.#events = events;
@@ -94,8 +98,8 @@ export class LocalContentStore implements ContentStore, Cleaner {
   ): AsyncGenerator<Buffer, void, undefined> {
     const info = this.info(scope, digest);
     const end = Math.min(info.sizeBytes, sizeBytes === undefined ? Infinity : offset + sizeBytes);
-    await using handle = await this.#files.openBlob(info.digest);
-    yield* readBlocks(handle, offset, end);
+    using blob = await this.#open.acquire(info.digest);
+    yield* readBlocks(blob.handle, offset, end);
   }
 
   async readAll(scope: Scope, digest: string, limitBytes: number): Promise<Buffer> {
@@ -165,12 +169,19 @@ export class LocalContentStore implements ContentStore, Cleaner {
     const unnamed = blobs.filter((digest) => this.#isUnnamed(digest));
     await this.#database.sync();
     for (const digest of unnamed) {
-      if (this.#isUnnamed(digest)) await this.#files.unlinkBlob(digest)();
+      if (!this.#isUnnamed(digest)) continue;
+      this.#open.forget(digest);
+      await this.#files.unlinkBlob(digest)();
     }
     for (const directory of await this.#files.ingests()) {
       if (this.#records.hasIngestDirectory(directory) || this.#isOpen(directory)) continue;
       await this.#files.removeIngest(directory);
     }
+  }
+
+  /** Closes files that are kept open for readers. */
+  close(): void {
+    this.#open.close();
   }
 
   /** Open writers, a line each. */

@@ -9,14 +9,18 @@ const LEASE_HEADER = 'containerd-lease';
 
 /** The context of one call. Metadata is read only when a handler asks for it. */
 export class CallContext implements GrpcContext {
-  readonly signal: AbortSignal;
+  readonly #call: { readonly signal: AbortSignal };
   readonly #headers: Metadata;
   #metadata: ReadonlyMap<string, readonly string[]> | undefined;
   #scope: Scope | undefined;
 
-  constructor(headers: Metadata, signal: AbortSignal) {
+  constructor(headers: Metadata, call: { readonly signal: AbortSignal }) {
     this.#headers = headers;
-    this.signal = signal;
+    this.#call = call;
+  }
+
+  get signal(): AbortSignal {
+    return this.#call.signal;
   }
 
   get metadata(): ReadonlyMap<string, readonly string[]> {
@@ -41,7 +45,14 @@ export class CallContext implements GrpcContext {
     }
     checkIdentifier('namespace', namespace);
     const lease = this.#first(LEASE_HEADER);
-    this.#scope = { namespace, lease: lease === '' ? undefined : lease, signal: this.signal };
+    const call = this.#call;
+    this.#scope = {
+      namespace,
+      lease: lease === '' ? undefined : lease,
+      get signal() {
+        return call.signal;
+      },
+    };
     return this.#scope;
   }
 

@@ -91,6 +91,7 @@ function openStores(config: Config, log: Logger, lock: RootLock): Core {
 
 /** Closes the stores and lets another daemon have the root. */
 export function closeCore(core: Core): void {
+  core.content.close();
   core.database.close();
   core.lock[Symbol.dispose]();
 }

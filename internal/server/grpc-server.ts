@@ -1,4 +1,5 @@
 import type { EventEmitter } from 'node:events';
+import type { ServerOptions } from 'node:http2';
 import type { Duplex, Readable } from 'node:stream';
 import {
   type handleBidiStreamingCall,
@@ -28,10 +29,32 @@ export interface GrpcServerOptions {
   readonly onError?: (path: string, error: unknown) => void;
 }
 
-interface RunningCall {
+/** Why a call's signal is aborted. One object: making an error for each call would cost a stack. */
+const CANCELED = new TsError('Canceled', 'context canceled');
+
+/** A call from its request to its status. The signal is made for handlers that look at it. */
+class RunningCall {
   readonly path: string;
-  readonly startedMs: number;
-  readonly controller: AbortController;
+  readonly startedMs = performance.now();
+  #controller: AbortController | undefined;
+  #isAborted = false;
+
+  constructor(path: string) {
+    this.path = path;
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#isAborted) this.#controller.abort(CANCELED);
+    }
+    return this.#controller.signal;
+  }
+
+  abort(): void {
+    this.#isAborted = true;
+    this.#controller?.abort(CANCELED);
+  }
 }
 
 type Message = object;
@@ -56,6 +79,7 @@ export class GrpcServer {
       'grpc.max_send_message_length': options.maxSendBytes ?? DEFAULT_MAX_MESSAGE_BYTES,
       'grpc.enable_channelz': 0, // keeps trace records of each call otherwise
     });
+    setHttp2Options(this.#server);
     this.#injector = this.#server.createConnectionInjector(ServerCredentials.createInsecure());
     this.#onError = options.onError ?? (() => undefined);
   }
@@ -90,7 +114,7 @@ export class GrpcServer {
     this.#injector.drain(graceMs);
     const timers = [
       setTimeout(() => {
-        for (const { controller } of this.#running) controller.abort();
+        for (const call of this.#running) call.abort();
       }, drainMs),
       setTimeout(() => this.#server.forceShutdown(), graceMs),
     ];
@@ -138,10 +162,13 @@ export class GrpcServer {
   }
 
   #begin(path: string, call: UnaryOrReadable | Writing): RunningCall {
-    const running = { path, startedMs: performance.now(), controller: new AbortController() };
-    if (call.cancelled) running.controller.abort();
-    else (call as EventEmitter).once('cancelled', () => running.controller.abort());
+    const running = new RunningCall(path);
     this.#running.add(running);
+    if (call.cancelled) running.abort();
+    // Comes after the end of each call too.
+    (call as EventEmitter).once('cancelled', () => {
+      if (this.#running.has(running)) running.abort();
+    });
     return running;
   }
 
@@ -153,7 +180,7 @@ export class GrpcServer {
   ): void {
     const running = this.#begin(path, call);
     // An async function turns what a handler throws before its first await into a rejection too.
-    (async () => invoke(new CallContext(call.metadata, running.controller.signal)))()
+    (async () => invoke(new CallContext(call.metadata, running)))()
       .then(
         (response) => callback(null, response),
         (error: unknown) => {
@@ -170,12 +197,11 @@ export class GrpcServer {
     invoke: (context: GrpcContext) => AsyncIterable<Message>,
   ): void {
     const running = this.#begin(path, call);
-    const { signal } = running.controller;
     (async () => {
       // One message on its way while the handler makes the next: streams of large blocks would
       // otherwise fill the stream's buffer of sixteen messages.
       let previous: Promise<void> | undefined;
-      for await (const response of invoke(new CallContext(call.metadata, signal))) {
+      for await (const response of invoke(new CallContext(call.metadata, running))) {
         await previous;
         if (call.cancelled) return;
         previous = written(call, response);
@@ -193,6 +219,32 @@ export class GrpcServer {
       )
       .finally(() => this.#running.delete(running));
   }
+}
+
+/** Bytes that a client may send ahead on one stream: uploads of layers do not stop for each 64 KiB. */
+const WINDOW_BYTES = 4 * 1024 * 1024;
+/** RST_STREAM frames that a connection may send at once, and each second. */
+const MAX_RESETS = 10_000_000;
+
+/**
+ * Sets options of node:http2 for which grpc-js has no name. Go's clients end a read of a part of a
+ * blob by resetting its stream, thousands of times a second: with Node's limit of 1000 and then 33
+ * a second the connection is closed in the middle of `ctr content get`. The limit defends servers
+ * that anybody can reach (CVE-2023-44487); this socket is root's.
+ */
+function setHttp2Options(server: Server): void {
+  const { commonServerOptions } = server as unknown as { commonServerOptions?: ServerOptions };
+  if (commonServerOptions === undefined) {
+    throw new TsError(
+      'Internal',
+      'internal error: grpc-js keeps its options for node:http2 elsewhere',
+    );
+  }
+  Object.assign(commonServerOptions, {
+    streamResetBurst: MAX_RESETS,
+    streamResetRate: MAX_RESETS,
+    settings: { ...commonServerOptions.settings, initialWindowSize: WINDOW_BYTES },
+  } satisfies ServerOptions);
 }
 
 function written(call: Writing, response: Message): Promise<void> {
