@@ -5,14 +5,14 @@
 import { rmSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { type Status, TtrpcError, TtrpcServer } from '../../ttrpc/index.ts';
-import { Task as TaskV2 } from '../api/generated/containerd.task.v2.ts';
-import { Task as TaskV3 } from '../api/generated/containerd.task.v3.ts';
+import { Task } from '../api/generated/containerd.task.v2.ts';
 import { ERROR_KINDS, TsError } from '../errors/index.ts';
 import { peerCredentials, setChildSubreaper } from '../linux/index.ts';
 import { ChildRegistry } from './command.ts';
 import type { ShimContext } from './container.ts';
 import { EventPublisher } from './event-publisher.ts';
 import { ExitLedger } from './exit-ledger.ts';
+import { IdleMemory } from './idle-memory.ts';
 import { createShimLog, type ShimLog } from './log.ts';
 import { Reaper } from './reaper.ts';
 import type { ShimFlags } from './shim-flags.ts';
@@ -21,6 +21,8 @@ import { TaskService } from './task-service.ts';
 
 /** Number of the listening socket that `start` hands on. */
 const LISTENER_FD = 3;
+/** Version 3 has the messages of version 2: loading its module, too, would cost each pod memory. */
+const TASK_V3 = { ...Task, typeName: 'containerd.task.v3.Task' } as const;
 /** How long the last events may take on the way out. */
 const LAST_EVENTS_MS = 5_000;
 
@@ -34,7 +36,11 @@ export async function serve(flags: ShimFlags): Promise<void> {
   const ledger = new ExitLedger();
   const events = new EventPublisher(process.env['TTRPC_ADDRESS'] ?? '', flags.namespace, log);
   const context: ShimContext = { namespace: flags.namespace, children, ledger, events, log };
-  using _reaper = new Reaper(children, (exit) => ledger.record(exit));
+  using memory = new IdleMemory();
+  using _reaper = new Reaper(children, (exit) => {
+    ledger.record(exit);
+    memory.touch();
+  });
 
   const shutdown = Promise.withResolvers<void>();
   const service = new TaskService({
@@ -47,7 +53,8 @@ export async function serve(flags: ShimFlags): Promise<void> {
     errorToStatus: (thrown) => statusOf(thrown, log),
     onError: (error) => log.warn('connection refused', { error }),
   });
-  server.add(TaskV2, service.handlers).add(TaskV3, service.handlers);
+  const handlers = announced(service.handlers, () => memory.touch());
+  server.add(Task, handlers).add(TASK_V3, handlers);
   handleSignals(service, events, shutdown.resolve, log);
   await server.listen({ fd: LISTENER_FD });
   log.debug('serving', { pid: process.pid, socket: socketPath });
@@ -57,6 +64,20 @@ export async function serve(flags: ShimFlags): Promise<void> {
   rmSync(socketPath, { force: true });
   await server.shutdown(1_000);
   await events.close(LAST_EVENTS_MS);
+}
+
+type TaskHandlers = TaskService['handlers'];
+
+/** The same handlers, with a call of `announce` before each request. */
+function announced(handlers: TaskHandlers, announce: () => void): TaskHandlers {
+  const entries = Object.entries(handlers).map(([name, handle]) => {
+    const announcing = (...args: Parameters<typeof handle>) => {
+      announce();
+      return (handle as (...args: unknown[]) => unknown)(...args);
+    };
+    return [name, announcing] as const;
+  });
+  return Object.fromEntries(entries) as unknown as TaskHandlers;
 }
 
 /** CVE-2020-15257: the socket is 0600 in a 0700 directory, and each peer is looked at besides. */

@@ -82,6 +82,7 @@ test('what a client has not read is there for the next one, and the writer waits
   const shim = await daemon.shim(['/bin/sh', '-c', `seq 1 ${count}; echo end`]);
   const path = makeFifo(daemon.directory, 'stdout');
   const first = new FifoReader(path);
+  first.socket.once('data', () => first.socket.pause()); // it must not read all there is
   await shim.create({ stdout: path });
   await shim.start();
   await until(() => first.length > 0, 'output');

@@ -1,0 +1,40 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { IdleMemory } from './idle-memory.ts';
+
+test('IdleMemory gives back once after the last of several touches, then pauses', (context) => {
+  context.mock.timers.enable({ apis: ['setTimeout'] });
+  let releases = 0;
+  using memory = new IdleMemory({
+    quietMs: 100,
+    pauseMs: 60_000,
+    release: () => {
+      releases++;
+    },
+  });
+  for (let index = 0; index < 5; index++) {
+    memory.touch();
+    context.mock.timers.tick(60);
+  }
+  assert.equal(releases, 0);
+  context.mock.timers.tick(100);
+  assert.equal(releases, 1);
+  memory.touch();
+  context.mock.timers.tick(1000);
+  assert.equal(releases, 1, 'not so soon again');
+  context.mock.timers.tick(60_000);
+  assert.equal(releases, 2);
+  context.mock.timers.tick(600_000);
+  assert.equal(releases, 2, 'not without a touch');
+});
+
+test('IdleMemory collects for real', async () => {
+  let garbage: unknown[] | undefined = Array.from({ length: 200_000 }, (_, index) => ({ index }));
+  const usedBefore = process.memoryUsage().heapUsed;
+  assert.equal(garbage.length, 200_000);
+  garbage = undefined;
+  using memory = new IdleMemory({ quietMs: 1 });
+  memory.touch();
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  assert.ok(process.memoryUsage().heapUsed < usedBefore - 4_000_000);
+});
