@@ -9,7 +9,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { mount, readMountInfo } from '../linux/index.ts';
 import { Bundle } from './bundle.ts';
@@ -86,6 +86,15 @@ test('Bundle.remove: mounts on the rootfs are detached, never deleted through', 
   assert.equal(existsSync(at.bundle.path), false);
   assert.ok(readMountInfo().every(({ mountPoint }) => !mountPoint.startsWith(at.directory)));
   await at.bundle.remove(); // a second time there is nothing to do
+});
+
+test('Bundle.remove: what is left of a deletion that was cut off does not stand in the way', async () => {
+  using at = place();
+  await at.bundle.create(undefined);
+  const hidden = join(dirname(at.bundle.path), '.one');
+  mkdirSync(join(hidden, 'rootfs'), { recursive: true });
+  await at.bundle.remove();
+  assert.deepEqual(readdirSync(dirname(at.bundle.path)), []);
 });
 
 test('Bundle.write: a file is whole or not there', async () => {

@@ -137,8 +137,7 @@ export class Bundle {
    */
   async remove(): Promise<void> {
     this.#unmountRootfs();
-    await removeByRename(this.path);
-    await removeByRename(this.#work);
+    await Promise.all([removeByRename(this.path), removeByRename(this.#work)]);
   }
 
   #unmountRootfs(): void {
@@ -161,8 +160,11 @@ export async function removeByRename(path: string): Promise<void> {
   const slash = path.lastIndexOf('/');
   const hidden = `${path.slice(0, slash)}/.${path.slice(slash + 1)}`;
   try {
-    await rm(hidden, { recursive: true, force: true });
-    await rename(path, hidden);
+    await rename(path, hidden).catch(async (thrown) => {
+      if (!isErrno(thrown, 'ENOTEMPTY', 'EEXIST')) throw thrown;
+      await rm(hidden, { recursive: true, force: true }); // of a deletion that was cut off
+      await rename(path, hidden);
+    });
     await rm(hidden, { recursive: true, force: true });
   } catch (thrown) {
     if (!isErrno(thrown, 'ENOENT')) throw TsError.from(thrown, `remove ${path}`);
