@@ -1,0 +1,159 @@
+// tsrunc: terminals, by console socket and in the foreground.
+import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
+import { readSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import {
+  acceptUnix,
+  listenUnix,
+  type OwnedFd,
+  receiveFds,
+  waitReadable,
+} from '../../internal/linux/index.ts';
+import { type Config, needsRoot, RuntimeFixture } from '../fixtures/runtime-bundle.ts';
+
+const fixture = needsRoot === false ? new RuntimeFixture() : undefined;
+after(() => fixture?.[Symbol.dispose]());
+const runtime = fixture as RuntimeFixture;
+const options = { skip: needsRoot };
+
+/** Listens on a console socket while `action` runs; returns the terminal's master. */
+async function withConsole(action: (path: string) => Promise<number>): Promise<OwnedFd> {
+  const path = join(runtime.directory, `console-${Math.random().toString(36).slice(2)}`);
+  using listener = listenUnix(path);
+  const status = action(path);
+  await waitReadable(listener.number);
+  using connection = acceptUnix(listener);
+  const { fds, data } = receiveFds(connection.number);
+  assert.equal(await status, 0);
+  assert.equal(fds.length, 1);
+  assert.notEqual(data.toString(), '');
+  return fds[0] as OwnedFd;
+}
+
+function runAsync(args: string[]): Promise<number> {
+  const [program = '', ...prefix] = runtime.command;
+  const child = spawn(program, [...prefix, '--root', runtime.stateRoot, ...args], {
+    stdio: ['ignore', 'inherit', 'inherit'],
+    cwd: runtime.bundle,
+  });
+  return new Promise((resolve) => child.on('close', (code) => resolve(code ?? -1)));
+}
+
+/** Everything that is written to the terminal until its other end is closed. */
+async function readToEnd(master: OwnedFd): Promise<string> {
+  const buffer = Buffer.alloc(65536);
+  let text = '';
+  for (;;) {
+    await waitReadable(master.number);
+    try {
+      const length = readSync(master.number, buffer);
+      if (length === 0) return text;
+      text += buffer.toString('utf8', 0, length);
+    } catch (thrown) {
+      assert.equal((thrown as NodeJS.ErrnoException).code, 'EIO');
+      return text;
+    }
+  }
+}
+
+function withTerminal(script: string, change: (config: Config) => void = () => {}): void {
+  runtime.configure((config) => {
+    config.process.terminal = true;
+    config.process.consoleSize = { height: 33, width: 77 };
+    config.process.args = ['sh', '-c', script];
+    change(config);
+  });
+}
+
+const SCRIPT =
+  'tty; stty size; stat -c "%F %u %t" /dev/console; readlink /proc/self/fd/0; ls -1 /dev/pts; echo x > /dev/console; echo y > /dev/tty';
+
+test('create: the master comes through the console socket', options, async () => {
+  const id = runtime.newId();
+  withTerminal(SCRIPT);
+  using master = await withConsole((path) => runAsync(['create', '--console-socket', path, id]));
+  assert.equal(runtime.run(['start', id]).error, '');
+  const text = (await readToEnd(master)).replaceAll('\r', '');
+  assert.equal(text, '/dev/pts/0\n33 77\ncharacter special file 0 88\n/dev/pts/0\n0\nptmx\nx\ny\n');
+  runtime.run(['delete', '--force', id]);
+});
+
+test('create: the terminal belongs to the user', options, async () => {
+  const id = runtime.newId();
+  withTerminal('stat -c %u /dev/pts/0', (config) => {
+    config.process.user = { uid: 1000, gid: 1000 };
+  });
+  using master = await withConsole((path) => runAsync(['create', '--console-socket', path, id]));
+  assert.equal(runtime.run(['start', id]).error, '');
+  assert.equal(await readToEnd(master), '1000\r\n');
+  runtime.run(['delete', '--force', id]);
+});
+
+test('create: a terminal in a user namespace', options, async () => {
+  const id = runtime.newId();
+  withTerminal('tty; echo x > /dev/console', (config) => {
+    config.linux.namespaces.push({ type: 'user' });
+    config.linux.uidMappings = [{ containerID: 0, hostID: 100000, size: 65536 }];
+    config.linux.gidMappings = [{ containerID: 0, hostID: 100000, size: 65536 }];
+  });
+  using master = await withConsole((path) => runAsync(['create', '--console-socket', path, id]));
+  assert.equal(runtime.run(['start', id]).error, '');
+  assert.equal(await readToEnd(master), '/dev/pts/0\r\nx\r\n');
+  runtime.run(['delete', '--force', id]);
+});
+
+test('exec --tty with a console socket', options, async () => {
+  const id = runtime.newId();
+  runtime.startSleeping(id);
+  using master = await withConsole((path) =>
+    runAsync(['exec', '--detach', '--tty', '--console-socket', path, id, 'tty']),
+  );
+  assert.equal(await readToEnd(master), '/dev/pts/0\r\n');
+  runtime.run(['delete', '--force', id]);
+});
+
+/** Runs a command of the runtime on a terminal of its own, by script(1). */
+function onTerminal(args: string[], input: string): { status: number | null; stdout: string } {
+  const [program = '', ...prefix] = runtime.command;
+  const words = [program, ...prefix, '--root', runtime.stateRoot, ...args];
+  const command = words.map((word) => `'${word}'`).join(' ');
+  const { status, stdout } = spawnSync('script', ['-qefc', command, '/dev/null'], {
+    input,
+    encoding: 'utf8',
+    cwd: runtime.bundle,
+    timeout: 30_000,
+  });
+  return { status, stdout };
+}
+
+const needsScript = spawnSync('script', ['--version']).status === 0 ? false : 'no script(1)';
+
+test('run in the foreground: the terminal is proxied', { skip: needsRoot || needsScript }, () => {
+  const id = runtime.newId();
+  withTerminal('read line; echo "got $line"; exit 5');
+  const { status, stdout } = onTerminal(['run', id], 'hello\n');
+  assert.equal(status, 5);
+  assert.match(stdout, /got hello/);
+  assert.deepEqual(runtime.leftovers(id), []);
+});
+
+test('exec --tty in the foreground: the terminal is proxied', {
+  skip: needsRoot || needsScript,
+}, () => {
+  const id = runtime.newId();
+  runtime.startSleeping(id);
+  const { status, stdout } = onTerminal(['exec', '--tty', id, 'sh', '-c', 'tty; exit 6'], '');
+  assert.equal(status, 6);
+  assert.match(stdout, /\/dev\/pts\/0/);
+  runtime.run(['delete', '--force', id]);
+});
+
+test('a console socket without a terminal is refused', options, () => {
+  runtime.configure();
+  assert.equal(
+    runtime.runDetached(['create', '--console-socket', '/nope', runtime.newId()]).error,
+    'cannot use console socket if runc will not detach or allocate tty: set process.terminal to true, or leave --console-socket out',
+  );
+});
