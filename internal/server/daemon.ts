@@ -3,7 +3,7 @@ import type { TtrpcServer } from '../../ttrpc/index.ts';
 import { Introspection } from '../api/generated/containerd.services.introspection.v1.ts';
 import { Version } from '../api/generated/containerd.services.version.v1.ts';
 import { Health } from '../api/generated/grpc.health.v1.ts';
-import { TsError } from '../errors/index.ts';
+import { type ErrorKind, TsError } from '../errors/index.ts';
 import type { Logger } from '../log/index.ts';
 import { grpcService } from '../services/context.ts';
 import { healthService } from '../services/health.ts';
@@ -38,7 +38,7 @@ export class Daemon implements AsyncDisposable {
     this.#grpc = new GrpcServer({
       maxReceiveBytes: core.config.grpc.maxReceiveMessageBytes,
       maxSendBytes: core.config.grpc.maxSendMessageBytes,
-      onError: (path, error) => core.log.debug({ path, error }, 'call failed'),
+      onError: (path, error) => logFailure(core.log, path, error),
     });
     this.#ttrpc = eventServer(core.events, {
       onError: (error) => core.log.warn({ error }, 'shim connection'),
@@ -137,4 +137,13 @@ export class Daemon implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
+}
+
+/** Most failures are answers to the client and nothing else; these are our own or the disk's. */
+const OUR_FAILURES: ReadonlySet<ErrorKind> = new Set(['Unknown', 'Internal', 'DataLoss']);
+
+function logFailure(log: Logger, path: string, thrown: unknown): void {
+  const error = TsError.from(thrown);
+  if (OUR_FAILURES.has(error.kind)) log.error({ path, error: thrown }, 'call failed');
+  else log.debug({ path, kind: error.kind, reason: error.text }, 'call refused');
 }
