@@ -56,6 +56,7 @@ export function attachDeviceProgram(cgroup: number, program: OwnedFd, replaced?:
   syscall(() => 'attach device program', 'bpf', BPF_PROG_ATTACH, attribute, ATTRIBUTE_BYTES);
 }
 
+/** Takes a program off a cgroup v2 directory. ENOENT: it is not attached there. */
 export function detachDeviceProgram(cgroup: number, program: OwnedFd): void {
   const attribute = Buffer.alloc(ATTRIBUTE_BYTES);
   attribute.writeUInt32LE(cgroup, 0);

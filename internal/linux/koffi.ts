@@ -11,6 +11,7 @@ import { getRawAsset, isSea } from 'node:sea';
 import type * as Koffi from 'koffi';
 import { TsError } from '../errors/index.ts';
 
+/** What koffi's addon exports. */
 export type KoffiModule = typeof Koffi;
 
 let loaded: KoffiModule | undefined;

@@ -28,6 +28,7 @@ export function readMountInfo(pid: number | 'self' = 'self'): MountInfo[] {
   }
 }
 
+/** The lines of a mountinfo file. Throws Internal if one has an unknown form. */
 export function parseMountInfo(text: string): MountInfo[] {
   return text
     .split('\n')

@@ -8,6 +8,7 @@ export function setChildSubreaper(enabled: boolean): void {
   prctl('become subreaper', 'PR_SET_CHILD_SUBREAPER', enabled ? 1 : 0);
 }
 
+/** Whether orphaned descendants become children of this process. */
 export function isChildSubreaper(): boolean {
   const value = new Int32Array(1);
   prctl('get subreaper', 'PR_GET_CHILD_SUBREAPER', new Uint8Array(value.buffer));
@@ -19,6 +20,7 @@ export function setDumpable(dumpable: boolean): void {
   prctl('set dumpable', 'PR_SET_DUMPABLE', dumpable ? 1 : 0);
 }
 
+/** PR_GET_DUMPABLE. */
 export function isDumpable(): boolean {
   return prctl('get dumpable', 'PR_GET_DUMPABLE', 0) === 1;
 }

@@ -45,6 +45,7 @@ export function openPtyPeer(master: number): OwnedFd {
   return new OwnedFd(syscall(operation, 'ioctl', master, TerminalIoctl.TIOCGPTPEER, OPEN_FLAGS));
 }
 
+/** TIOCSWINSZ: the foreground processes get SIGWINCH if it changes. */
 export function setWindowSize(terminal: number, size: WindowSize): void {
   const winsize = Buffer.alloc(8);
   winsize.writeUInt16LE(size.rows, 0);
@@ -52,6 +53,7 @@ export function setWindowSize(terminal: number, size: WindowSize): void {
   syscall(() => 'set window size', 'ioctl', terminal, TerminalIoctl.TIOCSWINSZ, winsize);
 }
 
+/** TIOCGWINSZ. */
 export function windowSize(terminal: number): WindowSize {
   const winsize = Buffer.alloc(8);
   syscall(() => 'get window size', 'ioctl', terminal, TerminalIoctl.TIOCGWINSZ, winsize);

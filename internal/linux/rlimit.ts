@@ -15,6 +15,7 @@ export function getResourceLimit(pid: number, limit: ResourceLimit): ResourceLim
   return { soft: limits.readBigUInt64LE(0), hard: limits.readBigUInt64LE(8) };
 }
 
+/** Sets a resource limit of a process (0: this one). EINVAL: the soft limit is above the hard one. */
 export function setResourceLimit(pid: number, limit: ResourceLimit, value: ResourceLimits): void {
   const limits = Buffer.alloc(16);
   limits.writeBigUInt64LE(value.soft, 0);

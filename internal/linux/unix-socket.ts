@@ -75,6 +75,7 @@ export interface PeerCredentials {
   readonly gid: number;
 }
 
+/** SO_PEERCRED of a connected unix socket. */
 export function peerCredentials(fd: number): PeerCredentials {
   const ucred = Buffer.alloc(12);
   const length = Buffer.alloc(4);

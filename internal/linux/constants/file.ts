@@ -82,6 +82,7 @@ export const FcntlCommand = {
   F_GET_SEALS: 1034,
 } as const;
 export type FcntlCommand = keyof typeof FcntlCommand;
+/** Flags of a descriptor (fcntl(2) F_SETFD). */
 export const FdFlag = { FD_CLOEXEC: 1 } as const;
 
 /** Seals of a memfd (linux/fcntl.h). */

@@ -76,7 +76,9 @@ export const MoveMountFlag = {
 } as const;
 export type MoveMountFlag = keyof typeof MoveMountFlag;
 
+/** fsopen(2). */
 export const FsOpenFlag = { FSOPEN_CLOEXEC: 1 } as const;
+/** fsmount(2). */
 export const FsMountFlag = { FSMOUNT_CLOEXEC: 1 } as const;
 
 /** fsconfig(2). */

@@ -85,6 +85,7 @@ export type Personality = keyof typeof Personality;
 
 /** waitid(2) id types and options. */
 export const WaitIdType = { P_ALL: 0, P_PID: 1, P_PGID: 2, P_PIDFD: 3 } as const;
+/** What to wait for, and how (linux/wait.h). */
 export const WaitOption = {
   WNOHANG: 1,
   WEXITED: 4,
@@ -100,6 +101,7 @@ export const SeccompOperation = {
   SECCOMP_GET_ACTION_AVAIL: 2,
   SECCOMP_GET_NOTIF_SIZES: 3,
 } as const;
+/** Flags of SECCOMP_SET_MODE_FILTER. */
 export const SeccompFlag = {
   SECCOMP_FILTER_FLAG_TSYNC: 1,
   SECCOMP_FILTER_FLAG_LOG: 2,

@@ -34,9 +34,11 @@ export const Signal = {
 } as const;
 export type SignalName = keyof typeof Signal;
 
-/** The real-time signals as glibc counts them, and the greatest signal of all. */
+/** The first real-time signal as glibc counts them. */
 export const SIGRTMIN = 34;
+/** The last real-time signal. */
 export const SIGRTMAX = 64;
+/** The greatest signal of all. */
 export const GREATEST_SIGNAL = 64;
 
 const ALIASES: Readonly<Record<string, SignalName>> = {

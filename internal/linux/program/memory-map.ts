@@ -25,6 +25,7 @@ export function makeExecutable(address: number, bytes: number): void {
   syscall(() => 'make the trampoline executable', 'mprotect', address, bytes, protection);
 }
 
+/** Unmaps what {@link mapMemory} has mapped. */
 export function unmapMemory(address: number, bytes: number): void {
   const result = rawSyscall('munmap', address, bytes);
   if (result < 0) throw new Error(`internal error: munmap of a mapping of ours: ${-result}`);

@@ -31,9 +31,13 @@ export const Word = {
   ownResult: 22,
 } as const;
 
+/** Size of a record in words. */
 export const WORDS_PER_RECORD = 23;
+/** Size of a word in bytes. */
 export const BYTES_PER_WORD = 8;
+/** Size of a record in bytes. */
 export const BYTES_PER_RECORD: number = WORDS_PER_RECORD * BYTES_PER_WORD;
+/** Arguments of a system call, at most. */
 export const ARGUMENTS = 6;
 /** Errnos above this one cannot be tolerated; the kernel's greatest is 133 (EHWPOISON). */
 export const GREATEST_TOLERABLE_ERRNO = 191;

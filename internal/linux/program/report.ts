@@ -5,6 +5,7 @@ export interface Message {
   readonly value: bigint;
 }
 
+/** The three words of a message. */
 export function decodeMessage(bytes: Uint8Array): Message {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   return {

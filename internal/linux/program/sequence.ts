@@ -57,11 +57,13 @@ export class Announcement {
   }
 }
 
+/** What runs only if a step succeeds, or only if its error is tolerated. */
 export interface BranchOptions extends StepOptions {
   ifSucceeded?: (sequence: Sequence) => void;
   ifTolerated?: (sequence: Sequence) => void;
 }
 
+/** How a cloned child reports, and ends if a step of it fails. */
 export interface ChildOptions extends StepOptions {
   /** Write end of the pipe that takes the child's announcements and the report of its failure. */
   reportTo: Value;

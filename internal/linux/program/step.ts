@@ -15,6 +15,7 @@ export interface Step {
   readonly args: readonly Argument[];
 }
 
+/** How a program treats a step: its name, its errors, its result. */
 export interface StepOptions {
   /** Replaces the step's own label, where the caller knows a path and the step only an fd. */
   label?: string;

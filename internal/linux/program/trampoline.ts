@@ -13,6 +13,7 @@ export type Instruction = readonly [bytes: string, assembly: string, why: string
 /** A jump target: a line of the listing that takes no bytes. */
 export type Label = readonly [label: string];
 
+/** A program in machine code, line by line. */
 export type Listing = readonly (Instruction | Label)[];
 
 /** The bytes of a listing. The test compares them with the texts by means of a disassembler. */

@@ -34,6 +34,7 @@ export function setGroups(gids: readonly number[]): Step {
   return { label: 'set supplementary groups', call: 'setgroups', args };
 }
 
+/** What capset(2) sets. */
 export interface CapabilitySets {
   effective: Iterable<Capability>;
   permitted: Iterable<Capability>;
@@ -81,6 +82,7 @@ export function dropNumberFromBoundingSet(capability: number): Step {
   );
 }
 
+/** PR_CAP_AMBIENT_CLEAR_ALL. */
 export function clearAmbientSet(): Step {
   const operation = named(AmbientOperation, 'PR_CAP_AMBIENT_CLEAR_ALL');
   return prctl('PR_CAP_AMBIENT', 'clear the ambient capabilities', operation);
@@ -98,10 +100,12 @@ export function keepCapabilities(keep: boolean): Step {
   return prctl('PR_SET_KEEPCAPS', 'keep capabilities across setuid', keep ? 1 : 0);
 }
 
+/** PR_SET_SECUREBITS. Needs CAP_SETPCAP. */
 export function setSecureBits(bits: readonly SecureBit[]): Step {
   return prctl('PR_SET_SECUREBITS', 'set securebits', flags(SecureBit, bits));
 }
 
+/** PR_SET_NO_NEW_PRIVS: execve gives no privileges any more; cannot be undone. */
 export function setNoNewPrivileges(): Step {
   return prctl('PR_SET_NO_NEW_PRIVS', 'set no_new_privs', 1);
 }

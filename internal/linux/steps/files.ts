@@ -143,6 +143,7 @@ export function duplicate(from: Value, to: Value, options: { closeOnExec?: boole
   return { label: 'duplicate an fd', call: 'dup3', args: [from, to, flags(OpenFlag, names)] };
 }
 
+/** close(2). */
 export function close(fd: Value): Step {
   return { label: 'close an fd', call: 'close', args: [fd] };
 }
@@ -193,6 +194,7 @@ export function createMemfd(name: string, names: readonly MemfdFlag[] = ['MFD_CL
   };
 }
 
+/** A mode that explains itself in octal: `0755`. */
 export function octal(mode: number): Named {
   return new Named(mode, () => `0${mode.toString(8)}`);
 }

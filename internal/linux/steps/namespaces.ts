@@ -3,6 +3,7 @@ import { Signal, type SignalName } from '../constants/signal.ts';
 import { type Argument, type Field, Memory, Named, type Value } from '../program/argument.ts';
 import type { Step } from '../program/step.ts';
 
+/** What clone3(2) shall make. */
 export interface CloneOptions {
   /** Namespaces to create, by their OCI names. */
   namespaces?: readonly Namespace[];

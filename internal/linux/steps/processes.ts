@@ -13,6 +13,7 @@ import { bytesOf, Memory, Named, type Value } from '../program/argument.ts';
 import type { Step } from '../program/step.ts';
 import { octal } from './files.ts';
 
+/** setsid(2). EPERM: this process leads a group already. */
 export function setSession(): Step {
   return { label: 'create session', call: 'setsid', args: [] };
 }
@@ -23,14 +24,17 @@ export function setControllingTerminal(fd: Value): Step {
   return { label: 'set controlling terminal', call: 'ioctl', args };
 }
 
+/** umask(2). */
 export function setUmask(mask: number): Step {
   return { label: `set umask ${octal(mask).text}`, call: 'umask', args: [octal(mask)] };
 }
 
+/** chdir(2). */
 export function changeDirectory(path: string): Step {
   return { label: `chdir ${path}`, call: 'chdir', args: [path] };
 }
 
+/** fchdir(2). */
 export function changeDirectoryToFd(fd: Value): Step {
   return { label: 'chdir to an fd', call: 'fchdir', args: [fd] };
 }
@@ -68,6 +72,7 @@ export interface SchedulerAttributes {
 
 const SCHED_ATTR_BYTES = 48;
 
+/** sched_setattr(2) of this process. */
 export function setScheduler(attributes: SchedulerAttributes): Step {
   const { policy, nice = 0, priority = 0, flags: names = [] } = attributes;
   const { runtimeNs = 0n, deadlineNs = 0n, periodNs = 0n } = attributes;
@@ -102,16 +107,19 @@ export function setIoPriority(ioClass: IoPriorityClass, priority: number): Step 
   };
 }
 
+/** personality(2). */
 export function setPersonality(personality: Personality): Step {
   const args = [named(Personality, personality)];
   return { label: `set personality ${personality}`, call: 'personality', args };
 }
 
+/** sethostname(2) of this uts namespace. */
 export function setHostname(name: string): Step {
   const memory = bytesOf(name);
   return { label: `set hostname ${name}`, call: 'sethostname', args: [memory, memory.size] };
 }
 
+/** setdomainname(2) of this uts namespace. */
 export function setDomainname(name: string): Step {
   const memory = bytesOf(name);
   return { label: `set domainname ${name}`, call: 'setdomainname', args: [memory, memory.size] };
@@ -159,6 +167,7 @@ export function execute(path: string, args: Memory, env: Memory): Step {
   return { label: `exec ${path}`, call: 'execve', args: [path, args, env] };
 }
 
+/** exit_group(2). */
 export function exit(status: number): Step {
   return { label: 'exit', call: 'exit_group', args: [status] };
 }

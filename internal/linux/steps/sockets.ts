@@ -13,6 +13,7 @@ import { bytesOf, type Field, Memory, type Value } from '../program/argument.ts'
 import type { Sequence } from '../program/sequence.ts';
 import type { Step } from '../program/step.ts';
 
+/** socket(2), close-on-exec. */
 export function createSocket(
   domain: keyof typeof SocketDomain,
   type: keyof typeof SocketType,
