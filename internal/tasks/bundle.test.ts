@@ -88,6 +88,21 @@ test('Bundle.remove: mounts on the rootfs are detached, never deleted through', 
   await at.bundle.remove(); // a second time there is nothing to do
 });
 
+test('Bundle.remove: a mount inside a rootfs that is none is detached, too', {
+  skip: needsRoot,
+}, async () => {
+  using at = place();
+  await at.bundle.create(undefined);
+  const precious = join(at.directory, 'precious');
+  const target = join(at.bundle.rootfs, 'inner', 'deep');
+  for (const path of [precious, target]) mkdirSync(path, { recursive: true });
+  writeFileSync(join(precious, 'file'), 'kept');
+  mount({ source: precious, target, flags: ['MS_BIND'] });
+  await at.bundle.remove();
+  assert.equal(existsSync(join(precious, 'file')), true);
+  assert.equal(existsSync(at.bundle.path), false);
+});
+
 test('Bundle.remove: what is left of a deletion that was cut off does not stand in the way', async () => {
   using at = place();
   await at.bundle.create(undefined);

@@ -7,7 +7,17 @@
  * `intent` is ours: while it is there, whoever made the bundle is about to create or to delete the
  * task. A daemon that finds it at its start finishes the deletion; nobody else waits for the task.
  */
-import { chmod, chown, mkdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  chown,
+  mkdir,
+  readFile,
+  rename,
+  rm,
+  rmdir,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { AnyMessage } from '../api/any.ts';
 import { isErrno, TsError } from '../errors/index.ts';
@@ -136,19 +146,26 @@ export class Bundle {
    * so that no file behind them is deleted; when one stays, so does the bundle, with an error.
    */
   async remove(): Promise<void> {
-    this.#unmountRootfs();
+    unmountAll(this.rootfs);
+    try {
+      await rmdir(this.rootfs);
+    } catch (thrown) {
+      // A directory that cannot be removed is the one case that may have mounts further inside;
+      // to look for them costs a table of all mounts of the machine.
+      if (!isErrno(thrown, 'ENOENT')) this.#unmountInside();
+    }
     await Promise.all([removeByRename(this.path), removeByRename(this.#work)]);
   }
 
-  #unmountRootfs(): void {
-    for (const point of this.#mountsOfRootfs().reverse()) unmountAll(point);
-    const [left] = this.#mountsOfRootfs();
+  #unmountInside(): void {
+    for (const point of this.#mountsInside().reverse()) unmountAll(point);
+    const [left] = this.#mountsInside();
     if (left !== undefined) {
       throw new TsError('FailedPrecondition', `remove bundle ${this.path}: ${left} is mounted`);
     }
   }
 
-  #mountsOfRootfs(): string[] {
+  #mountsInside(): string[] {
     return readMountInfo()
       .map(({ mountPoint }) => mountPoint)
       .filter((point) => point === this.rootfs || point.startsWith(`${this.rootfs}/`));
