@@ -6,6 +6,7 @@
 // They are installed by `node test/peers/install.ts`, which `make test` runs first.
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { crunPath } from './hybrid-cgroups.ts';
 import { reasonFile, suiteDirectory } from './install.ts';
 import { type PeerName, peerFiles, type SuiteName } from './packages.ts';
 
@@ -25,10 +26,11 @@ export interface Peer {
 export function peer(name: PeerName): Peer {
   const { suite, file } = peerFiles[name];
   const directory = suiteDirectory(suite);
-  const path = join(directory, file);
+  const installed = join(directory, file);
   const programs = ['usr/bin', 'usr/sbin', 'bin', 'sbin'].map((part) => join(directory, part));
   const env = { ...process.env, PATH: [...programs, process.env['PATH'] ?? ''].join(':') };
-  return { path, env, skip: existsSync(path) ? false : `no ${name}: ${reason(suite)}` };
+  if (!existsSync(installed)) return { path: installed, env, skip: `no ${name}: ${reason(suite)}` };
+  return { path: name === 'crun' ? crunPath(directory, installed) : installed, env, skip: false };
 }
 
 function reason(suite: SuiteName): string {

@@ -1,6 +1,11 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
+import { defaultSpec, formatJson } from '../../internal/oci/index.ts';
+import { hostRootfs, writeRootfs } from '../fixtures/rootfs.ts';
 import { peer } from './index.ts';
 import type { PeerName } from './packages.ts';
 
@@ -31,5 +36,28 @@ for (const [name, args, expected] of versions) {
   test(`peer ${name} runs here`, { skip }, () => {
     const run = spawnSync(path, args, { env, encoding: 'utf8' });
     assert.match(`${run.stdout}${run.stderr}`, expected);
+  });
+}
+
+const runtimes = ['runc-1.3', 'runc-1.1', 'crun'] as const;
+for (const name of runtimes) {
+  const { path, env, skip } = peer(name);
+  const why = skip || (process.getuid?.() === 0 ? false : 'containers need root here');
+  // A runtime executes itself again in new namespaces, with the loader and the libraries that it was given.
+  test(`peer ${name} runs a container`, { skip: why }, () => {
+    const dir = mkdtempSync(join(tmpdir(), 'peer-'));
+    try {
+      mkdirSync(join(dir, 'rootfs'));
+      writeRootfs(join(dir, 'rootfs'), hostRootfs().entries);
+      const spec = defaultSpec(existsSync('/sys/fs/cgroup/cgroup.controllers'));
+      const args = ['/bin/sh', '-c', 'echo inside; exit 3'];
+      const container = { ...spec.process, terminal: false, args, rlimits: [] };
+      writeFileSync(join(dir, 'config.json'), formatJson({ ...spec, process: container }));
+      const argv = ['--root', join(dir, 'state'), 'run', '--bundle', dir, `peer-${process.pid}`];
+      const run = spawnSync(path, argv, { env, encoding: 'utf8' });
+      assert.deepEqual([run.status, run.stdout, run.stderr], [3, 'inside\n', '']);
+    } finally {
+      rmSync(dir, { recursive: true });
+    }
   });
 }
