@@ -20,9 +20,10 @@ function needsHierarchy(): boolean {
 export function crunPath(directory: string, crun: string): string {
   if (!needsHierarchy()) return crun;
   const path = join(directory, 'crun-in-hybrid');
-  if (!existsSync(path)) {
+  const text = script(crun);
+  if (!existsSync(path) || readFileSync(path, 'utf8') !== text) {
     const partial = `${path}.${process.pid}`;
-    writeFileSync(partial, script(crun));
+    writeFileSync(partial, text);
     chmodSync(partial, 0o755);
     renameSync(partial, path);
   }
