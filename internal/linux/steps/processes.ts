@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { flags, named } from '../constants/flags.ts';
 import { Personality, WaitOption } from '../constants/process.ts';
 import {
@@ -132,18 +133,30 @@ const SIG_SETMASK = new Named(2, 'SIG_SETMASK');
  * In a child of {@link cloneProcess}: every signal has its default disposition and none is blocked,
  * which is how a program must find them.
  *
- * Node made all of them default when it started, except for two that it ignores, and the clone has
- * replaced the handlers that came later.
+ * Node made those below 32 default when it started, except for two that it ignores, and the clone has
+ * replaced the handlers that came later. Above, what the caller ignores is inherited: GNU make has its
+ * children ignore 32 and 33.
  */
 export function* resetSignals(): Generator<Step> {
   const defaults = new Memory(32, () => '{SIG_DFL}'); // struct sigaction of zeros
-  for (const name of ['SIGPIPE', 'SIGXFSZ'] as const) {
-    const args = [named(Signal, name), defaults, null, SIGNAL_SET_BYTES];
-    yield { label: `reset ${name}`, call: 'rt_sigaction', args };
+  const ignoredByNode = (['SIGPIPE', 'SIGXFSZ'] as const).map((name) => named(Signal, name));
+  for (const signal of [...ignoredByNode, ...ignoredRealTimeSignals()]) {
+    const args = [signal, defaults, null, SIGNAL_SET_BYTES];
+    yield { label: `reset ${signal.text}`, call: 'rt_sigaction', args };
   }
   const none = new Memory(SIGNAL_SET_BYTES, () => '{}');
   const args = [SIG_SETMASK, none, null, SIGNAL_SET_BYTES];
   yield { label: 'unblock all signals', call: 'rt_sigprocmask', args };
+}
+
+function ignoredRealTimeSignals(): Named[] {
+  const status = readFileSync('/proc/self/status', 'latin1');
+  const ignored = BigInt(`0x${/^SigIgn:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0'}`);
+  const found: Named[] = [];
+  for (let signal = 32; signal <= 64; signal++) {
+    if ((ignored >> BigInt(signal - 1)) & 1n) found.push(new Named(signal, `signal ${signal}`));
+  }
+  return found;
 }
 
 /** An array of C strings that ends with NULL, as execve takes them. */
