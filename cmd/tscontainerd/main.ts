@@ -6,6 +6,7 @@ import { loadConfig, printConfig } from '../../internal/server/config-file.ts';
 import { Daemon } from '../../internal/server/daemon.ts';
 import { publishEvent } from '../../internal/server/publish.ts';
 import { notifyServiceManager } from '../../internal/server/readiness.ts';
+import { widenThreadPool } from '../../internal/server/thread-pool.ts';
 import { REVISION, VERSION } from '../../internal/server/version.ts';
 import { type Arguments, parseArguments, USAGE } from './arguments.ts';
 
@@ -46,6 +47,7 @@ function load({ configPath, overrides }: Arguments) {
 }
 
 async function serve(config: Config, warnings: readonly string[]): Promise<void> {
+  await widenThreadPool();
   const log = createLogger({ name: 'tscontainerd', level: config.debug.level });
   for (const warning of warnings) log.warn(warning);
   const die = (error: unknown): void => {
