@@ -120,17 +120,19 @@ export class Container {
         ...(restoreFrom === undefined ? {} : { restoreFrom }),
       });
     } catch (thrown) {
+      const error = TsError.from(thrown);
+      // Killed in the middle, it has not cleaned up. After an error of its own it has, and the id
+      // may be that of another container.
+      if (error.fields['signal'] !== undefined) await this.#discard(error);
       await init.io.close();
-      throw thrown;
+      throw error;
     }
     try {
       this.#findCgroup(findCgroup);
       await init.io.attach();
     } catch (thrown) {
       const error = TsError.from(thrown);
-      await this.runtime.delete(this.id, { force: true }).catch((failure: unknown) => {
-        error.cleanup.push(TsError.from(failure));
-      });
+      await this.#discard(error);
       await init.io.close();
       throw error;
     }
@@ -210,6 +212,12 @@ export class Container {
 
   async checkpoint(options: Parameters<RuntimeClient['checkpoint']>[1]): Promise<void> {
     await this.#change('checkpoint', () => this.runtime.checkpoint(this.id, options));
+  }
+
+  async #discard(error: TsError): Promise<void> {
+    await this.runtime.delete(this.id, { force: true }).catch((failure: unknown) => {
+      error.cleanup.push(TsError.from(failure));
+    });
   }
 
   async #change(

@@ -2,6 +2,7 @@
  * `delete`: the daemon calls it when a shim is gone, whatever the reason, to have nothing left of
  * its container: processes, state of the runtime, mounts, the socket.
  */
+import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { DeleteResponse } from '../api/generated/containerd.task.v3.ts';
 import { nowNs, timestampFromNs } from '../api/time.ts';
@@ -11,6 +12,8 @@ import { ChildRegistry } from './command.ts';
 import { runtimeFor } from './create-container.ts';
 import { unmountRootfs } from './rootfs.ts';
 import type { ShimFlags } from './shim-flags.ts';
+import { pathOfAddress } from './socket-address.ts';
+import { isShimListening, lockSocketDirectory } from './socket-probe.ts';
 
 /** 128 + SIGKILL: how the container's process ends here if it has not ended before. */
 const KILLED = 137;
@@ -36,11 +39,22 @@ export async function deleteContainer(
     await runtime.delete(flags.id, { force: true });
   });
   await attempt(() => unmountRootfs(join(bundle, 'rootfs')));
+  await attempt(() => removeDeadSocket(bundle));
   return DeleteResponse.encode({
     pid,
     exitStatus: KILLED,
     exitedAt: timestampFromNs(nowNs()),
   });
+}
+
+/** A shim of several tasks may serve the others still: then its socket stays. */
+async function removeDeadSocket(bundle: string): Promise<void> {
+  const file = join(bundle, 'address');
+  if (!existsSync(file)) return;
+  const path = pathOfAddress(readFileSync(file, 'utf8').trim());
+  if (!existsSync(path)) return;
+  using _lock = lockSocketDirectory(path);
+  await isShimListening(path);
 }
 
 /** The directory of the daemon's flag; without it the sibling of the working directory for this id. */

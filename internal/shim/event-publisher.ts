@@ -46,6 +46,7 @@ export class EventPublisher implements EventSink {
     this.#address = address.replace(/^unix:\/\//, '');
     this.#namespace = namespace;
     this.#log = log;
+    if (address === '') log.warn('no events: TTRPC_ADDRESS is not in the environment');
   }
 
   /** Number of events that are not yet delivered. */
@@ -54,7 +55,7 @@ export class EventPublisher implements EventSink {
   }
 
   publish<T extends object>(topic: string, type: MessageType<T>, event: Init<T>): void {
-    if (this.#isClosed) return;
+    if (this.#isClosed || this.#address === '') return;
     const before = this.#queue.dropped;
     this.#queue.push({ topic, timeNs: nowNs(), event: packAny(type, event) });
     if (this.#queue.dropped > before)

@@ -44,7 +44,10 @@ export function runtimeError(failure: RuntimeFailure): TsError {
   const message = lastRuntimeError(failure.log) ?? lastLine(failure.output) ?? ending(failure);
   return new TsError(kindOf(failure.command, message), textOf(failure.command, message), {
     code: 'TS_RUNTIME_FAILED',
-    fields: { command: failure.command },
+    fields: {
+      command: failure.command,
+      ...(failure.signal === null ? {} : { signal: failure.signal }),
+    },
   });
 }
 

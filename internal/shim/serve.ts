@@ -13,6 +13,7 @@ import type { ShimContext } from './container.ts';
 import { EventPublisher } from './event-publisher.ts';
 import { ExitLedger } from './exit-ledger.ts';
 import { IdleMemory } from './idle-memory.ts';
+import { closeInheritedFds } from './inherited-fds.ts';
 import { createShimLog, type ShimLog } from './log.ts';
 import { Reaper } from './reaper.ts';
 import type { ShimFlags } from './shim-flags.ts';
@@ -31,6 +32,7 @@ export async function serve(flags: ShimFlags): Promise<void> {
   const socketPath = pathOfAddress(flags.socket);
   const log = createShimLog(flags.isDebug, { namespace: flags.namespace, id: flags.id });
   surviveErrors(log);
+  closeInheritedFds([LISTENER_FD]);
   setChildSubreaper(true);
   const children = new ChildRegistry();
   const ledger = new ExitLedger();

@@ -14,11 +14,10 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { connect } from 'node:net';
 import { dirname, join } from 'node:path';
 import { isatty } from 'node:tty';
 import { errnoNameOf, TsError } from '../errors/index.ts';
-import { listenUnix, lockExclusively, OpenFlag, OwnedFd } from '../linux/index.ts';
+import { listenUnix, OpenFlag, OwnedFd } from '../linux/index.ts';
 import {
   answerForm,
   type BootstrapInput,
@@ -36,6 +35,7 @@ import {
   pathOfAddress,
   socketPath,
 } from './socket-address.ts';
+import { isShimListening, lockSocketDirectory } from './socket-probe.ts';
 
 /**
  * What keeps the serving process small: fewer threads for files, which it seldom uses, and one heap
@@ -71,9 +71,8 @@ async function ensureShim(path: string, flags: ShimFlags, input: BootstrapInput)
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   // Whoever made it first: nobody else may enter (CVE-2020-15257).
   if (directory === DEFAULT_SOCKET_DIRECTORY) chmodSync(directory, 0o700);
-  using lock = new OwnedFd(openSync(directory, OpenFlag.O_RDONLY | OpenFlag.O_DIRECTORY));
-  lockExclusively(lock.number, directory);
-  if (await answers(path)) return;
+  using _lock = lockSocketDirectory(path);
+  if (await isShimListening(path)) return;
   using listener = bind(path);
   try {
     await launch(listener, path, flags, input);
@@ -81,22 +80,6 @@ async function ensureShim(path: string, flags: ShimFlags, input: BootstrapInput)
     rmSync(path, { force: true });
     throw thrown;
   }
-}
-
-/** Whether a shim listens there. A socket file without one is removed. */
-async function answers(path: string): Promise<boolean> {
-  const errno = await new Promise<string | undefined>((resolve) => {
-    const socket = connect(path);
-    socket.once('connect', () => {
-      socket.destroy();
-      resolve(undefined);
-    });
-    socket.once('error', (error) => resolve(errnoNameOf(error) ?? error.message));
-  });
-  if (errno === undefined) return true;
-  if (errno === 'ECONNREFUSED') rmSync(path, { force: true });
-  else if (errno !== 'ENOENT') throw new TsError('Unavailable', `connect to ${path}: ${errno}`);
-  return false;
 }
 
 function bind(path: string): OwnedFd {

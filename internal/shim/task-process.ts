@@ -5,6 +5,9 @@ import { Lock } from './lock.ts';
 import { NULL_IO, type ProcessIo, type StdioRequest } from './process-io.ts';
 import { ProcessState } from './process-state.ts';
 
+/** Greatest number of rows or columns (struct winsize). */
+const MAX_SIZE = 0xffff;
+
 /** A container's init process or one that was executed in it, as the task API sees it. */
 export class TaskProcess {
   /** Empty for the init process. */
@@ -74,6 +77,9 @@ export class TaskProcess {
 
   resize(size: WindowSize): void {
     this.state.assertCan('resize');
+    if (size.columns > MAX_SIZE || size.rows > MAX_SIZE) {
+      throw new TsError('InvalidArgument', `resize to ${size.columns} by ${size.rows}: too large`);
+    }
     this.io.resize(size);
   }
 }

@@ -1,6 +1,6 @@
 // The life of tasks in our shim, with each runtime: order of events, exits, kills, execs, errors.
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { unpackAny } from '../../internal/api/any.ts';
@@ -270,6 +270,24 @@ test('a shim stays while it has a task, whatever it is sent', {
   await shim.finish();
 });
 
+test('a runtime that is killed in the middle of create leaves nothing', {
+  skip: skipWithout('runc-1.3'),
+}, async () => {
+  await using daemon = await PlayedDaemon.start();
+  const shim = await daemon.shim(['/bin/sleep', '1000']);
+  // A hook holds the creation up until the runtime is dead.
+  const hooks = {
+    createRuntime: [{ path: '/bin/sh', args: ['sh', '-c', 'kill -9 $PPID; sleep 1'] }],
+  };
+  const config = JSON.parse(readFileSync(join(shim.bundle, 'config.json'), 'utf8')) as object;
+  writeFileSync(join(shim.bundle, 'config.json'), JSON.stringify({ ...config, hooks }));
+  await assert.rejects(shim.create(), { message: 'OCI runtime create failed: killed by SIGKILL' });
+  assert.equal(existsSync(join(daemon.directory, 'runtime/default/c1')), false);
+  assert.equal(readFileSync('/proc/self/mountinfo', 'utf8').includes(shim.bundle), false);
+  await shim.task.shutdown({ id: 'c1' });
+  await until(() => !isAlive(shim.pid), 'the shim to leave');
+});
+
 test('a shim that was killed is cleaned up by delete', {
   skip: skipWithout('runc-1.3'),
 }, async () => {
@@ -286,5 +304,6 @@ test('a shim that was killed is cleaned up by delete', {
   assert.deepEqual([response.pid, response.exitStatus], [pid, 137]);
   assert.equal(isAlive(pid), false);
   assert.equal(existsSync(join(daemon.directory, 'runtime/default/c1')), false);
+  assert.equal(existsSync(shim.socketPath), false);
   assert.equal(readFileSync('/proc/self/mountinfo', 'utf8').includes(shim.bundle), false);
 });

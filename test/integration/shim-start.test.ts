@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process';
 import {
   chmodSync,
   existsSync,
+  readdirSync,
   readFileSync,
   readlinkSync,
   statSync,
@@ -151,6 +152,23 @@ test('the serving process is a daemon: own session, no terminal, no stream of it
   assert.equal(oomScore(shim.pid), oomScore('self') + 1);
 });
 
+test('a descriptor that a daemon forgot to close does not reach containers (CVE-2024-21626)', {
+  skip,
+}, async () => {
+  await using daemon = await PlayedDaemon.start();
+  const shim = await daemon.shim(['/bin/sh', '-c', 'ls -l /proc/self/fd']);
+  process.kill(shim.pid, 'SIGKILL');
+  await until(() => !isAlive(shim.pid), 'the shim to die');
+  const script = `exec 7</etc 9</etc; exec "$0" -namespace default -address ${daemon.address} -id c1 start`;
+  const started = spawnSync('sh', ['-c', script, shimProgram], { cwd: shim.bundle, input: '' });
+  assert.equal(started.status, 0, started.stderr.toString());
+  await shim.connect();
+  const links = readdirSync(`/proc/${shim.pid}/fd`).map((fd) => {
+    return readlinkSync(`/proc/${shim.pid}/fd/${fd}`);
+  });
+  assert.equal(links.includes('/etc'), false);
+});
+
 test('the log of a shim goes to the fifo of its bundle', { skip }, async () => {
   await using daemon = await PlayedDaemon.start();
   const shim = await daemon.shim(['/bin/true']);
@@ -159,9 +177,11 @@ test('the log of a shim goes to the fifo of its bundle', { skip }, async () => {
   spawnSync('mkfifo', [join(shim.bundle, 'log')]);
   const script = `exec 3<>log; "$0" -debug -namespace default -address ${daemon.address} -id c1 start >/dev/null </dev/null
 timeout 10 head -n 1 <&3`;
+  const env = { ...process.env, TTRPC_ADDRESS: `${daemon.address}.ttrpc` };
   const result = spawnSync('sh', ['-c', script, shimProgram], {
     cwd: shim.bundle,
     encoding: 'utf8',
+    env,
   });
   assert.match(
     result.stdout,
