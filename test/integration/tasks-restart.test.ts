@@ -1,6 +1,7 @@
 // Tasks outlive their daemon: it is killed and started again while they run, end, or lose their shim. And shims that die
 // under a daemon take nothing with them but their own task.
 import assert from 'node:assert/strict';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { unpackAny } from '../../internal/api/any.ts';
 import { TaskExit } from '../../internal/api/generated/containerd.events.ts';
@@ -86,6 +87,27 @@ for (const kind of shimKinds().filter(({ name }) => !name.includes('with tsrunc'
     assert.equal(other?.status, Status.RUNNING);
   });
 
+  // containerd issue 13784: it asked the shim for the pids of the cgroup, which a container with a writable cgroup can
+  // empty, took the shim for leaked, and a second copy of the container was started beside the first.
+  test(`${kind.name}: a task that has left its cgroup is no leak`, { skip }, async () => {
+    await using bench = await TaskBench.start(kind);
+    const pid = await bench.run('away', { args: ['/bin/sleep', '1000'] });
+    for (const line of readFileSync(`/proc/${pid}/cgroup`, 'utf8').split('\n')) {
+      const [, controllers = '', path = ''] = line.split(':');
+      if (!path.endsWith('-away')) continue;
+      const hierarchy = controllers.replace('name=', '') || (isUnified() ? '' : 'unified');
+      writeFileSync(`/sys/fs/cgroup/${hierarchy}/cgroup.procs`, `${pid}`);
+    }
+    await bench.daemon.kill('SIGKILL');
+    await bench.restart();
+    const found = (await bench.tasks.get({ containerId: 'away' })).process;
+    assert.deepEqual([found?.pid, found?.status], [pid, Status.RUNNING]);
+    await assert.rejects(bench.createTask('away'), { details: 'task away: already exists' });
+    await bench.tasks.kill({ containerId: 'away', signal: 9 });
+    assert.equal((await bench.tasks.wait({ containerId: 'away' })).exitStatus, 137);
+    await bench.tasks.delete({ containerId: 'away' });
+  });
+
   test(`${kind.name}: a shim that is stopped at a restart keeps its task`, { skip }, async () => {
     await using bench = await TaskBench.start(kind);
     const pid = await bench.run('slow', { args: ['/bin/sleep', '1000'] });
@@ -102,4 +124,9 @@ for (const kind of shimKinds().filter(({ name }) => !name.includes('with tsrunc'
     const found = (await bench.tasks.get({ containerId: 'slow' })).process;
     assert.deepEqual([found?.pid, found?.status], [pid, Status.RUNNING]);
   });
+}
+
+/** Whether the machine has nothing but cgroup v2. */
+function isUnified(): boolean {
+  return existsSync('/sys/fs/cgroup/cgroup.controllers');
 }
