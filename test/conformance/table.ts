@@ -29,9 +29,12 @@ export function readReadme(): string {
 
 function featureRow({ what, shownBy, note }: Feature): string {
   const works = shownBy.length === 0 ? 'not yet' : 'yes';
-  const links = shownBy.map(
-    (path) => `[${path.split('/').at(-1)?.replace('.test.ts', '')}](${path})`,
-  );
+  const links = shownBy.map((pattern) => {
+    const name = pattern.split('/').at(-1)?.replace('.test.ts', '') ?? '';
+    const folder = pattern.slice(0, pattern.lastIndexOf('/'));
+    if (!pattern.includes('*')) return `[${name}](${pattern})`;
+    return `[${name === '*' ? folder : name.replace('*', '…')}](${folder})`;
+  });
   return `| ${what} | ${note === undefined ? works : `${works}: ${note}`} | ${links.join(', ')} |`;
 }
 
