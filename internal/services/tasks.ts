@@ -26,8 +26,12 @@ export function tasksService(
   tasks: TaskManager,
 ): ServiceHandlers<typeof Tasks, GrpcContext> {
   const find = async (scope: Scope, id: string): Promise<Task> => {
-    containers.get(scope, id); // a container that is not there is a better error than its task
-    return tasks.get(scope, id);
+    try {
+      return await tasks.get(scope, id);
+    } catch (thrown) {
+      containers.get(scope, id); // that there is no container says more than that it has no task
+      throw thrown;
+    }
   };
   return {
     async create(request, { scope }) {

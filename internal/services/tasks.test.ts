@@ -1,0 +1,197 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { packAny } from '../api/any.ts';
+import { Options } from '../api/generated/containerd.runc.v1.ts';
+import { Status } from '../api/generated/containerd.v1.types.ts';
+import { TsError } from '../errors/index.ts';
+import type { ContainerRecord, ContainerStore } from '../metadata/container-store.ts';
+import type { NewTask, Task, TaskManager } from '../tasks/task-manager.ts';
+import type { GrpcContext } from './context.ts';
+import { tasksService } from './tasks.ts';
+
+const context = {
+  scope: { namespace: 'n' },
+  namespace: 'n',
+  metadata: new Map(),
+  signal: new AbortController().signal,
+} as GrpcContext;
+
+const runtimeOptions = packAny(Options, { criuImagePath: '/checkpoint' });
+
+const containers = {
+  get(_scope: unknown, id: string) {
+    if (id === 'none') {
+      throw new TsError('NotFound', 'container "none" in namespace "n": not found');
+    }
+    return {
+      id,
+      runtime: { name: 'io.containerd.runc.v2', options: runtimeOptions },
+      spec: { typeUrl: 'spec', value: Buffer.from('{}') },
+      sandbox: 'pod',
+    } as unknown as ContainerRecord;
+  },
+} as Partial<ContainerStore> as ContainerStore;
+
+/** A manager whose tasks are these, and what it was asked to create. */
+function service(tasks: Record<string, Partial<Task>> = {}) {
+  const created: NewTask[] = [];
+  const manager = {
+    async create(_scope: unknown, task: NewTask) {
+      created.push(task);
+      return 7;
+    },
+    async get(_scope: unknown, id: string) {
+      const task = Object.hasOwn(tasks, id) ? tasks[id] : undefined;
+      if (task === undefined) throw new TsError('NotFound', `task ${id} not found`);
+      return { id, namespace: 'n', ...task } as Task;
+    },
+    async list() {
+      return Object.entries(tasks).map(([id, task]) => ({ id, namespace: 'n', ...task }) as Task);
+    },
+  } as Partial<TaskManager> as TaskManager;
+  return { handlers: tasksService(containers, manager), created };
+}
+
+const createRequest = (more: object) => ({
+  containerId: 'one',
+  rootfs: [],
+  stdin: '',
+  stdout: '/out',
+  stderr: '',
+  terminal: true,
+  checkpoint: undefined,
+  options: undefined,
+  runtimePath: '',
+  taskApiAddress: '',
+  taskApiVersion: 0,
+  ...more,
+});
+
+test('create: runtime, options, spec and sandbox are those of the container', async () => {
+  const { handlers, created } = service();
+  assert.deepEqual(await handlers.create(createRequest({}), context), {
+    containerId: 'one',
+    pid: 7,
+  });
+  assert.deepEqual(created, [
+    {
+      id: 'one',
+      runtime: 'io.containerd.runc.v2',
+      spec: { typeUrl: 'spec', value: Buffer.from('{}') },
+      rootfs: [],
+      io: { stdin: '', stdout: '/out', stderr: '', terminal: true },
+      options: runtimeOptions,
+      checkpoint: '/checkpoint',
+      sandbox: 'pod',
+    },
+  ]);
+});
+
+test('create: options and path of the request go before those of the container', async () => {
+  const { handlers, created } = service();
+  const options = { typeUrl: 'other.Options', value: Buffer.from([1]) };
+  await handlers.create(createRequest({ options, runtimePath: '/opt/shim' }), context);
+  const empty = { typeUrl: 'other.Options', value: new Uint8Array(0) };
+  await handlers.create(createRequest({ options: empty }), context);
+  assert.deepEqual(
+    created.map(({ options: chosen, runtime, checkpoint }) => [chosen, runtime, checkpoint]),
+    [
+      [options, '/opt/shim', ''],
+      [runtimeOptions, 'io.containerd.runc.v2', '/checkpoint'],
+    ],
+  );
+});
+
+for (const [name, more, message] of [
+  [
+    'a checkpoint image',
+    { checkpoint: { mediaType: '', digest: '', size: 0n, annotations: new Map() } },
+    'restore one from checkpoint image',
+  ],
+  ['an address of its own', { taskApiAddress: 'unix:///x' }, 'task of one at unix:///x'],
+] as const) {
+  test(`create: ${name} is refused by name`, async () => {
+    const { handlers, created } = service();
+    await assert.rejects(handlers.create(createRequest(more), context), {
+      kind: 'NotImplemented',
+      message,
+    });
+    assert.deepEqual(created, []);
+  });
+}
+
+test('create: options that are damaged are refused', async () => {
+  const { handlers } = service();
+  const options = { typeUrl: 'containerd.runc.v1.Options', value: Buffer.from([0x1a, 0x7f]) };
+  await assert.rejects(handlers.create(createRequest({ options }), context), {
+    kind: 'InvalidArgument',
+    message: /^runtime options: /,
+  });
+});
+
+for (const [id, message] of [
+  ['none', 'container "none" in namespace "n": not found'],
+  ['idle', 'task idle not found'],
+] as const) {
+  test(`get: of "${id}": ${message}`, async () => {
+    const { handlers } = service();
+    await assert.rejects(handlers.get({ containerId: id, execId: '' }, context), {
+      kind: 'NotFound',
+      message,
+    });
+  });
+}
+
+test('list: a task that is gone is left out, one that does not answer is UNKNOWN', async () => {
+  const running = { pid: 5, status: Status.RUNNING, stdin: '', stdout: '', stderr: '' };
+  const { handlers } = service({
+    good: { state: async () => running as never },
+    gone: { state: () => Promise.reject(new TsError('NotFound', 'gone')) },
+    dead: { state: () => Promise.reject(new TsError('Unavailable', 'dead')) },
+    slow: { state: () => Promise.reject(new TsError('DeadlineExceeded', 'slow')) },
+  });
+  const { tasks } = await handlers.list({ filter: '' }, context);
+  assert.deepEqual(
+    tasks?.map(({ id, pid, status }) => [id, pid, status]),
+    [
+      ['good', 5, Status.RUNNING],
+      ['slow', undefined, Status.UNKNOWN],
+    ],
+  );
+});
+
+test('metrics: filters choose by id; a task without figures is left out', async () => {
+  const figures = { typeUrl: 'm', value: new Uint8Array(0) };
+  const { handlers } = service({
+    one: { stats: async () => figures },
+    two: { stats: async () => figures },
+    ended: { stats: () => Promise.reject(new Error('no cgroup')) },
+  });
+  const ids = async (filters: string[]) =>
+    (await handlers.metrics({ filters }, context)).metrics?.map(({ id }) => id);
+  assert.deepEqual(await ids([]), ['one', 'two']);
+  assert.deepEqual(await ids(['id==two']), ['two']);
+  assert.deepEqual(await ids(['id==two', 'id==one,namespace==n']), ['one', 'two']);
+  assert.deepEqual(await ids(['namespace==other']), []);
+});
+
+test('checkpoint: without a directory it is refused by name', async () => {
+  const { handlers } = service({ one: {} });
+  const request = { containerId: 'one', parentCheckpoint: '', options: undefined };
+  await assert.rejects(handlers.checkpoint(request, context), {
+    kind: 'NotImplemented',
+    message: 'checkpoint of one to an image',
+  });
+});
+
+test('exec: an empty id is refused', async () => {
+  const { handlers } = service({ one: {} });
+  const request = {
+    ...{ containerId: 'one', execId: '', spec: undefined },
+    ...{ stdin: '', stdout: '', stderr: '', terminal: false },
+  };
+  await assert.rejects(handlers.exec(request, context), {
+    kind: 'InvalidArgument',
+    message: 'exec id cannot be empty',
+  });
+});
