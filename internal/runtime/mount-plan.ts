@@ -86,11 +86,13 @@ function planMount(
   if (lexical === '/') {
     throw refuse(property, 'destination', 'is the root itself', 'use root.path for the root');
   }
-  // On a file system that the runtime mounts itself there are no symlinks of the image.
+  // On a file system that the runtime mounts itself there are no symlinks of the image; and the way
+  // to /proc and /sys, which the runtime trusts later on, must have none.
   const isOnFreshMount = earlier.some(
     (other) => other.kind === 'file system' && isWithin(lexical, other.destination),
   );
-  const destination = isOnFreshMount ? lexical : resolveInRootfs(rootfs, lexical);
+  const isTrusted = mount.type === 'proc' || mount.type === 'sysfs';
+  const destination = isOnFreshMount || isTrusted ? lexical : resolveInRootfs(rootfs, lexical);
   checkProcDestination(mount, kind, destination, property);
   if (kind !== 'bind') {
     return { property, mount, options, kind, destination, source: '', isDirectory: true };
