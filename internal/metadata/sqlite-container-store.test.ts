@@ -52,21 +52,21 @@ test('create: the record comes back with times, and an event tells of it', async
 });
 
 const BAD: [string, Partial<NewContainer>, string][] = [
-  ['an empty id', { id: '' }, 'container.ID must not be empty: invalid argument'],
+  ['an empty id', { id: '' }, 'container.ID: identifier must not be empty: invalid argument'],
   [
     'an id with a slash',
     { id: 'a/b' },
-    'container.ID "a/b" must match ^[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*$: invalid argument',
+    'container.ID: identifier "a/b" must match ^[A-Za-z0-9]+(?:[._-](?:[A-Za-z0-9]+))*$: invalid argument',
   ],
   [
     'an id with two dots',
     { id: 'a..b' },
-    'container.ID "a..b" must match ^[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*$: invalid argument',
+    'container.ID: identifier "a..b" must match ^[A-Za-z0-9]+(?:[._-](?:[A-Za-z0-9]+))*$: invalid argument',
   ],
   [
     'a long id',
     { id: 'a'.repeat(77) },
-    `container.ID "${'a'.repeat(77)}" greater than maximum length (76 characters): invalid argument`,
+    `container.ID: identifier "${'a'.repeat(77)}" greater than maximum length (76 characters): invalid argument`,
   ],
   [
     'no runtime',

@@ -14,8 +14,8 @@ const CASES: [unknown, number, string][] = [
   ],
   [new TsError('Unauthenticated', 'pull x'), 16, 'pull x: unauthorized'],
   [new TsError('Canceled', 'context canceled'), 1, 'context canceled'],
-  [new Error('odd'), 2, 'odd: unknown'],
-  ['text', 2, 'text: unknown'],
+  [new Error('odd'), 2, 'odd'],
+  ['text', 2, 'text'],
   [
     Object.assign(new Error('x'), { code: 'ENOSPC', syscall: 'write' }),
     8,

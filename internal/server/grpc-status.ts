@@ -13,6 +13,7 @@ export function grpcStatusOf(thrown: unknown): GrpcStatus {
   const error = TsError.from(thrown);
   const { status, text } = ERROR_KINDS[error.kind];
   const details = error.text;
-  const isComplete = details === text || details.endsWith(`: ${text}`);
+  // Of an unknown kind there is nothing to tell.
+  const isComplete = error.kind === 'Unknown' || details === text || details.endsWith(`: ${text}`);
   return { code: status, details: isComplete ? details : `${details}: ${text}` };
 }

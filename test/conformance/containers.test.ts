@@ -76,8 +76,12 @@ describeEachDaemon((suite) => {
   });
 
   const bad: [string, Init<Container>, RegExp][] = [
-    ['no id', container(''), /must not be empty: invalid argument$/],
-    ['an id with a slash', container('a/b'), /"a\/b" must match .*: invalid argument$/],
+    ['no id', container(''), /container\.ID: identifier must not be empty: invalid argument$/],
+    [
+      'an id with a slash',
+      container('a/b'),
+      /container\.ID: identifier "a\/b" must match .*: invalid argument$/,
+    ],
     ['an id of dots', container('..'), /"\.\." must match .*: invalid argument$/],
     [
       'a long id',
