@@ -23,6 +23,10 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       shownBy: ['test/demo/demo.test.ts'],
     },
     {
+      what: "The same with one of the programs ours and the others Debian's: daemon, shim or runtime",
+      shownBy: ['test/demo/demo.test.ts'],
+    },
+    {
       what: 'Programs that need neither Node nor npm on the machine',
       shownBy: [integration('standalone')],
     },

@@ -23,6 +23,8 @@ export interface ContainerPlan {
   readonly runtime: string;
   readonly args: readonly string[];
   readonly cgroupsPath: string;
+  /** The runtime's executable, when it is not the one that the shim takes by itself. */
+  readonly runtimeBinary?: string | undefined;
   /** A private directory: output goes to files in it, and the runtime keeps its state there. */
   readonly workspace: string;
 }
@@ -34,7 +36,10 @@ export async function startContainer(
 ): Promise<number> {
   const { id, snapshotter, parent } = plan;
   const { mounts } = await connection.service(Snapshots).prepare({ snapshotter, key: id, parent });
-  const options = packAny(Options, { root: join(plan.workspace, 'runtime') });
+  const options = packAny(Options, {
+    root: join(plan.workspace, 'runtime'),
+    binaryName: plan.runtimeBinary,
+  });
   await connection.service(Containers).create({
     container: {
       id,

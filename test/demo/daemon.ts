@@ -13,6 +13,8 @@ export interface Programs {
   readonly daemon: string;
   /** The runtime's name in the API: `io.containerd.tsrunc.v2`. */
   readonly runtime: string;
+  /** The runtime's executable, when it is not the one that the shim takes by itself. */
+  readonly runtimeBinary?: string | undefined;
   /** Environment of the daemon, and by inheritance of shim and runtime. */
   readonly env: NodeJS.ProcessEnv;
 }

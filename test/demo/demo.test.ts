@@ -5,7 +5,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { after, test } from 'node:test';
 import { peer } from '../peers/index.ts';
 import { thisMachine, whatIsMissing } from './preflight.ts';
@@ -28,6 +28,21 @@ const programs = [
     env: original.env,
     skip: missing || original.skip,
   },
+];
+
+const bin = dirname(ours);
+const withBoth = { ...original.env, PATH: `${bin}:${original.env['PATH']}` };
+const theirShim = ['--runtime', 'io.containerd.runc.v2'];
+const ourRuntime = ['--runtime-binary', join(bin, 'tsrunc')];
+const theirDaemon = ['--daemon', original.path];
+const neighbours = [
+  { name: 'containerd, our shim, our runtime', args: theirDaemon, env: withBoth },
+  {
+    name: "containerd, containerd's shim, our runtime",
+    args: [...theirDaemon, ...theirShim, ...ourRuntime],
+    env: original.env,
+  },
+  { name: "our daemon, containerd's shim, runc", args: theirShim, env: withBoth },
 ];
 
 const dir = mkdtempSync(join(tmpdir(), 'demo-test-'));
@@ -113,6 +128,16 @@ function shimSocket(pid: number | undefined): string {
   const address = join(dir, `tscontainerd-demo-${pid}`, 'daemon.sock');
   const name = createHash('sha256').update(`${address}/demo/hello`).digest('hex');
   return join('/run/containerd/s', name);
+}
+
+for (const { name, args, env } of neighbours) {
+  const skip = programs.map((kind) => kind.skip).find((reason) => reason !== false) ?? false;
+  test(`${name}: the demonstration shows the same`, { skip }, async () => {
+    const { status, output } = await start(args, env).ended;
+    assert.equal(status, 0, output);
+    assert.match(output, /What was seen, in [0-9.]+ s/);
+    assert.deepEqual(readdirSync(dir), []);
+  });
 }
 
 function assertNoTraces(pid: number | undefined): void {

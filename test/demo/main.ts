@@ -1,5 +1,5 @@
 // `make demo`: takes a real image through daemon, shim and runtime, and says what it sees. Options choose other programs:
-//   node test/demo/main.ts [--check] [--daemon PATH] [--runtime io.containerd.runc.v2]
+//   node test/demo/main.ts [--check] [--daemon PATH] [--runtime io.containerd.runc.v2] [--runtime-binary PATH]
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { daemonLog, type Programs } from './daemon.ts';
@@ -12,6 +12,7 @@ const { values } = parseArgs({
     check: { type: 'boolean', default: false },
     daemon: { type: 'string' },
     runtime: { type: 'string', default: 'io.containerd.tsrunc.v2' },
+    'runtime-binary': { type: 'string' },
   },
 });
 
@@ -25,6 +26,7 @@ if (values.check) process.exit(0);
 const programs: Programs = {
   daemon: values.daemon ?? join(import.meta.dirname, '../../dist/bin/tscontainerd'),
   runtime: values.runtime,
+  runtimeBinary: values['runtime-binary'],
   env: { ...process.env },
 };
 const stop = new AbortController();

@@ -75,6 +75,7 @@ export async function tellStory(
     snapshotter,
     parent,
     runtime: programs.runtime,
+    runtimeBinary: programs.runtimeBinary,
     args: ['/bin/sh', '-c', COUNTING],
     cgroupsPath: `/${cgroupName(workspace)}/hello`,
     workspace,
