@@ -7,6 +7,7 @@ const CASES: [unknown, number, string][] = [
   [new TsError('NotFound', 'image "x"'), 5, 'image "x": not found'],
   [new TsError('NotFound', 'image "x": not found'), 5, 'image "x": not found'],
   [new TsError('NotFound', 'not found'), 5, 'not found'],
+  [new TsError('NotFound', 'task web not found'), 5, 'task web not found'],
   [
     new TsError('FailedPrecondition', 'mount x: EBUSY', { advice: 'stop its users' }),
     9,

@@ -14,6 +14,6 @@ export function grpcStatusOf(thrown: unknown): GrpcStatus {
   const { status, text } = ERROR_KINDS[error.kind];
   const details = error.text;
   // Of an unknown kind there is nothing to tell.
-  const isComplete = error.kind === 'Unknown' || details === text || details.endsWith(`: ${text}`);
+  const isComplete = error.kind === 'Unknown' || details === text || details.endsWith(` ${text}`);
   return { code: status, details: isComplete ? details : `${details}: ${text}` };
 }
