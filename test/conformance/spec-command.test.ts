@@ -41,3 +41,15 @@ test('spec: what runc writes is accepted', { skip: runc.skip }, () => {
   assert.equal(parseSpec(runcSpec()).hostname, 'runc');
   assert.equal(parseSpec(runcSpec('--rootless')).linux?.uidMappings?.length, 1);
 });
+
+for (const name of ['ctr-2.1', 'ctr-1.6'] as const) {
+  const ctr = peer(name);
+  test(`spec: the default of containerd (${name}) is accepted`, { skip: ctr.skip }, () => {
+    const template = JSON.parse(
+      execFileSync(ctr.path, ['oci', 'spec'], { env: ctr.env, encoding: 'utf8' }),
+    );
+    template.process.args = ['sh']; // it has none before there is an image
+    const spec = parseSpec(JSON.stringify(template));
+    assert.deepEqual(JSON.parse(formatJson(spec)).linux, template.linux);
+  });
+}
