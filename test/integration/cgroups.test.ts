@@ -9,8 +9,10 @@ import {
   type CgroupResources,
   containerDeviceRules,
   detectCgroupHost,
+  type Hierarchy,
   locateCgroup,
   openCgroup,
+  parseCgroupHost,
 } from '../../internal/cgroups/index.ts';
 import { OwnedFd, Pipe, SyscallProgram, steps, waitForChild } from '../../internal/linux/index.ts';
 
@@ -90,6 +92,15 @@ async function firstLine(child: ChildProcess): Promise<string> {
   const [chunk] = await once(child.stdout, 'data');
   return String(chunk).trim();
 }
+
+test('the quick look at usual places finds what the list of mounts says', () => {
+  const mountinfo = readFileSync('/proc/self/mountinfo', 'utf8');
+  const listed = parseCgroupHost(mountinfo, readFileSync('/proc/self/cgroup', 'utf8'));
+  const byName = (one: Hierarchy, other: Hierarchy) =>
+    String(one.controllers).localeCompare(String(other.controllers));
+  assert.equal(host.layout, listed.layout);
+  assert.deepEqual(host.hierarchies.toSorted(byName), listed.hierarchies.toSorted(byName));
+});
 
 test('create: the kernel has the limits', {
   skip: without('memory', 'pids', 'cpu', 'cpuset'),
