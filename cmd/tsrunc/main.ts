@@ -1,10 +1,12 @@
+import { writeSync } from 'node:fs';
 import { versionText } from './version.ts';
 
 // No top-level await: an executable holds the program as CommonJS modules. What import() names is a part of its own, which
 // is not even read for a caller who only asks for the version, as engines do to see whether the runtime is there.
 const args = process.argv.slice(2);
 if (args.length === 1 && (args[0] === '--version' || args[0] === '-v')) {
-  process.stdout.write(`${versionText()}\n`, () => process.exit(0));
+  writeSync(1, `${versionText()}\n`); // process.stdout would load Node's streams first
+  process.exit(0);
 } else {
   void import('./command-line.ts')
     .then(({ main }) => main(args))
