@@ -43,7 +43,7 @@ export function tasksService(
       return { pid: await (await find(scope, containerId)).start(execId) };
     },
     async delete({ containerId }, { scope }) {
-      return deleteResponse(containerId, await tasks.delete(scope, containerId));
+      return deleteResponse('', await tasks.delete(scope, containerId)); // as containerd: no id
     },
     async deleteProcess({ containerId, execId }, { scope }) {
       const task = await find(scope, containerId);

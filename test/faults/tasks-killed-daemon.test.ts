@@ -80,7 +80,7 @@ for (const kind of shimKinds().filter(({ name }) => !/1\.6|with tsrunc/.test(nam
       assert.deepEqual((await task.tasks.list({})).tasks, []);
       // The id is free: the same container gets its task.
       await task.createTask('half');
-      assert.equal((await task.tasks.delete({ containerId: 'half' })).id, 'half');
+      await task.tasks.delete({ containerId: 'half' });
       assert.deepEqual(await task.leftoversAfter('half'), []);
     });
   }

@@ -59,7 +59,7 @@ for (const kind of shimKinds().filter(({ name }) => !name.includes('with tsrunc'
     await assert.rejects(bench.tasks.get({ containerId: 'lost' }), { code: NOT_FOUND });
     assert.deepEqual(await bench.leftoversAfter('lost'), []);
     await bench.createTask('lost'); // the id is free again
-    assert.equal((await bench.tasks.delete({ containerId: 'lost' })).id, 'lost');
+    await bench.tasks.delete({ containerId: 'lost' });
   });
 
   test(`${kind.name}: a shim that dies ends its task with an event`, { skip }, async () => {
