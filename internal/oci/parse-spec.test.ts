@@ -42,6 +42,7 @@ const REFUSED: [string, Record<string, unknown>, string][] = [
   ['NUL in args', { 'process.args': ['sh\0x'] }, 'process.args[0]: contains a NUL character'],
   ['no cwd', { 'process.cwd': undefined }, 'process.cwd: is required'],
   ['relative cwd', { 'process.cwd': 'a' }, 'process.cwd: "a" is not an absolute path'],
+  ['env without value', { 'process.env': ['A=b', 'FOO'] }, 'process.env[1]: "FOO" has no "="'],
   [
     'env without name',
     { 'process.env': ['A=b', '=c'] },

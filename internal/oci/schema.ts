@@ -114,7 +114,7 @@ const HOOKS: Rule = {
     has: {
       path: { is: 'text', check: text.absolutePath, required: true },
       args: TEXTS,
-      env: ENVIRONMENT,
+      env: TEXTS,
       timeout: { is: 'integer', min: 1, max: 2147483647 },
     },
   },

@@ -36,11 +36,10 @@ export function absolutePath(value: string): Verdict {
     : `${JSON.stringify(value)} is not an absolute path`;
 }
 
-/** `NAME=value`; a NAME alone is what runc accepts and passes on. */
+/** `NAME=value` */
 export function environmentEntry(value: string): Verdict {
-  if (value === '' || value.startsWith('=')) {
-    return `${JSON.stringify(value)} has no name before "="`;
-  }
+  if (value.startsWith('=')) return `${JSON.stringify(value)} has no name before "="`;
+  if (!value.includes('=')) return `${JSON.stringify(value)} has no "="`;
   return withoutNul(value);
 }
 
