@@ -9,7 +9,14 @@ import type { ContentStore } from '../content/content-store.ts';
 import { TsError } from '../errors/index.ts';
 import type { Scope } from '../metadata/scope.ts';
 import type { BlobFetcher } from './blob-fetcher.ts';
-import { addLabels, childLabels, childrenOf, readConfig, readDocument } from './image-content.ts';
+import {
+  addLabels,
+  childLabels,
+  childrenOf,
+  readConfig,
+  readDocument,
+  sourceLabel,
+} from './image-content.ts';
 import { type ImageDocument, type ImageReference, MAX_DOCUMENT_BYTES } from './image-document.ts';
 import type { Descriptor } from './image-store.ts';
 import { DEFAULT_SNAPSHOTTER, type ImageTarget } from './image-target.ts';
@@ -192,7 +199,7 @@ function addSource(
   blob: Descriptor,
   { reference }: RegistryClient,
 ): void {
-  const key = `containerd.io/distribution.source.${reference.host}`;
+  const key = sourceLabel(reference.host);
   const before = content.info(scope, blob.digest).labels.get(key);
   const sources = new Set(before?.split(','));
   if (sources.has(reference.repository)) return;

@@ -2,7 +2,7 @@
 import type { ContentStore } from '../content/content-store.ts';
 import { TsError } from '../errors/index.ts';
 import type { Scope } from '../metadata/scope.ts';
-import { childrenOf, readDocument } from './image-content.ts';
+import { childrenOf, readDocument, sourceLabel } from './image-content.ts';
 import { MAX_DOCUMENT_BYTES } from './image-document.ts';
 import type { Descriptor } from './image-store.ts';
 import { Limiter } from './limiter.ts';
@@ -167,7 +167,7 @@ export class ImagePush {
   /** Another repository of the same registry that the blob came from. */
   #knownSource({ digest }: Descriptor): string | undefined {
     const { content, scope, client } = this.#context;
-    const key = `containerd.io/distribution.source.${client.reference.host}`;
+    const key = sourceLabel(client.reference.host);
     const sources = content.info(scope, digest).labels.get(key)?.split(',') ?? [];
     return sources.find((repository) => repository !== this.#repository);
   }

@@ -6,16 +6,17 @@ import type { Scope } from '../metadata/scope.ts';
 const LIFETIME_MS = 24 * 3600 * 1000;
 
 /**
- * Runs `body` under a lease of its own, unless the caller has one: what it makes is safe from the
- * garbage collector until a name refers to it. When `body` fails, what it made is collected before
- * the error is passed on, so that a failed pull or import leaves nothing behind.
+ * Runs `body` under a lease of its own: what it makes is safe from the garbage collector until a
+ * name refers to it. When `body` fails, what it made is collected before the error is passed on, so
+ * that a failed pull or import leaves nothing behind, even when the client has a lease that it never
+ * comes back to delete (containerd issue 3787: a lease belongs to the work, not to the connection).
+ * When it succeeds, the caller's lease, if there is one, takes over what was made.
  */
 export async function withWorkLease<T>(
   leases: LeaseStore,
   scope: Scope,
   body: (scope: Scope) => Promise<T>,
 ): Promise<T> {
-  if (scope.lease !== undefined) return await body(scope);
   const id = `${process.hrtime.bigint()}-${randomBytes(6).toString('base64url')}`;
   const expires = new Date(Date.now() + LIFETIME_MS).toISOString();
   const owner: Scope = { namespace: scope.namespace };
@@ -23,6 +24,11 @@ export async function withWorkLease<T>(
   let result: T;
   try {
     result = await body({ ...scope, lease: id });
+    if (scope.lease !== undefined) {
+      for (const resource of leases.listResources(owner, id)) {
+        leases.addResource(owner, scope.lease, resource);
+      }
+    }
   } catch (error) {
     await leases.delete(owner, id, true);
     throw error;
