@@ -51,17 +51,27 @@ const REFUSED: [string, Record<string, unknown>, string][] = [
   [
     'uid beyond 32 bits',
     { 'process.user.uid': 4294967296 },
-    'process.user.uid: 4294967296 is not between 0 and 4294967295',
+    'process.user.uid: 4294967296 is not between 0 and 4294967294',
+  ],
+  [
+    'uid that the kernel takes for "unchanged"',
+    { 'process.user.uid': 4294967295 },
+    'process.user.uid: 4294967295 is not between 0 and 4294967294',
+  ],
+  [
+    'device of nobody',
+    { 'linux.devices': [{ type: 'p', path: '/dev/x', gid: 4294967295 }] },
+    'linux.devices[0].gid: 4294967295 is not between 0 and 4294967294',
   ],
   [
     'uid negative',
     { 'process.user.uid': -1 },
-    'process.user.uid: -1 is not between 0 and 4294967295',
+    'process.user.uid: -1 is not between 0 and 4294967294',
   ],
   [
     'uid beyond 2^53',
     { 'process.user.uid': 18446744073709551616n },
-    'process.user.uid: 18446744073709551616 is not between 0 and 4294967295',
+    'process.user.uid: 18446744073709551616 is not between 0 and 4294967294',
   ],
   [
     'uid a name',
@@ -72,7 +82,7 @@ const REFUSED: [string, Record<string, unknown>, string][] = [
   [
     'gid of a list',
     { 'process.user.additionalGids': [1, -2] },
-    'process.user.additionalGids[1]: -2 is not between 0 and 4294967295',
+    'process.user.additionalGids[1]: -2 is not between 0 and 4294967294',
   ],
   [
     'terminal a string',

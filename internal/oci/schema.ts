@@ -84,6 +84,8 @@ export interface ObjectRule extends Presence {
 
 const BOOLEAN: Rule = { is: 'boolean' };
 const UINT32: IntegerRule = { is: 'integer', min: 0, max: 4294967295 };
+/** Of a user or group. The greatest number is -1 to setresuid(2) and chown(2): stay who you are, root. */
+const ID: IntegerRule = { is: 'integer', min: 0, max: 4294967294 };
 const UINT16: Rule = { is: 'integer', min: 0, max: 65535 };
 const INT32: IntegerRule = { is: 'integer', min: -2147483648, max: 2147483647 };
 const UINT64: IntegerRule = { is: 'integer', min: 0n, max: 18446744073709551615n, wide: true };
@@ -147,10 +149,10 @@ export const PROCESS: ObjectRule = {
     user: {
       is: 'object',
       has: {
-        uid: { ...UINT32, otherwise: 0 },
-        gid: { ...UINT32, otherwise: 0 },
+        uid: { ...ID, otherwise: 0 },
+        gid: { ...ID, otherwise: 0 },
         umask: { is: 'integer', min: 0, max: 0o777 },
-        additionalGids: { is: 'list', of: UINT32 },
+        additionalGids: { is: 'list', of: ID },
       },
       otherwise: { uid: 0, gid: 0 },
     },
@@ -423,8 +425,8 @@ const LINUX: ObjectRule = {
           major: DEVICE_NUMBER,
           minor: DEVICE_NUMBER,
           fileMode: { is: 'integer', min: 0, max: 4294967295 },
-          uid: UINT32,
-          gid: UINT32,
+          uid: ID,
+          gid: ID,
         },
       },
     },

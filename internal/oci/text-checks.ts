@@ -43,9 +43,9 @@ export function environmentEntry(value: string): Verdict {
   return withoutNul(value);
 }
 
-/** Semantic versions 1.x of the spec, pre-releases included (config.md#specification-version). */
+/** Versions 1.x of the spec, pre-releases included (config.md#specification-version); runc takes `1.0`. */
 export function specVersion(value: string): Verdict {
-  if (!/^[0-9]+\.[0-9]+\.[0-9]+(?:[-+][0-9A-Za-z.+-]+)?$/.test(value)) {
+  if (!/^[0-9]+\.[0-9]+(?:\.[0-9]+)?(?:[-+][0-9A-Za-z.+-]+)?$/.test(value)) {
     return `${JSON.stringify(value)} is not a version such as "1.2.0"`;
   }
   return value.startsWith('1.') ? undefined : `version ${value} is not known, only 1.x is`;

@@ -74,7 +74,7 @@ const WRONG_CONFIGS: [string, (config: Config) => void, RegExp][] = [
     (config) => {
       config.process.user.uid = 2 ** 32;
     },
-    /config\.json: process\.user\.uid: 4294967296 is not between 0 and 4294967295/,
+    /config\.json: process\.user\.uid: 4294967296 is not between 0 and 4294967294/,
   ],
   [
     'sysctl that smuggles a second line',
