@@ -28,7 +28,7 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
     },
     {
       what: 'Programs that need neither Node nor npm on the machine',
-      shownBy: [integration('standalone')],
+      shownBy: [integration('standalone'), integration('make')],
     },
     { what: 'amd64, and arm64 as far as QEMU runs it', shownBy: [integration('arm64')] },
     {

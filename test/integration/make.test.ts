@@ -1,0 +1,41 @@
+// The Makefile's promises to a user: where `make install` puts what, and what `make demo` says to somebody who is not root.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+
+const root = join(import.meta.dirname, '../..');
+const dir = mkdtempSync(join(tmpdir(), 'make-'));
+after(() => rmSync(dir, { recursive: true }));
+const isBuilt = existsSync(join(root, 'dist/bin/tsrunc'));
+const programs = ['containerd-shim-tsrunc-v2', 'tscontainerd', 'tsrunc'];
+
+test('make install puts three programs below DESTDIR and PREFIX, and nothing else', {
+  skip: isBuilt ? false : 'the programs are not built: run make',
+}, () => {
+  const args = ['--silent', 'install', 'PREFIX=/opt/stack', `DESTDIR=${dir}`];
+  const make = spawnSync('make', args, { cwd: root, encoding: 'utf8' });
+  assert.equal(make.status, 0, make.stderr);
+  assert.deepEqual(readdirSync(dir), ['opt']);
+  const bin = join(dir, 'opt/stack/bin');
+  assert.deepEqual(readdirSync(bin).sort(), programs);
+  for (const name of programs) assert.equal(statSync(join(bin, name)).mode & 0o777, 0o755);
+  const run = spawnSync(join(bin, 'tsrunc'), ['--version'], { env: {}, encoding: 'utf8' });
+  assert.match(run.stdout, /^tsrunc version /);
+});
+
+test('make demo says to somebody who is not root what to do, before it does anything', {
+  skip: process.getuid?.() === 0 ? false : 'another user can be had by root alone',
+}, () => {
+  const nobody = { uid: 65534, gid: 65534 };
+  const make = spawnSync('make', ['demo'], { cwd: root, encoding: 'utf8', ...nobody });
+  assert.equal(make.stdout, '');
+  const [sentence] = make.stderr.split('\n');
+  assert.equal(
+    sentence,
+    'Namespaces, mounts and cgroups need root here: run it as "sudo make demo".',
+  );
+  assert.notEqual(make.status, 0);
+});
