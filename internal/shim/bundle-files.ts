@@ -1,5 +1,8 @@
-/** Files in a bundle that `delete` needs when the serving process is gone. */
-import { readFile, writeFile } from 'node:fs/promises';
+/**
+ * Files in a bundle that `delete` needs when the serving process is gone. `runtime` is there for as
+ * long as there may be a container.
+ */
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Options } from '../api/generated/containerd.runc.v1.ts';
 import { errnoNameOf, TsError } from '../errors/index.ts';
@@ -20,22 +23,22 @@ const JSON_KEYS = {
 } as const satisfies Record<string, keyof Options>;
 
 /** Writes `options.json` and `runtime`, as containerd's shim has them. */
-export async function writeBundleFiles(bundle: string, options: Options): Promise<void> {
+export function writeBundleFiles(bundle: string, options: Options): void {
   const json: Record<string, unknown> = {};
   for (const [key, field] of Object.entries(JSON_KEYS)) {
     if (options[field]) json[key] = options[field];
   }
   const mode = 0o600;
-  await writeFile(join(bundle, 'options.json'), JSON.stringify(json), { mode });
-  await writeFile(join(bundle, 'runtime'), options.binaryName, { mode });
+  writeFileSync(join(bundle, 'options.json'), JSON.stringify(json), { mode });
+  writeFileSync(join(bundle, 'runtime'), options.binaryName, { mode });
 }
 
 /** The options that {@link writeBundleFiles} left; defaults when there are none. */
-export async function readBundleFiles(bundle: string): Promise<Options> {
+export function readBundleFiles(bundle: string): Options {
   const path = join(bundle, 'options.json');
   let json: unknown;
   try {
-    json = JSON.parse(await readFile(path, 'utf8'));
+    json = JSON.parse(readFileSync(path, 'utf8'));
   } catch (thrown) {
     if (errnoNameOf(thrown) === 'ENOENT') return Options.create();
     throw TsError.from(thrown, `read ${path}`);
@@ -48,13 +51,23 @@ export async function readBundleFiles(bundle: string): Promise<Options> {
   return Options.create(options);
 }
 
+/** Whether a container was made in the bundle, as far as is known, and not deleted. */
+export function mayHaveContainer(bundle: string): boolean {
+  return existsSync(join(bundle, 'runtime'));
+}
+
+/** The runtime has deleted the container, or never made it. */
+export function markWithoutContainer(bundle: string): void {
+  rmSync(join(bundle, 'runtime'), { force: true });
+}
+
 /** Name of the file with the init process's pid. */
 export const INIT_PID_FILE = 'init.pid';
 
 /** The init process's pid; 0 when it never got one. */
-export async function readInitPid(bundle: string): Promise<number> {
+export function readInitPid(bundle: string): number {
   try {
-    return await readPidFile(join(bundle, INIT_PID_FILE));
+    return readPidFile(join(bundle, INIT_PID_FILE));
   } catch {
     return 0; // there is no such file, or the runtime was killed while it wrote it
   }

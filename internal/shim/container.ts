@@ -21,7 +21,7 @@ import { timestampFromNs } from '../api/time.ts';
 import type { CgroupManager } from '../cgroups/index.ts';
 import { TsError } from '../errors/index.ts';
 import { kill } from '../linux/index.ts';
-import { INIT_PID_FILE } from './bundle-files.ts';
+import { INIT_PID_FILE, markWithoutContainer } from './bundle-files.ts';
 import type { ChildRegistry } from './command.ts';
 import type { EventSink } from './event-publisher.ts';
 import type { ExitLedger, ExitWatch, ProcessExit } from './exit-ledger.ts';
@@ -124,6 +124,7 @@ export class Container {
       // Killed in the middle, it has not cleaned up. After an error of its own it has, and the id
       // may be that of another container.
       if (error.fields['signal'] !== undefined) await this.#discard(error);
+      else markWithoutContainer(this.bundle);
       await init.io.close();
       throw error;
     }
@@ -215,9 +216,12 @@ export class Container {
   }
 
   async #discard(error: TsError): Promise<void> {
-    await this.runtime.delete(this.id, { force: true }).catch((failure: unknown) => {
+    try {
+      await this.runtime.delete(this.id, { force: true });
+      markWithoutContainer(this.bundle);
+    } catch (failure) {
       error.cleanup.push(TsError.from(failure));
-    });
+    }
   }
 
   async #change(
@@ -279,6 +283,7 @@ export class Container {
     } catch (thrown) {
       if (TsError.from(thrown).kind !== 'NotFound') throw thrown;
     }
+    markWithoutContainer(this.bundle);
     if (neverRan) await withinDeadline(EXECS_MS, [init.exited]);
     for (const exec of this.#execs.values()) await exec.io.close();
     await this.#closeIo(init);

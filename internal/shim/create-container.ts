@@ -1,37 +1,18 @@
-import { readFile } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { TaskCreate } from '../api/generated/containerd.events.ts';
 import type { Options } from '../api/generated/containerd.runc.v1.ts';
 import type { CreateTaskRequest } from '../api/generated/containerd.task.v2.ts';
 import { TsError } from '../errors/index.ts';
 import { writeBundleFiles } from './bundle-files.ts';
-import type { ChildRegistry } from './command.ts';
 import { Container, type ShimContext } from './container.ts';
 import { mountRootfs, unmountRootfs } from './rootfs.ts';
-import { DEFAULT_BINARY, DEFAULT_ROOT, parseRuntimeOptions } from './runtime-options.ts';
-import { RuntimeProcess } from './runtime-process.ts';
+import { runtimeFor } from './runtime-for.ts';
+import { DEFAULT_BINARY, parseRuntimeOptions } from './runtime-options.ts';
 import { cgroupOfProcess } from './task-cgroup.ts';
 
 /** containerd's identifiers; the first character keeps an id from being read as a flag. */
 const ID = /^[A-Za-z0-9][A-Za-z0-9_.+-]*$/;
-
-/** The client of a runtime for a container with these options. */
-export function runtimeFor(
-  options: Options,
-  container: { bundle: string; namespace: string; isDebug: boolean },
-  children: ChildRegistry,
-): RuntimeProcess {
-  return new RuntimeProcess(
-    {
-      binary: options.binaryName || DEFAULT_BINARY,
-      root: join(options.root || DEFAULT_ROOT, container.namespace),
-      bundle: container.bundle,
-      hasSystemdCgroup: options.systemdCgroup,
-      isDebug: container.isDebug,
-    },
-    children,
-  );
-}
 
 /** Serves Create: mounts the root file system and makes the container. All or nothing. */
 export async function createContainer(
@@ -45,10 +26,9 @@ export async function createContainer(
     throw new TsError('InvalidArgument', `bundle ${JSON.stringify(bundle)}: not an absolute path`);
   }
   const options = await parseRuntimeOptions(request.options);
-  const hasOwnPidNamespace = await readHasOwnPidNamespace(bundle);
-  await writeBundleFiles(bundle, { ...options, binaryName: options.binaryName || DEFAULT_BINARY });
+  const hasOwnPidNamespace = readHasOwnPidNamespace(bundle);
+  writeBundleFiles(bundle, { ...options, binaryName: options.binaryName || DEFAULT_BINARY });
   const rootfs = join(bundle, 'rootfs');
-  mountRootfs(rootfs, request.rootfs);
   const runtime = runtimeFor(
     options,
     { bundle, namespace: context.namespace, isDebug },
@@ -64,6 +44,7 @@ export async function createContainer(
     { id, bundle, options, runtime, stdio, hasOwnPidNamespace },
     context,
   );
+  mountRootfs(rootfs, request.rootfs);
   try {
     await container.create(restoreOf(request, options, bundle), cgroupOfProcess);
   } catch (thrown) {
@@ -109,11 +90,11 @@ interface NamespaceEntry {
 }
 
 /** Whether config.json asks for a new pid namespace; what else it says is the runtime's business. */
-async function readHasOwnPidNamespace(bundle: string): Promise<boolean> {
+function readHasOwnPidNamespace(bundle: string): boolean {
   const path = join(bundle, 'config.json');
   let config: unknown;
   try {
-    config = JSON.parse(await readFile(path, 'utf8'));
+    config = JSON.parse(readFileSync(path, 'utf8'));
   } catch (thrown) {
     throw TsError.from(thrown, `read ${path}`);
   }

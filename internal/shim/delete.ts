@@ -7,10 +7,10 @@ import { dirname, join } from 'node:path';
 import { DeleteResponse } from '../api/generated/containerd.task.v3.ts';
 import { nowNs, timestampFromNs } from '../api/time.ts';
 import { TsError } from '../errors/index.ts';
-import { readBundleFiles, readInitPid } from './bundle-files.ts';
+import { mayHaveContainer, readBundleFiles, readInitPid } from './bundle-files.ts';
 import { ChildRegistry } from './command.ts';
-import { runtimeFor } from './create-container.ts';
 import { unmountRootfs } from './rootfs.ts';
+import { runtimeFor } from './runtime-for.ts';
 import type { ShimFlags } from './shim-flags.ts';
 import { pathOfAddress } from './socket-address.ts';
 import { isShimListening, lockSocketDirectory } from './socket-probe.ts';
@@ -31,9 +31,10 @@ export async function deleteContainer(
       warn(TsError.from(thrown).text);
     }
   };
-  const pid = await readInitPid(bundle);
+  const pid = readInitPid(bundle);
   await attempt(async () => {
-    const options = await readBundleFiles(bundle);
+    if (!mayHaveContainer(bundle)) return; // the usual case: the shim has left in good order
+    const options = readBundleFiles(bundle);
     const container = { bundle, namespace: flags.namespace, isDebug: flags.isDebug };
     const runtime = runtimeFor(options, container, new ChildRegistry());
     await runtime.delete(flags.id, { force: true });

@@ -2,7 +2,7 @@ import type { AnyMessage } from '../api/any.ts';
 import { RuntimeInfo } from '../api/generated/containerd.types.ts';
 import { Any } from '../api/generated/google.protobuf.ts';
 import { ChildRegistry } from './command.ts';
-import { runtimeFor } from './create-container.ts';
+import { runtimeFor } from './runtime-for.ts';
 import { parseRuntimeOptions } from './runtime-options.ts';
 
 const FEATURES_URL = 'types.containerd.io/opencontainers/runtime-spec/1/features/Features';

@@ -1,8 +1,8 @@
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Mount } from '../api/generated/containerd.types.ts';
 import { errnoNameOf, TsError } from '../errors/index.ts';
-import { mount, readMountInfo, unmountAll } from '../linux/index.ts';
+import { mount, parseMountInfo, unmountAll } from '../linux/index.ts';
 import { compactLayers, MAX_MOUNT_DATA_BYTES, parseMountOptions } from './mount-options.ts';
 
 /**
@@ -71,8 +71,22 @@ function targetOf(rootfs: string, target: string): string {
 
 /** Unmounts everything at and below `rootfs`, the deepest first. Nothing there is success. */
 export function unmountRootfs(rootfs: string): void {
-  const points = readMountInfo()
+  for (const point of mountPointsBelow(rootfs).reverse()) unmountAll(point);
+}
+
+/** On a machine with thousands of mounts only the few lines that may matter are parsed. */
+function mountPointsBelow(rootfs: string): string[] {
+  const path = escaped(rootfs);
+  const lines = readFileSync('/proc/self/mountinfo', 'utf8').split('\n');
+  const candidates = lines.filter((line) => line.includes(path));
+  return parseMountInfo(candidates.join('\n'))
     .map(({ mountPoint }) => mountPoint)
     .filter((point) => point === rootfs || point.startsWith(`${rootfs}/`));
-  for (const point of points.reverse()) unmountAll(point);
+}
+
+/** A path as mountinfo spells it (man 5 proc_pid_mountinfo). */
+function escaped(path: string): string {
+  return path.replace(/[ \t\n\\#]/g, (character) => {
+    return `\\${character.charCodeAt(0).toString(8).padStart(3, '0')}`;
+  });
 }

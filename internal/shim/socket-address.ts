@@ -1,6 +1,6 @@
-import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { TsError } from '../errors/index.ts';
+import { sha256Hex } from './sha256.ts';
 
 /** Where sockets of shims live unless the daemon names another directory. */
 export const DEFAULT_SOCKET_DIRECTORY = '/run/containerd/s';
@@ -32,7 +32,7 @@ export function socketPath(owner: SocketOwner, directory = DEFAULT_SOCKET_DIRECT
     );
   }
   const name = join(owner.daemonAddress, owner.namespace, owner.group);
-  return join(directory, createHash('sha256').update(name).digest('hex'));
+  return join(directory, sha256Hex(name));
 }
 
 /** The path inside an address of a shim or a `-socket` flag. Throws InvalidArgument if it is none. */

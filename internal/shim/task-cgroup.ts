@@ -13,8 +13,12 @@ import {
  */
 export function cgroupOfProcess(pid: number): CgroupManager {
   const text = readFileSync(`/proc/${pid}/cgroup`, 'utf8');
-  return openCgroup(cgroupPathsOf(text, detectCgroupHost()));
+  host ??= detectCgroupHost();
+  return openCgroup(cgroupPathsOf(text, host));
 }
+
+/** Where cgroups are mounted stays as it is while a machine runs; mountinfo may be long. */
+let host: CgroupHost | undefined;
 
 /** Directories by controller from the text of /proc/PID/cgroup. */
 export function cgroupPathsOf(text: string, host: CgroupHost): Record<string, string> {
