@@ -23,7 +23,7 @@ generated := internal/api/generated/.stamp
 .PHONY: all install demo test lint fmt types bench clean generate
 .DELETE_ON_ERROR:
 
-all: $(binaries)
+all: $(binaries) $(dist)/LICENSES.txt
 
 # npm writes its own lock file into node_modules when all is installed; it is the stamp.
 $(packages): package-lock.json
@@ -37,12 +37,17 @@ $(generated): $(packages) $(wildcard build/proto*.ts) $(shell find internal/api/
 
 # Which sources a program consists of is known after its first build: esbuild says it, binary.ts writes it down.
 -include $(programs:%=$(dist)/deps/%.d)
-$(binaries): $(dist)/bin/%: cmd/%/main.ts $(packages) $(generated) $(filter-out %.test.ts,$(wildcard build/*.ts))
+$(binaries): $(dist)/bin/%: cmd/%/main.ts $(packages) $(generated) $(filter-out %.test.ts build/proto% build/licences.ts,$(wildcard build/*.ts))
 	$(node) build/binary.ts $* --arch $(arch)
 
-install: $(binaries)
+$(dist)/LICENSES.txt: $(packages) build/licences.ts
+	$(node) build/licences.ts $@
+
+install: all
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(binaries) $(DESTDIR)$(PREFIX)/bin
+	install -d $(DESTDIR)$(PREFIX)/share/doc/tscontainerd
+	install -m 644 LICENSE $(dist)/LICENSES.txt $(DESTDIR)$(PREFIX)/share/doc/tscontainerd
 
 # What is missing is said before anything is installed or built.
 demo:

@@ -1,7 +1,7 @@
 // The Makefile's promises to a user: where `make install` puts what, and what `make demo` says to somebody who is not root.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -12,7 +12,7 @@ after(() => rmSync(dir, { recursive: true }));
 const isBuilt = existsSync(join(root, 'dist/bin/tsrunc'));
 const programs = ['containerd-shim-tsrunc-v2', 'tscontainerd', 'tsrunc'];
 
-test('make install puts three programs below DESTDIR and PREFIX, and nothing else', {
+test('make install puts three programs and their licences below DESTDIR and PREFIX', {
   skip: isBuilt ? false : 'the programs are not built: run make',
 }, () => {
   const args = ['--silent', 'install', 'PREFIX=/opt/stack', `DESTDIR=${dir}`];
@@ -22,6 +22,11 @@ test('make install puts three programs below DESTDIR and PREFIX, and nothing els
   const bin = join(dir, 'opt/stack/bin');
   assert.deepEqual(readdirSync(bin).sort(), programs);
   for (const name of programs) assert.equal(statSync(join(bin, name)).mode & 0o777, 0o755);
+  assert.deepEqual(readdirSync(join(dir, 'opt/stack')), ['bin', 'share']);
+  const licences = readFileSync(join(dir, 'opt/stack/share/doc/tscontainerd/LICENSES.txt'), 'utf8');
+  for (const name of ['@grpc/grpc-js', 'koffi', 'node-linux-']) {
+    assert.match(licences, new RegExp(`^${name}`, 'm'));
+  }
   const run = spawnSync(join(bin, 'tsrunc'), ['--version'], { env: {}, encoding: 'utf8' });
   assert.match(run.stdout, /^tsrunc version /);
 });
