@@ -2,9 +2,9 @@
  * Applies a layer to a snapshot's directory: the handler that a {@link TarReader} feeds.
  *
  * What an archive says is carried out by calls relative to open directories (layer-tree.ts), so
- * that a hostile one reaches nothing outside. Results are those of containerd's archive.Apply, with
- * two differences: a whiteout never removes what the same layer holds (image-spec layer.md,
- * "Whiteouts": they apply to lower layers only), and a hard link leaves the attributes of its file.
+ * that a hostile one reaches nothing outside. Results are those of containerd's archive.Apply, but a
+ * whiteout never removes what the same layer holds (image-spec layer.md, "Whiteouts": they apply to
+ * lower layers only).
  */
 import { ftruncateSync, writeSync } from 'node:fs';
 import { Errno } from '../errors/errno.ts';
@@ -17,6 +17,7 @@ import {
   changeTimes,
   changeTimesOfFd,
   closeFd,
+  type EntryStat,
   makeDirectory,
   makeHardLink,
   makeNode,
@@ -25,7 +26,7 @@ import {
   statEntry,
 } from '../linux/entry.ts';
 import { setXattr } from '../linux/xattr.ts';
-import { isDirectory, isWhiteout } from './file-kind.ts';
+import { isDirectory, isSymlink, isWhiteout } from './file-kind.ts';
 import { failed, LayerTree, type LayerTreeOptions, type Place, splitPath } from './layer-tree.ts';
 import { OPAQUE, WHITEOUT_META_PREFIX, WHITEOUT_PREFIX, Whiteouts } from './layer-whiteouts.ts';
 import { isOverlayXattr } from './overlay-marks.ts';
@@ -224,11 +225,24 @@ export class LayerApplier implements TarHandler, Disposable {
     const present = statEntry(here.dirFd, here.name);
     const isItself = typeof present === 'object' && present.inode === there.inode;
     if (isItself) return; // to replace it would remove the file
-    this.#replacing(entry, parts, ({ dirFd, name }) => {
+    const { place } = this.#replacing(entry, parts, ({ dirFd, name }) => {
       const source = this.#tree.existingPlace(target);
       if (source === undefined) return -Errno.ENOENT; // it was inside of what has been replaced
       return makeHardLink(source.dirFd, source.name, dirFd, name);
     });
+    this.#describeLinked(entry, place, there);
+  }
+
+  /** The last entry of a file with several names says what its attributes are, as in containerd. */
+  #describeLinked(entry: TarEntry, place: Place, before: EntryStat): void {
+    const { dirFd, name } = place;
+    // Not when it changes nothing: chown(2) would clear file capabilities, which writers of archives
+    // put on the first name only.
+    const isChanged = entry.uid !== before.uid || entry.gid !== before.gid;
+    if (isChanged) changeOwner(dirFd, name, entry.uid, entry.gid);
+    if (!isSymlink(before)) changeMode(dirFd, name, entry.mode);
+    this.#setXattrs(entry, place);
+    changeTimes(dirFd, name, entry.mtimeNs, entry.mtimeNs);
   }
 
   #makeNode(entry: TarEntry, parts: readonly string[]): void {

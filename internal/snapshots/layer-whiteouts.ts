@@ -9,7 +9,7 @@ import { readdirSync } from 'node:fs';
 import { Errno } from '../errors/errno.ts';
 import { TsError } from '../errors/index.ts';
 import { OpenFlag } from '../linux/constants/file.ts';
-import { closeFd, openEntry, pathOfFd, statEntry } from '../linux/entry.ts';
+import { closeFd, openEntry, pathOfFd, removeEntry, statEntry } from '../linux/entry.ts';
 import { isDirectory } from './file-kind.ts';
 import { failed, type LayerTree, removeTree } from './layer-tree.ts';
 import { displayPath } from './tar-entry.ts';
@@ -51,8 +51,7 @@ export class Whiteouts {
     }
     if (this.#isFresh) return;
     const inside = this.#tree.existingPlace([...parts, '']);
-    if (inside !== undefined) this.#clear(inside.dirFd, parts);
-    this.#tree.forget();
+    if (inside !== undefined) this.#clearAt(inside.dirFd, Buffer.from('.'), parts);
   }
 
   /** Hides what lower layers have at `name` in the directory `parts`. */
@@ -84,13 +83,18 @@ export class Whiteouts {
       this.#tree.remove(place, path.join('/'));
       return;
     }
+    this.#clearAt(dirFd, name, path);
+  }
+
+  /** Clears a directory through a descriptor of its own; a file of this layer is left alone. */
+  #clearAt(dirFd: number, name: Buffer, path: readonly string[]): void {
     const fd = openEntry(dirFd, name, OpenFlag.O_PATH | OpenFlag.O_DIRECTORY);
-    if (fd < 0) return; // a file of this layer: nothing of a lower one is left at its name
+    if (fd < 0) return;
     try {
       this.#clear(fd, path);
     } finally {
       closeFd(fd);
-      this.#tree.forget();
+      this.#tree.forget(); // directories that are open there may be removed ones
     }
   }
 
@@ -99,7 +103,7 @@ export class Whiteouts {
     if (this.#isCleared(parts)) return;
     for (const child of readdirSync(pathOfFd(dirFd), { encoding: 'buffer' })) {
       const path = [...parts, child.toString('latin1')];
-      if (!this.#own.has(path.join('/'))) this.#removeChild(dirFd, child, path.join('/'));
+      if (!this.#own.has(path.join('/'))) removeChild(dirFd, child);
       else this.#clearChild(dirFd, child, path);
     }
     this.#cleared.add(parts.join('/'));
@@ -116,16 +120,16 @@ export class Whiteouts {
     }
   }
 
-  #removeChild(dirFd: number, child: Buffer, path: string): void {
-    const stat = statEntry(dirFd, child);
-    if (typeof stat === 'object' && isDirectory(stat)) removeTree(dirFd, child);
-    else this.#tree.remove({ dirFd, name: child }, path);
-  }
-
   #isCleared(parts: readonly string[]): boolean {
     for (let length = parts.length; length >= 0; length--) {
       if (this.#cleared.has(parts.slice(0, length).join('/'))) return true;
     }
     return false;
   }
+}
+
+function removeChild(dirFd: number, child: Buffer): void {
+  const result = removeEntry(dirFd, child, false);
+  if (result === -Errno.EISDIR || result === -Errno.EPERM) removeTree(dirFd, child);
+  else if (result < 0) throw failed('remove', child.toString('latin1'), result);
 }
