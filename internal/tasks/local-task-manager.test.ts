@@ -148,7 +148,11 @@ test('create: a caller that goes away leaves nothing behind', async () => {
 });
 
 for (const [what, more, message] of [
-  ['an id that leaves the directory', { id: '../one' }, /^task id "..\/one" must match /],
+  [
+    'an id that leaves the directory',
+    { id: '../one' },
+    /^task id: identifier "..\/one" must match /,
+  ],
   ['a spec that is not JSON', { spec: { typeUrl: '', value: Buffer.from('{') } }, /^spec of the /],
   ['an unknown runtime', { runtime: 'io.nope.v1' }, /^runtime "io.nope.v1" binary not installed/],
 ] as const) {

@@ -25,6 +25,7 @@ for (const kind of shimKinds().filter(({ name }) => !name.includes('with tsrunc'
     await using bench = await TaskBench.start(kind);
     const { tasks } = bench;
     const pid = await bench.run('on', endsWith(5));
+    await untilCaught(pid, 15);
     await bench.daemon.kill('SIGKILL');
     await bench.restart();
     const found = (await tasks.get({ containerId: 'on' })).process;
@@ -39,6 +40,7 @@ for (const kind of shimKinds().filter(({ name }) => !name.includes('with tsrunc'
   test(`${kind.name}: the exit code of a task that ended without a daemon`, { skip }, async () => {
     await using bench = await TaskBench.start(kind);
     const pid = await bench.run('gone', endsWith(6));
+    await untilCaught(pid, 15);
     await bench.daemon.kill('SIGKILL');
     process.kill(pid, 'SIGTERM');
     await bench.restart();
@@ -124,6 +126,16 @@ for (const kind of shimKinds().filter(({ name }) => !name.includes('with tsrunc'
     const found = (await bench.tasks.get({ containerId: 'slow' })).process;
     assert.deepEqual([found?.pid, found?.status], [pid, Status.RUNNING]);
   });
+}
+
+/** Waits until a process has a handler for a signal: before that, the first of a container ignores it. */
+async function untilCaught(pid: number, signal: number): Promise<void> {
+  for (let caught = 0n; (caught >> BigInt(signal - 1)) % 2n === 0n; ) {
+    const [, mask] =
+      /^SigCgt:\s*([0-9a-f]+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
+    caught = BigInt(`0x${mask}`);
+    await new Promise((resolve) => setTimeout(resolve, 5)); // the shell of the container tells nobody
+  }
 }
 
 /** Whether the machine has nothing but cgroup v2. */
