@@ -88,24 +88,29 @@ for (const [kind, ctr] of KINDS) {
       assert.deepEqual(cgroupsNamed('missing'), []);
     });
 
-    await t.test('detached: exec, ps, pause, resume, kill, delete', () => {
+    await t.test('detached: exec, ps, pause, resume, kill, delete', (t) => {
+      const long = `long-${process.pid}`;
       const script = 'trap "exit 9" TERM; while :; do sleep 0.1; done';
-      const target = [sharedRootfs(), 'long', '/bin/sh', '-c', script];
+      const target = [sharedRootfs(), long, '/bin/sh', '-c', script];
+      t.after(() => {
+        call('tasks', 'delete', '--force', long);
+        call('containers', 'rm', long);
+      });
       const started = call('run', '-d', '--rootfs', ...runtime, ...target);
       assert.equal(started.status, 0, started.stderr);
-      const exec = call('tasks', 'exec', '--exec-id', 'e1', 'long', '/bin/echo', 'inside');
+      const exec = call('tasks', 'exec', '--exec-id', 'e1', long, '/bin/echo', 'inside');
       assert.equal(exec.stdout, 'inside\n', exec.stderr);
-      assert.match(call('tasks', 'ps', 'long').stdout, /PID/);
-      assert.equal(call('tasks', 'pause', 'long').status, 0);
-      assert.match(call('tasks', 'ls').stdout, /long\s+\d+\s+PAUSED/);
-      assert.equal(call('tasks', 'resume', 'long').status, 0);
-      assert.match(call('tasks', 'ls').stdout, /long\s+\d+\s+RUNNING/);
-      assert.equal(call('tasks', 'kill', '--signal', 'SIGTERM', 'long').status, 0);
-      const deleted = call('tasks', 'delete', '--force', 'long');
+      assert.match(call('tasks', 'ps', long).stdout, /PID/);
+      assert.equal(call('tasks', 'pause', long).status, 0);
+      assert.match(call('tasks', 'ls').stdout, /PAUSED/);
+      assert.equal(call('tasks', 'resume', long).status, 0);
+      assert.match(call('tasks', 'ls').stdout, /RUNNING/);
+      assert.equal(call('tasks', 'kill', '--signal', 'SIGTERM', long).status, 0);
+      const deleted = call('tasks', 'delete', '--force', long);
       // Its own exit, or the kill that --force sends if that was faster.
       assert.match(deleted.stderr, /exit code (9|137)"/);
-      assert.equal(call('containers', 'rm', 'long').status, 0);
-      assert.deepEqual(cgroupsNamed('long'), []);
+      assert.equal(call('containers', 'rm', long).status, 0);
+      assert.deepEqual(cgroupsNamed(long), []);
     });
   });
 }
