@@ -87,9 +87,14 @@ export function parseCgroupHost(mountinfo: string, selfCgroup: string): CgroupHo
   const v1: Hierarchy[] = [];
   let v2: Hierarchy | undefined;
   const seen = new Set<string>();
-  for (const line of mountinfo.split('\n')) {
+  // Only the lines with what is looked for are cut out of the long text.
+  for (
+    let at = mountinfo.indexOf(' - cgroup');
+    at >= 0;
+    at = mountinfo.indexOf(' - cgroup', at + 1)
+  ) {
+    const line = mountinfo.slice(mountinfo.lastIndexOf('\n', at) + 1, endOfLine(mountinfo, at));
     const separator = line.indexOf(' - cgroup');
-    if (separator === -1) continue;
     const fields = line.slice(0, separator).split(' ');
     const [type, , options = ''] = line.slice(separator + 3).split(' ');
     const mountPoint = unescapeOctal(fields[4] ?? '');
@@ -113,6 +118,11 @@ export function parseCgroupHost(mountinfo: string, selfCgroup: string): CgroupHo
     code: 'TS_CGROUP_NOT_MOUNTED',
     advice: `run "mount -t cgroup2 none ${DEFAULT_MOUNT_POINT}"`,
   });
+}
+
+function endOfLine(text: string, at: number): number {
+  const end = text.indexOf('\n', at);
+  return end === -1 ? text.length : end;
 }
 
 /** Paths by controller. */
