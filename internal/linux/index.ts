@@ -29,6 +29,7 @@ export * from './program/index.ts';
 export * from './pty.ts';
 export * from './rlimit.ts';
 export * from './seccomp-program.ts';
+export * from './signal-mask.ts';
 export * from './socket-pair.ts';
 export * from './statfs.ts';
 export * as steps from './steps/index.ts';

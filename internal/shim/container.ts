@@ -328,9 +328,14 @@ export class Container {
   async #finish(process: TaskProcess, exit: ProcessExit): Promise<void> {
     const isInit = process === this.init;
     await process.starting;
-    if (isInit) await this.#finishOthers();
-    await process.io.flush(FLUSH_MS);
-    if (isInit) this.#tellOom();
+    try {
+      if (isInit) await this.#finishOthers();
+      await process.io.flush(FLUSH_MS);
+      if (isInit) this.#tellOom();
+    } catch (error) {
+      // Whatever went wrong with its output: the exit itself must be told.
+      this.#context.log.error('output may be incomplete', { container: this.id, error });
+    }
     process.markExited(exit);
     this.#context.events.publish('/tasks/exit', TaskExit, {
       containerId: this.id,

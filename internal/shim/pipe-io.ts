@@ -24,12 +24,17 @@ export class PipeIo implements ProcessIo {
   /** Owns the targets from now on. */
   constructor(targets: PipeIoTargets, owner: StdioOwner) {
     this.#stdin = targets.stdin;
-    this.runtimeStdio = {
-      stdin: this.#addInput(targets.stdin),
-      stdout: this.#addOutput('stdout', targets.stdout, targets.onBroken),
-      stderr: this.#addOutput('stderr', targets.stderr, targets.onBroken),
-    };
-    for (const end of this.#childEnds) fchownSync(end.number, owner.uid, owner.gid);
+    try {
+      this.runtimeStdio = {
+        stdin: this.#addInput(targets.stdin),
+        stdout: this.#addOutput('stdout', targets.stdout, targets.onBroken),
+        stderr: this.#addOutput('stderr', targets.stderr, targets.onBroken),
+      };
+      for (const end of this.#childEnds) fchownSync(end.number, owner.uid, owner.gid);
+    } catch (thrown) {
+      this.#closeAll();
+      throw thrown;
+    }
   }
 
   async attach(): Promise<void> {
@@ -56,6 +61,10 @@ export class PipeIo implements ProcessIo {
   }
 
   async close(): Promise<void> {
+    this.#closeAll();
+  }
+
+  #closeAll(): void {
     this.#closeChildEnds();
     this.#input?.close();
     this.#stdin?.close();

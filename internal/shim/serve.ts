@@ -7,7 +7,7 @@ import type { Socket } from 'node:net';
 import { type Status, TtrpcError, TtrpcServer } from '../../ttrpc/index.ts';
 import { Task } from '../api/generated/containerd.task.v2.ts';
 import { ERROR_KINDS, TsError } from '../errors/index.ts';
-import { peerCredentials, setChildSubreaper } from '../linux/index.ts';
+import { peerCredentials, setChildSubreaper, unblockSignal } from '../linux/index.ts';
 import { ChildRegistry } from './command.ts';
 import type { ShimContext } from './container.ts';
 import { EventPublisher } from './event-publisher.ts';
@@ -16,6 +16,7 @@ import { IdleMemory } from './idle-memory.ts';
 import { closeInheritedFds } from './inherited-fds.ts';
 import { createShimLog, type ShimLog } from './log.ts';
 import { Reaper } from './reaper.ts';
+import { RunningRequests } from './running-requests.ts';
 import type { ShimFlags } from './shim-flags.ts';
 import { pathOfAddress } from './socket-address.ts';
 import { TaskService } from './task-service.ts';
@@ -55,9 +56,10 @@ export async function serve(flags: ShimFlags): Promise<void> {
     errorToStatus: (thrown) => statusOf(thrown, log),
     onError: (error) => log.warn('connection refused', { error }),
   });
-  const handlers = announced(service.handlers, () => memory.touch());
+  const requests = new RunningRequests(() => memory.touch());
+  const handlers = requests.watch(service.handlers);
   server.add(Task, handlers).add(TASK_V3, handlers);
-  handleSignals(service, events, shutdown.resolve, log);
+  handleSignals({ service, events, requests, leave: shutdown.resolve, log });
   await server.listen({ fd: LISTENER_FD });
   log.debug('serving', { pid: process.pid, socket: socketPath });
 
@@ -66,20 +68,6 @@ export async function serve(flags: ShimFlags): Promise<void> {
   rmSync(socketPath, { force: true });
   await server.shutdown(1_000);
   await events.close(LAST_EVENTS_MS);
-}
-
-type TaskHandlers = TaskService['handlers'];
-
-/** The same handlers, with a call of `announce` before each request. */
-function announced(handlers: TaskHandlers, announce: () => void): TaskHandlers {
-  const entries = Object.entries(handlers).map(([name, handle]) => {
-    const announcing = (...args: Parameters<typeof handle>) => {
-      announce();
-      return (handle as (...args: unknown[]) => unknown)(...args);
-    };
-    return [name, announcing] as const;
-  });
-  return Object.fromEntries(entries) as unknown as TaskHandlers;
 }
 
 /** CVE-2020-15257: the socket is 0600 in a 0700 directory, and each peer is looked at besides. */
@@ -111,12 +99,15 @@ function surviveErrors(log: ShimLog): void {
   process.on('unhandledRejection', (error) => log.error('unhandled rejection', { error }));
 }
 
-function handleSignals(
-  service: TaskService,
-  events: EventPublisher,
-  leave: () => void,
-  log: ShimLog,
-): void {
+interface Signalled {
+  readonly service: TaskService;
+  readonly events: EventPublisher;
+  readonly requests: RunningRequests;
+  readonly leave: () => void;
+  readonly log: ShimLog;
+}
+
+function handleSignals({ service, events, requests, leave, log }: Signalled): void {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => {
       // A service manager that stops everything must not orphan running containers.
@@ -124,18 +115,17 @@ function handleSignals(
       else log.warn('signal ignored: containers are left', { signal });
     });
   }
-  process.on('SIGHUP', () => {});
+  process.on('SIGHUP', () => {}); // its default would be the end of the shim
+  // Node started with --disable-sigusr1 blocks it for its own sake.
+  unblockSignal('SIGUSR1');
   process.on('SIGUSR1', () => {
-    log.info('state on request', {
-      pendingEvents: events.pending,
-      rssBytes: process.memoryUsage.rss(),
-    });
-    for (const container of service.containers) {
-      for (const process of [container.init, ...container.execs]) {
-        const { status } = process.state;
-        const exit = process.isReaped ? 'reaped' : 'awaited';
-        const fields = { container: container.id, exec: process.execId, pid: process.pid };
-        log.info('process', { ...fields, status, exit });
+    const rssBytes = process.memoryUsage.rss();
+    log.info('state on request', { pendingEvents: events.pending, rssBytes });
+    for (const request of requests.list()) log.info('request', { ...request });
+    for (const { id, init, execs } of service.containers) {
+      for (const { execId, pid, state, isReaped } of [init, ...execs]) {
+        const exit = isReaped ? 'reaped' : 'awaited';
+        log.info('process', { container: id, exec: execId, pid, status: state.status, exit });
       }
     }
   });

@@ -22,6 +22,7 @@ import {
 } from '../../internal/api/generated/containerd.runtime.bootstrap.v1.ts';
 import { RuntimeInfo } from '../../internal/api/generated/containerd.types.ts';
 import { Any } from '../../internal/api/generated/google.protobuf.ts';
+import { locateCgroup } from '../../internal/cgroups/index.ts';
 import {
   isAlive,
   PlayedDaemon,
@@ -167,6 +168,27 @@ test('a descriptor that a daemon forgot to close does not reach containers (CVE-
     return readlinkSync(`/proc/${shim.pid}/fd/${fd}`);
   });
   assert.equal(links.includes('/etc'), false);
+});
+
+test('ShimCgroup is where the serving process lives', { skip }, async () => {
+  await using daemon = await PlayedDaemon.start();
+  const shim = await daemon.shim(['/bin/true']);
+  process.kill(shim.pid, 'SIGKILL');
+  await until(() => !isAlive(shim.pid), 'the shim to die');
+  const shimCgroup = `/shim-test-${process.pid}`;
+  const options = Buffer.from(Any.encode(packAny(Options, { shimCgroup })));
+  const flags = ['-namespace', 'default', '-address', daemon.address, '-id', 'c1', 'start'];
+  const started = spawnSync(shimProgram, flags, { cwd: shim.bundle, input: options });
+  assert.equal(started.status, 0, started.stderr.toString());
+  await shim.connect();
+  const lines = readFileSync(`/proc/${shim.pid}/cgroup`, 'utf8').trim().split('\n');
+  assert.ok(
+    lines.some((line) => line.endsWith(`:${shimCgroup}`)),
+    lines.join(', '),
+  );
+  process.kill(shim.pid, 'SIGKILL');
+  await until(() => !isAlive(shim.pid), 'the shim to die');
+  locateCgroup({ id: '', cgroupsPath: shimCgroup }).remove();
 });
 
 test('the log of a shim goes to the fifo of its bundle', { skip }, async () => {
