@@ -25,6 +25,12 @@ export interface CgroupManager {
    */
   create(resources: CgroupResources): void;
 
+  /**
+   * Takes back what {@link create} made, parents included as far as nobody else uses them; for a
+   * container whose creation fails later. Waits for processes as {@link remove} does.
+   */
+  undoCreate(deadlineMs?: number): void;
+
   /** Changes limits of an existing cgroup; properties that are absent stay as they are. */
   update(resources: CgroupResources): void;
 

@@ -33,6 +33,17 @@ export function unmakeCgroups(files: CgroupFiles, made: readonly string[], error
   }
 }
 
+/** Removes empty cgroups, parents last; one that others use by now stays. */
+export function removeUnused(files: CgroupFiles, made: readonly string[]): void {
+  for (const directory of [...made].reverse()) {
+    try {
+      files.removeDirectory(directory);
+    } catch (thrown) {
+      if (!hasErrno(thrown, 'EBUSY', 'ENOTEMPTY')) throw thrown;
+    }
+  }
+}
+
 /** The processes of a cgroup; none if it is gone or has only threads. */
 export function cgroupPids(files: CgroupFiles, directory: string): number[] {
   const text = files.tryRead(`${directory}/cgroup.procs`);

@@ -178,6 +178,22 @@ for (const [name, host, make] of LAYOUTS) {
     again.remove();
   });
 
+  test(`undoCreate on ${name}: parents that were made go, those that others use stay`, () => {
+    const files = make();
+    const before = [...files.directories].sort();
+    const manager = locateCgroup(OPTIONS, host, files);
+    manager.create(RESOURCES);
+    manager.undoCreate();
+    assert.deepEqual([...files.directories].sort(), before);
+
+    manager.create(RESOURCES);
+    locateCgroup({ id: 'other', cgroupsPath: '/pods/other' }, host, files).create({});
+    manager.undoCreate();
+    const left = [...files.directories].filter((path) => !before.includes(path));
+    assert.ok(left.length > 0);
+    assert.ok(left.every((path) => path.endsWith('/pods') || path.endsWith('/pods/other')));
+  });
+
   test(`remove on ${name}: processes that stay are named after the deadline`, () => {
     const files = make();
     const manager = locateCgroup(OPTIONS, host, files);

@@ -9,6 +9,7 @@ import {
   makeCgroup,
   refuseBusyCgroup,
   removeCgroup,
+  removeUnused,
   signalProcesses,
   unmakeCgroups,
 } from './cgroup-tree.ts';
@@ -37,6 +38,8 @@ export class V1CgroupManager implements CgroupManager {
   readonly #files: CgroupFiles;
   readonly #isTolerant: boolean;
   #paths: Readonly<Record<string, string>>;
+  /** Directories that `create` made. */
+  #made: readonly string[] = [];
 
   constructor({ paths, files, isTolerant }: V1ManagerOptions) {
     this.layout = '' in paths ? 'hybrid' : 'legacy';
@@ -56,6 +59,7 @@ export class V1CgroupManager implements CgroupManager {
 
   create(resources: CgroupResources): void {
     const made: string[] = [];
+    this.#made = made;
     try {
       for (const directory of this.#directories()) {
         if (!this.#make(directory, made)) refuseBusyCgroup(this.#files, directory);
@@ -69,6 +73,11 @@ export class V1CgroupManager implements CgroupManager {
       unmakeCgroups(this.#files, made, error);
       throw error;
     }
+  }
+
+  undoCreate(deadlineMs?: number): void {
+    this.remove(deadlineMs);
+    removeUnused(this.#files, this.#made);
   }
 
   /** False if the directory was there. Without permission the hierarchy is left out, if allowed. */

@@ -11,6 +11,7 @@ import {
   makeCgroup,
   refuseBusyCgroup,
   removeCgroup,
+  removeUnused,
   signalProcesses,
   unmakeCgroups,
 } from './cgroup-tree.ts';
@@ -41,6 +42,8 @@ export class V2CgroupManager implements CgroupManager {
   readonly #files: CgroupFiles;
   readonly #isTolerant: boolean;
   #directory: string | undefined;
+  /** Directories that `create` made. */
+  #made: readonly string[] = [];
 
   constructor({ directory, files, isTolerant }: V2ManagerOptions) {
     this.#directory = directory;
@@ -56,6 +59,7 @@ export class V2CgroupManager implements CgroupManager {
     const directory = this.#directory;
     if (directory === undefined) return;
     const made: string[] = [];
+    this.#made = made;
     try {
       const isNew = makeCgroup(this.#files, directory, made);
       if (!isNew) {
@@ -71,6 +75,11 @@ export class V2CgroupManager implements CgroupManager {
       if (!this.#isTolerant || !isDenied || asksForLimits(resources)) throw error;
       this.#directory = undefined;
     }
+  }
+
+  undoCreate(deadlineMs?: number): void {
+    this.remove(deadlineMs);
+    removeUnused(this.#files, this.#made);
   }
 
   update(resources: CgroupResources): void {

@@ -111,7 +111,7 @@ export function createContainer(
     const cgroup = locate(options, request.id, bundle, host);
     const resources = bundle.spec.linux?.resources ?? {};
     cgroup.create({ ...resources, devices: containerDeviceRules(resources.devices) });
-    rollback.onFailure(() => cgroup.remove());
+    rollback.onFailure(() => cgroup.undoCreate());
 
     const report = rollback.use(new Pipe());
     const goOn = rollback.use(new Pipe());

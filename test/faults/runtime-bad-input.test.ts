@@ -4,7 +4,12 @@ import assert from 'node:assert/strict';
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { type Config, needsRoot, RuntimeFixture } from '../fixtures/runtime-bundle.ts';
+import {
+  type Config,
+  cgroupsNamed,
+  needsRoot,
+  RuntimeFixture,
+} from '../fixtures/runtime-bundle.ts';
 
 const fixture = needsRoot ? undefined : new RuntimeFixture();
 after(() => fixture?.[Symbol.dispose]());
@@ -24,6 +29,7 @@ function refused(args: (id: string) => readonly string[]): string {
   assert.equal(stderr.trim().split('\n').length, 1, stderr);
   assert.ok(stderr.includes(error), `stderr has it too: ${stderr}`);
   assert.deepEqual(leftovers(id), []);
+  assert.deepEqual(cgroupsNamed(NEW_PARENT), []);
   return error;
 }
 
@@ -34,6 +40,9 @@ function bound(of: RuntimeFixture) {
     newId: of.newId.bind(of),
   };
 }
+
+/** A cgroup that is not there before, and must not be there after. */
+const NEW_PARENT = `tsrunc-bad-${process.pid}`;
 
 const WRONG_CONFIGS: [string, (config: Config) => void, RegExp][] = [
   ['no ociVersion', (config) => delete config.ociVersion, /config\.json: ociVersion: is required/],
@@ -104,9 +113,10 @@ const WRONG_CONFIGS: [string, (config: Config) => void, RegExp][] = [
     /\/no\/such\/source.*ENOENT/,
   ],
   [
-    'program that is not there',
+    'program that is not there, in a cgroup with new parents',
     (config) => {
       config.process.args = ['/no/such/program'];
+      config.linux.cgroupsPath = `/${NEW_PARENT}/below/c`;
     },
     /\/no\/such\/program/,
   ],
