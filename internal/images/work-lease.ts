@@ -2,8 +2,10 @@ import { randomBytes } from 'node:crypto';
 import type { LeaseStore } from '../metadata/lease-store.ts';
 import type { Scope } from '../metadata/scope.ts';
 
-/** A lease that was not deleted, since the daemon was killed, ends by itself after this. */
+/** A lease that nobody gets to delete ends by itself after this. */
 const LIFETIME_MS = 24 * 3600 * 1000;
+/** Marks the leases of this file. The work dies with the daemon, and so must they. */
+const WORK_LABEL = 'tscontainerd.io/work';
 
 /**
  * Runs `body` under a lease of its own: what it makes is safe from the garbage collector until a
@@ -20,7 +22,11 @@ export async function withWorkLease<T>(
   const id = `${process.hrtime.bigint()}-${randomBytes(6).toString('base64url')}`;
   const expires = new Date(Date.now() + LIFETIME_MS).toISOString();
   const owner: Scope = { namespace: scope.namespace };
-  leases.create(owner, id, new Map([['containerd.io/gc.expire', expires]]));
+  const labels = new Map([
+    ['containerd.io/gc.expire', expires],
+    [WORK_LABEL, 'transfer'],
+  ]);
+  leases.create(owner, id, labels);
   let result: T;
   try {
     result = await body({ ...scope, lease: id });
@@ -35,4 +41,16 @@ export async function withWorkLease<T>(
   }
   await leases.delete(owner, id, false);
   return result;
+}
+
+/** Deletes the leases of work that a killed daemon left. To be called before any work begins. */
+export async function endAbandonedWork(
+  leases: LeaseStore,
+  namespaces: readonly string[],
+): Promise<void> {
+  for (const namespace of namespaces) {
+    for (const { id } of leases.list({ namespace }, [`labels."${WORK_LABEL}"`])) {
+      await leases.delete({ namespace }, id, false);
+    }
+  }
 }

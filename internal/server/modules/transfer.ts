@@ -2,6 +2,7 @@ import { Streaming } from '../../api/generated/containerd.services.streaming.v1.
 import { Transfer } from '../../api/generated/containerd.services.transfer.v1.ts';
 import { TsError } from '../../errors/index.ts';
 import { ImageTransfer } from '../../images/image-transfer.ts';
+import { endAbandonedWork } from '../../images/work-lease.ts';
 import { grpcService } from '../../services/context.ts';
 import { StreamManager } from '../../services/stream-manager.ts';
 import { streamingService } from '../../services/streaming.ts';
@@ -42,6 +43,10 @@ export function openTransfer(core: Core): DaemonModule {
       grpcService(Streaming, streamingService(streams)),
       grpcService(Transfer, transferService(transfer, streams, hostDir)),
     ],
+    async start() {
+      const namespaces = core.namespaces.list().map(({ name }) => name);
+      await endAbandonedWork(leases, namespaces);
+    },
     waits: () => streams.names().map((name) => `stream ${name}`),
   };
 }
