@@ -13,6 +13,8 @@ export interface PlannedDevice {
   readonly mode: number;
   readonly uid: number;
   readonly gid: number;
+  /** Whether it goes to a tmpfs of its own mount, where nothing can be in its place. */
+  readonly isOnFreshMount: boolean;
 }
 
 /** runtime-spec config-linux.md#default-devices, without the terminal's. */
@@ -52,7 +54,7 @@ export function planDevices(
 ): PlannedDevice[] {
   const byPath = new Map<string, PlannedDevice>();
   for (const device of [...DEFAULT_DEVICES, ...devices]) {
-    const planned = planDevice(device);
+    const planned = planDevice(device, mounts);
     const isCovered = mounts.some(
       ({ kind, destination }) =>
         kind === 'bind' && destination !== '/' && isWithin(planned.path, destination),
@@ -62,8 +64,9 @@ export function planDevices(
   return [...byPath.values()];
 }
 
-function planDevice(device: Device): PlannedDevice {
+function planDevice(device: Device, mounts: readonly PlannedMount[]): PlannedDevice {
   const path = normalizePath(device.path);
+  const below = mounts.findLast(({ destination }) => isWithin(path, destination));
   return {
     path,
     directory: parentOf(path),
@@ -74,5 +77,6 @@ function planDevice(device: Device): PlannedDevice {
     mode: device.fileMode ?? DEFAULT_MODE,
     uid: device.uid ?? 0,
     gid: device.gid ?? 0,
+    isOnFreshMount: below?.mount.type === 'tmpfs',
   };
 }

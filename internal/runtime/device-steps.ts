@@ -11,6 +11,7 @@ export function addDevices(
   sequence: Sequence,
   root: Value,
   devices: readonly PlannedDevice[],
+  { mayMakeNodes }: { mayMakeNodes: boolean },
 ): void {
   const byDirectory = new Map<string, PlannedDevice[]>();
   for (const device of devices) {
@@ -20,21 +21,34 @@ export function addDevices(
   }
   for (const [path, list] of byDirectory) {
     const directory = ensureDirectory(sequence, root, path, { purpose: 'make devices' });
-    for (const device of list) addDevice(sequence, root, directory, device);
+    for (const device of list) addDevice(sequence, root, directory, device, mayMakeNodes);
     sequence.add(steps.close(directory));
   }
 }
 
-function addDevice(sequence: Sequence, root: Value, directory: Value, device: PlannedDevice): void {
-  const { path, name, type, mode, major, minor, uid, gid } = device;
+function addDevice(
+  sequence: Sequence,
+  root: Value,
+  directory: Value,
+  device: PlannedDevice,
+  mayMakeNodes: boolean,
+): void {
+  const { path, name, type, mode, major, minor, uid, gid, isOnFreshMount } = device;
   const label = `make device ${path}`;
   const made = sharedResult(`made ${path}`);
   const chown = steps.chown({ directory, path: name, uid, gid });
-  sequence.add(steps.makeNode({ directory, path: name, type, mode, major, minor }), {
+  const step = steps.makeNode({ directory, path: name, type, mode, major, minor });
+  const isOwned = uid !== 0 || gid !== 0;
+  if (mayMakeNodes && isOnFreshMount) {
+    sequence.add(step, { label });
+    if (isOwned) sequence.add(chown, { label });
+    return;
+  }
+  sequence.add(step, {
     label,
     into: made.field,
     tolerate: ['EEXIST', 'EPERM'],
-    ...(uid === 0 && gid === 0 ? {} : { ifSucceeded: (next) => void next.add(chown, { label }) }),
+    ...(isOwned ? { ifSucceeded: (next) => void next.add(chown, { label }) } : {}),
     ifTolerated: (refused) => {
       refused.add(check(label, made, { equals: -Errno.EPERM, errno: 'EEXIST' }), {
         tolerate: 'EEXIST',

@@ -1,5 +1,5 @@
 /** Gathers what the init program needs to know of the bundle and of this machine. */
-import { closeSync, existsSync, fstatSync, openSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync, readFileSync } from 'node:fs';
 import type { CgroupHost, CgroupManager } from '../cgroups/index.ts';
 import { TsError } from '../errors/index.ts';
 import { copyMountTree, isOnFileSystem, readMountInfo } from '../linux/index.ts';
@@ -14,6 +14,7 @@ import { maySetGroups } from './id-mappings.ts';
 import { isWithin } from './in-root.ts';
 import { inheritedOpenFiles } from './inherited-limits.ts';
 import type { InitFds, InitPlan } from './init-program.ts';
+import { planMasks } from './mask-plan.ts';
 import { type MountPlan, planMounts } from './mount-plan.ts';
 import { type NamespacePlan, planNamespaces } from './namespace-plan.ts';
 import { availableCapabilities } from './own-capabilities.ts';
@@ -97,6 +98,8 @@ export function planInit(
     },
     cgroupView: cgroupView(cgroups, namespaces),
     devices: fillsDevDirectory ? planDevices(linux.devices ?? [], all) : [],
+    mayMakeNodes: !hasUser && isInitialUserNamespace() && capabilities.names.has('CAP_MKNOD'),
+    maskedPaths: planMasks(linux.maskedPaths ?? [], all),
     dev: fillsDevDirectory ? { hasKcore: existsSync('/proc/kcore') } : undefined,
     joinsKeyring: request.noNewKeyring !== true,
     hookStreams,
@@ -203,4 +206,10 @@ function cgroupView({ host, manager }: OwnCgroup, namespaces: NamespacePlan): Cg
     hasNewNamespace: namespaces.unsharesCgroup,
     hierarchies: host.hierarchies.filter(({ controllers }) => controllers[0] !== ''),
   };
+}
+
+/** In a nested user namespace root may not make device nodes (man 7 user_namespaces). */
+function isInitialUserNamespace(): boolean {
+  const map = readFileSync('/proc/self/uid_map', 'latin1');
+  return /^\s*0\s+0\s+4294967295\s*$/.test(map);
 }

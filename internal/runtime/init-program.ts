@@ -18,6 +18,7 @@ import type { PlannedDevice } from './device-plan.ts';
 import { addDevices, addDevSymlinks } from './device-steps.ts';
 import { addHook, type HookContext, type HookStreams } from './hook-steps.ts';
 import { addIdentity, addOomScore, addProgram, type IdentityPlan } from './identity-steps.ts';
+import type { MaskedPath } from './mask-plan.ts';
 import type { MountPlan, PlannedMount } from './mount-plan.ts';
 import { addMount, type MountContext } from './mount-steps.ts';
 import type { NamespacePlan } from './namespace-plan.ts';
@@ -69,6 +70,9 @@ export interface InitPlan {
   readonly mountContext: Omit<MountContext, 'root' | 'finally'>;
   readonly cgroupView: CgroupView;
   readonly devices: readonly PlannedDevice[];
+  /** Whether mknod(2) of devices is permitted: not in a user namespace. */
+  readonly mayMakeNodes: boolean;
+  readonly maskedPaths: readonly MaskedPath[];
   /** Whether /dev is filled; if so whether the host has /proc/kcore. */
   readonly dev: { readonly hasKcore: boolean } | undefined;
   readonly joinsKeyring: boolean;
@@ -182,7 +186,7 @@ class InitBuilder {
       });
     } else addStdio(child, fds.stdio);
     this.#hooksBeforeRoot(child);
-    addMasks(child, root, spec.linux?.maskedPaths ?? []);
+    addMasks(child, root, this.#plan.maskedPaths);
     addReadOnlyPaths(child, root, spec.linux?.readonlyPaths ?? []);
     if (this.#plan.usesPivotRoot) addPivotRoot(child, root);
     else addMoveRoot(child, root);
@@ -231,7 +235,8 @@ class InitBuilder {
 
   /** Rootfs, mounts, devices; the cgroup is joined when the mounts that show it are due. */
   #rootfs(child: Sequence): Result | number {
-    const { mounts, mountContext, cgroupView, devices, dev, fds, namespaces } = this.#plan;
+    const { mounts, mountContext, cgroupView, devices, dev, fds, namespaces, mayMakeNodes } =
+      this.#plan;
     const root = addPrepareRootfs(child, this.#plan.rootfs);
     const context: MountContext = { ...mountContext, root, finally: [] };
     const add = (planned: PlannedMount): void => {
@@ -247,7 +252,7 @@ class InitBuilder {
     }
     if (namespaces.unsharesCgroup) child.add(steps.unshare(['cgroup']));
     for (const planned of mounts.late) add(planned);
-    addDevices(child, root, devices);
+    addDevices(child, root, devices, { mayMakeNodes });
     if (dev !== undefined) addDevSymlinks(child, root, dev);
     for (const finish of context.finally) finish(child);
     return root;

@@ -3,7 +3,7 @@
  * Pure but for a look at sources and at symlinks of the rootfs, which only decides names: the
  * program opens everything anew, by fd.
  */
-import { lstatSync, readlinkSync, statSync } from 'node:fs';
+import { existsSync, lstatSync, readlinkSync, statSync } from 'node:fs';
 import { posix } from 'node:path';
 import { errnoNameOf, TsError } from '../errors/index.ts';
 import type { Mount } from '../oci/index.ts';
@@ -22,6 +22,11 @@ export interface PlannedMount {
   readonly source: string;
   /** Whether the source of a bind mount is a directory. */
   readonly isDirectory: boolean;
+  /**
+   * Whether the image has the destination, so that nothing has to be made. Only a saving of steps: if
+   * it is gone when the program gets there, the mount fails.
+   */
+  readonly isThere: boolean;
 }
 
 export interface MountPlan {
@@ -94,11 +99,12 @@ function planMount(
   const isTrusted = mount.type === 'proc' || mount.type === 'sysfs';
   const destination = isOnFreshMount || isTrusted ? lexical : resolveInRootfs(rootfs, lexical);
   checkProcDestination(mount, kind, destination, property);
-  if (kind !== 'bind') {
-    return { property, mount, options, kind, destination, source: '', isDirectory: true };
-  }
+  const isCovered = earlier.some((other) => isWithin(destination, other.destination));
+  const isThere = !isCovered && existsSync(`${rootfs}${destination}`);
+  const planned = { property, mount, options, kind, destination, isThere };
+  if (kind !== 'bind') return { ...planned, source: '', isDirectory: true };
   const source = posix.resolve(bundle, mount.source ?? '');
-  return { property, mount, options, kind, destination, source, ...sourceType(source, property) };
+  return { ...planned, source, ...sourceType(source, property) };
 }
 
 function kindOf(mount: Mount, options: MountOptions): PlannedMount['kind'] {

@@ -1,5 +1,5 @@
 import { type Result, type Sequence, steps, type Value } from '../linux/index.ts';
-import { ensureDirectory, ensureFile } from './in-root.ts';
+import { ensureDirectory, ensureFile, openStep } from './in-root.ts';
 import {
   exactChange,
   isEmptyChange,
@@ -174,9 +174,19 @@ function attach(
   const { recursiveAttributes } = options;
   // The real /proc and /sys are where the runtime itself writes: no way there may be a symlink.
   const withoutSymlinks = mount.type === 'proc' || mount.type === 'sysfs';
-  const target = isDirectory
-    ? ensureDirectory(sequence, context.root, destination, { purpose, withoutSymlinks })
-    : ensureFile(sequence, context.root, destination, { purpose });
+  const target = planned.isThere
+    ? sequence.add(
+        openStep(
+          context.root,
+          destination,
+          isDirectory ? ['O_PATH', 'O_DIRECTORY'] : ['O_PATH'],
+          withoutSymlinks,
+        ),
+        { label: `${purpose}: open ${destination}` },
+      )
+    : isDirectory
+      ? ensureDirectory(sequence, context.root, destination, { purpose, withoutSymlinks })
+      : ensureFile(sequence, context.root, destination, { purpose });
   sequence.add(steps.moveMount({ from: mounted, to: target }), { label: purpose });
   for (const change of options.propagation) {
     sequence.add(

@@ -10,6 +10,7 @@ import {
 } from '../linux/index.ts';
 import type { RootfsPropagation } from '../oci/index.ts';
 import { normalizePath, openStep, sharedResult } from './in-root.ts';
+import type { MaskedPath } from './mask-plan.ts';
 import { newFileSystem } from './mount-steps.ts';
 
 type PropagationFlag = Extract<
@@ -119,46 +120,53 @@ export function addMoveRoot(sequence: Sequence, root: Value): void {
  * files, or leaves them open (CVE-2025-31133). The mask is the host's own node, checked by fd, so
  * this runs before the root is changed; directories get an empty read-only tmpfs.
  */
-export function addMasks(sequence: Sequence, root: Value, paths: readonly string[]): void {
+export function addMasks(sequence: Sequence, root: Value, paths: readonly MaskedPath[]): void {
   if (paths.length === 0) return;
   const nothing = sequence.add(steps.open({ path: '/dev/null', flags: ['O_PATH'] }));
   steps.checkDevice(sequence, nothing, { type: 'S_IFCHR', major: 1, minor: 3 }, '/dev/null');
-  for (const path of paths.map(normalizePath)) {
+  for (const { path, kind } of paths) {
     const label = `mask ${path}`;
     const target = sharedResult('target');
-    sequence.add(openStep(root, path, ['O_PATH', 'O_DIRECTORY']), {
-      label,
-      into: target.field,
-      tolerate: ['ENOENT', 'ENOTDIR'],
-      ifSucceeded: (directory) => {
-        const tmpfs = newFileSystem(directory, label, 'tmpfs', {
-          source: 'tmpfs',
-          data: [],
-          flags: ['ro'],
-          attributes: ['MOUNT_ATTR_RDONLY'],
-        });
-        attachAndClose(directory, tmpfs, target, label);
-      },
-      ifTolerated: (file) => {
-        file.add(openStep(root, path, ['O_PATH']), {
-          label,
-          into: target.field,
-          tolerate: ['ENOENT', 'ENOTDIR'],
-          ifSucceeded: (there) => {
-            const flags = ['OPEN_TREE_CLONE', 'OPEN_TREE_CLOEXEC', 'AT_EMPTY_PATH'] as const;
-            const copy = there.add(steps.openTree({ directory: nothing, path: '', flags }), {
-              label,
-            });
-            // Read-only, or root in the container could change the mode of the host's node.
-            const change = { set: ['MOUNT_ATTR_RDONLY'] } as const;
-            there.add(steps.setMountAttributes({ directory: copy, change }), { label });
-            attachAndClose(there, copy, target, label);
-          },
-        });
-      },
-    });
+    const open = { label, into: target.field };
+    const maybe = { ...open, tolerate: ['ENOENT', 'ENOTDIR'] } as const;
+    const directory = openStep(root, path, ['O_PATH', 'O_DIRECTORY']);
+    const file = openStep(root, path, ['O_PATH']);
+    const coverDirectory = (next: Sequence): void => maskDirectory(next, target, label);
+    const coverFile = (next: Sequence): void => maskFile(next, nothing, target, label);
+    if (kind === 'directory') {
+      sequence.add(directory, open);
+      coverDirectory(sequence);
+    } else if (kind === 'file') {
+      sequence.add(file, open);
+      coverFile(sequence);
+    } else {
+      sequence.add(directory, {
+        ...maybe,
+        ifSucceeded: coverDirectory,
+        ifTolerated: (next) => void next.add(file, { ...maybe, ifSucceeded: coverFile }),
+      });
+    }
   }
   sequence.add(steps.close(nothing));
+}
+
+function maskDirectory(sequence: Sequence, target: Value, label: string): void {
+  const tmpfs = newFileSystem(sequence, label, 'tmpfs', {
+    source: 'tmpfs',
+    data: [],
+    flags: ['ro'],
+    attributes: ['MOUNT_ATTR_RDONLY'],
+  });
+  attachAndClose(sequence, tmpfs, target, label);
+}
+
+/** Read-only, or root in the container could change the mode of the host's node. */
+function maskFile(sequence: Sequence, nothing: Value, target: Value, label: string): void {
+  const flags = ['OPEN_TREE_CLONE', 'OPEN_TREE_CLOEXEC', 'AT_EMPTY_PATH'] as const;
+  const copy = sequence.add(steps.openTree({ directory: nothing, path: '', flags }), { label });
+  const change = { set: ['MOUNT_ATTR_RDONLY'] } as const;
+  sequence.add(steps.setMountAttributes({ directory: copy, change }), { label });
+  attachAndClose(sequence, copy, target, label);
 }
 
 /** Makes `paths` and the mounts below them read-only; those that are not there are left out. */
