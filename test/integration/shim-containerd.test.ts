@@ -15,6 +15,7 @@ import {
 } from '../fixtures/daemon.ts';
 import {
   isAlive,
+  type RuntimeName,
   runtimeProgram,
   sharedRootfs,
   shimProgram,
@@ -28,7 +29,7 @@ const RUNTIME = ['--runtime', 'io.containerd.tsrunc.v2'];
 
 let machines = 0;
 
-/** containerd with our shim on its PATH, and runc under the name of the shim's default runtime. */
+/** containerd with our shim on its PATH, and a runtime under the name of the shim's default one. */
 class Machine implements AsyncDisposable {
   /** The runtime's state is in one place for all daemons of a machine, by namespace. */
   readonly namespace = `shim-test-${process.pid}-${machines++}`;
@@ -42,11 +43,11 @@ class Machine implements AsyncDisposable {
     this.directory = directory;
   }
 
-  static async start(kind: Kind): Promise<Machine> {
+  static async start(kind: Kind, runtime: RuntimeName): Promise<Machine> {
     const directory = mkdtempSync(join(tmpdir(), 'shim-containerd-'));
     const programs = join(directory, 'bin');
     mkdirSync(programs);
-    symlinkSync(runtimeProgram('runc-1.3'), join(programs, 'tsrunc'));
+    symlinkSync(runtimeProgram(runtime), join(programs, 'tsrunc'));
     return new Machine(kind, await startDaemon(kind, directory), directory);
   }
 
@@ -131,12 +132,18 @@ async function startDaemon(kind: Kind, directory: string): Promise<TestDaemon> {
   return TestDaemon.start(kind, { directory, env: { PATH: path } });
 }
 
-for (const kind of ['containerd-1.6', 'containerd-2.1'] as const) {
-  const skip = skipDaemon(kind) || skipWithout('runc-1.3');
+const PAIRS = [
+  ['containerd-1.6', 'tsrunc'],
+  ['containerd-2.1', 'tsrunc'],
+  ['containerd-2.1', 'runc-1.3'],
+] as const;
+
+for (const [kind, runtime] of PAIRS) {
+  const skip = skipDaemon(kind) || skipWithout(runtime);
   const rootfs = (): string => sharedRootfs();
 
-  test(`${kind}: ctr run --rm gives output and exit code`, { skip }, async () => {
-    await using machine = await Machine.start(kind);
+  test(`${kind}, ${runtime}: ctr run --rm gives output and exit code`, { skip }, async () => {
+    await using machine = await Machine.start(kind, runtime);
     const result = machine.run(
       '--rm',
       rootfs(),
@@ -150,8 +157,10 @@ for (const kind of ['containerd-1.6', 'containerd-2.1'] as const) {
     assert.equal(machine.output('containers', 'ls', '-q'), '');
   });
 
-  test(`${kind}: ctr run -t has a terminal`, { skip: skip || skipWithoutScript() }, async () => {
-    await using machine = await Machine.start(kind);
+  test(`${kind}, ${runtime}: ctr run -t has a terminal`, {
+    skip: skip || skipWithoutScript(),
+  }, async () => {
+    await using machine = await Machine.start(kind, runtime);
     const args = ['run', '--rm', '-t', ...RUNTIME, '--rootfs'];
     const command = [
       machine.ctrPath,
@@ -171,10 +180,10 @@ for (const kind of ['containerd-1.6', 'containerd-2.1'] as const) {
     assert.equal(code, 6);
   });
 
-  test(`${kind}: ctr run -d, exec, ps, metrics, pause, resume, kill, delete`, {
+  test(`${kind}, ${runtime}: ctr run -d, exec, ps, metrics, pause, resume, kill, delete`, {
     skip,
   }, async () => {
-    await using machine = await Machine.start(kind);
+    await using machine = await Machine.start(kind, runtime);
     machine.runDetached(rootfs(), 'a', '/bin/sleep', '1000');
     assert.equal(machine.status('a'), 'RUNNING');
     const exec = machine.ctr(
@@ -203,17 +212,17 @@ for (const kind of ['containerd-1.6', 'containerd-2.1'] as const) {
     await until(() => !isAlive(shim), 'the shim to leave');
   });
 
-  test(`${kind}: containers outlive a daemon that is killed`, { skip }, async () => {
-    await using machine = await Machine.start(kind);
+  test(`${kind}, ${runtime}: containers outlive a daemon that is killed`, { skip }, async () => {
+    await using machine = await Machine.start(kind, runtime);
     machine.runDetached(rootfs(), 'a', '/bin/sleep', '1000');
-    const script = `while [ ! -e /tmp/${kind} ]; do sleep 0.05; done; exit 3`;
+    const script = `while [ ! -e /tmp/${kind}-${runtime} ]; do sleep 0.05; done; exit 3`;
     const short = ['/bin/sh', '-c', script];
     machine.runDetached(rootfs(), 'b', ...short);
     const [pidA, pidB] = [machine.pid('a'), machine.pid('b')];
     await machine.daemon.kill('SIGKILL');
     assert.ok(isAlive(pidA));
     // b ends while nobody is there to hear of it.
-    mkdirSync(join(rootfs(), 'tmp', kind));
+    mkdirSync(join(rootfs(), 'tmp', `${kind}-${runtime}`));
     await until(() => !isAlive(pidB), 'the container to end');
     await machine.restart();
     assert.equal(machine.status('a'), 'RUNNING');
@@ -226,8 +235,8 @@ for (const kind of ['containerd-1.6', 'containerd-2.1'] as const) {
     assert.equal(machine.deleteTask('a'), 137);
   });
 
-  test(`${kind}: a shim that is killed is cleaned up`, { skip }, async () => {
-    await using machine = await Machine.start(kind);
+  test(`${kind}, ${runtime}: a shim that is killed is cleaned up`, { skip }, async () => {
+    await using machine = await Machine.start(kind, runtime);
     machine.runDetached(rootfs(), 'a', '/bin/sleep', '1000');
     const pid = machine.pid('a');
     process.kill(machine.shimOf('a'), 'SIGKILL');
@@ -237,8 +246,8 @@ for (const kind of ['containerd-1.6', 'containerd-2.1'] as const) {
     assert.equal(mountsBelow(machine.directory), '');
   });
 
-  test(`${kind}: twenty containers at once`, { skip }, async () => {
-    await using machine = await Machine.start(kind);
+  test(`${kind}, ${runtime}: twenty containers at once`, { skip }, async () => {
+    await using machine = await Machine.start(kind, runtime);
     const ids = Array.from({ length: 20 }, (_, index) => `c${index}`);
     const outcomes = ids.map((id, index) => {
       const script = `echo ${id}; exit ${index}`;
@@ -250,8 +259,8 @@ for (const kind of ['containerd-1.6', 'containerd-2.1'] as const) {
     assert.equal(mountsBelow(machine.directory), '');
   });
 
-  test(`${kind}: events come in the order of a task's life`, { skip }, async () => {
-    await using machine = await Machine.start(kind);
+  test(`${kind}, ${runtime}: events come in the order of a task's life`, { skip }, async () => {
+    await using machine = await Machine.start(kind, runtime);
     const events = machine.spawn(['events']);
     let text = '';
     events.stdout?.on('data', (chunk: Buffer) => {
