@@ -11,6 +11,8 @@ export type Parameter = null | number | bigint | string | Uint8Array;
 /** A row by column name. Integers are bigint: times in nanoseconds do not fit a number. */
 export type Row = Record<string, SQLOutputValue>;
 
+/** SQLite's result code for a disk without space. */
+const SQLITE_FULL = 13;
 /** Commits between two looks at the size of the write-ahead log. */
 const COMMITS_PER_CHECK = 256;
 /** Size of the write-ahead log from which it is copied into the database. */
@@ -73,14 +75,14 @@ export class Database implements Disposable {
 
   /** Runs a statement and returns how many rows it changed. */
   run(sql: string, ...parameters: Parameter[]): number {
-    const { changes } = this.#prepare(sql).run(...parameters);
+    const { changes } = this.#write(() => this.#prepare(sql).run(...parameters));
     if (this.#depth === 0) this.#countCommit();
     return Number(changes);
   }
 
   /** Runs a statement that inserts one row and returns the row's integer key. */
   insert(sql: string, ...parameters: Parameter[]): bigint {
-    const { lastInsertRowid } = this.#prepare(sql).run(...parameters);
+    const { lastInsertRowid } = this.#write(() => this.#prepare(sql).run(...parameters));
     if (this.#depth === 0) this.#countCommit();
     return BigInt(lastInsertRowid);
   }
@@ -91,11 +93,11 @@ export class Database implements Disposable {
    */
   transaction<T>(body: () => T): T {
     if (this.#depth > 0) return body();
-    this.#db.exec('BEGIN IMMEDIATE');
+    this.#write(() => this.#db.exec('BEGIN IMMEDIATE'));
     this.#depth++;
     try {
       const result = body();
-      this.#db.exec('COMMIT');
+      this.#write(() => this.#db.exec('COMMIT'));
       this.#countCommit();
       return result;
     } catch (error) {
@@ -131,6 +133,20 @@ export class Database implements Disposable {
 
   [Symbol.dispose](): void {
     this.close();
+  }
+
+  /** A full disk is the one failure of a write that is not a bug, and that a person can end. */
+  #write<T>(operation: () => T): T {
+    try {
+      return operation();
+    } catch (error) {
+      if ((error as { errcode?: number }).errcode !== SQLITE_FULL) throw error;
+      throw new TsError('ResourceExhausted', `write metadata database ${this.#path}: ENOSPC`, {
+        code: 'TS_METADATA_DISK_FULL',
+        cause: error,
+        advice: 'free disk space',
+      });
+    }
   }
 
   #countCommit(): void {

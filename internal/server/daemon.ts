@@ -64,10 +64,11 @@ export class Daemon implements AsyncDisposable {
     for (const module of this.#modules) await module.start?.();
     this.#checkPlugins();
     const { grpc, ttrpc } = config;
+    const onError = (error: unknown): void => this.#core.log.error({ error }, 'accept connection');
     this.#sockets.push(
       // First, since a shim that is started by a first call sends its events here.
-      await listenUnix(ttrpc.address, ttrpc, (socket) => void this.#ttrpc.accept(socket)),
-      await listenUnix(grpc.address, grpc, (socket) => this.#grpc.accept(socket)),
+      await listenUnix(ttrpc.address, ttrpc, (socket) => void this.#ttrpc.accept(socket), onError),
+      await listenUnix(grpc.address, grpc, (socket) => this.#grpc.accept(socket), onError),
     );
   }
 

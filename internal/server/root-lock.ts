@@ -1,6 +1,6 @@
 import { closeSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { TsError } from '../errors/index.ts';
+import { isErrno, TsError } from '../errors/index.ts';
 import { tryLockExclusively } from '../linux/flock.ts';
 
 /**
@@ -27,11 +27,20 @@ export class RootLock implements Disposable {
           },
         );
       }
-      ftruncateSync(this.#fd);
-      writeSync(this.#fd, `${process.pid}\n`);
+      this.#writePid();
     } catch (error) {
       closeSync(this.#fd);
       throw error;
+    }
+  }
+
+  /** Only tells others who we are: a full disk must not keep the daemon from starting. */
+  #writePid(): void {
+    try {
+      ftruncateSync(this.#fd);
+      writeSync(this.#fd, `${process.pid}\n`);
+    } catch (error) {
+      if (!isErrno(error, 'ENOSPC', 'EDQUOT')) throw error;
     }
   }
 

@@ -13,12 +13,13 @@ const MAX_PATH_BYTES = 107;
 
 /**
  * Listens on a unix socket with mode 0660. A socket file that nobody serves any more is replaced;
- * one that is served is AlreadyExists.
+ * one that is served is AlreadyExists. `onError` hears of connections that could not be accepted.
  */
 export async function listenUnix(
   path: string,
   owner: SocketOwner,
   onConnection: (connection: Socket) => void,
+  onError: (error: unknown) => void,
 ): Promise<Server> {
   if (Buffer.byteLength(path) > MAX_PATH_BYTES) {
     throw new TsError(
@@ -55,6 +56,7 @@ export async function listenUnix(
     server.close();
     throw TsError.from(error, `listen on ${path}`);
   }
+  server.on('error', onError);
   return server;
 }
 
