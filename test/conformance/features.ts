@@ -90,7 +90,10 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       what: 'Unmodified `ctr` of Debian, 2.1 and 1.6: images, containers, tasks, terminals, leases, plugins',
       shownBy: [integration('daemon-ctr'), integration('images-*'), integration('tasks-ctr')],
     },
-    { what: 'Snapshots: overlayfs and native', shownBy: [integration('snapshotters')] },
+    {
+      what: 'Snapshots: overlayfs and native; layers unpacked to the tree that containerd makes',
+      shownBy: [integration('snapshotters'), integration('layers')],
+    },
     {
       what: "Tasks over our shim and over Debian's containerd-shim-runc-v2",
       shownBy: [integration('tasks-*')],
