@@ -30,7 +30,6 @@ import type { Unpacker } from './unpacker.ts';
 
 const MAX_INDEX_DEPTH = 4;
 const MAX_DOCUMENTS = 1000;
-const DEFAULT_CONCURRENT_DOWNLOADS = 3;
 
 export interface PullContext {
   readonly content: ContentStore;
@@ -41,16 +40,19 @@ export interface PullContext {
   readonly progress: Progress;
   readonly scope: Scope;
   readonly group: TaskGroup;
+  /** Layers that are fetched at once. */
+  readonly concurrency: number;
 }
 
 export class ImagePull {
   readonly #context: PullContext;
-  readonly #downloads = new Limiter(DEFAULT_CONCURRENT_DOWNLOADS);
+  readonly #downloads: Limiter;
   readonly #visited = new Set<string>();
   #matched = 0;
 
   constructor(context: PullContext) {
     this.#context = context;
+    this.#downloads = new Limiter(context.concurrency);
   }
 
   /** Brings all that the target wants of the image into the stores. */

@@ -14,14 +14,14 @@ import { readText, statusError } from './registry-http.ts';
 import type { RegistrySession } from './registry-session.ts';
 import type { TaskGroup } from './task-group.ts';
 
-const CONCURRENT_UPLOADS = 3;
-
 export interface PushContext {
   readonly content: ContentStore;
   readonly client: RegistryClient;
   readonly progress: Progress;
   readonly scope: Scope;
   readonly group: TaskGroup;
+  /** Blobs that are sent at once. */
+  readonly concurrency: number;
   /** Platforms to push of an index; none for all. */
   readonly platforms: readonly Platform[];
 }
@@ -30,10 +30,11 @@ export class ImagePush {
   readonly #context: PushContext;
   readonly #session: RegistrySession;
   readonly #repository: string;
-  readonly #uploads = new Limiter(CONCURRENT_UPLOADS);
+  readonly #uploads: Limiter;
 
   constructor(context: PushContext) {
     this.#context = context;
+    this.#uploads = new Limiter(context.concurrency);
     this.#session = context.client.pushSession();
     this.#repository = context.client.reference.repository;
   }

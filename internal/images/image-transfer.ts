@@ -22,6 +22,12 @@ export interface TransferStores extends UnpackerStores {
   readonly images: ImageStore;
 }
 
+/** How many layers of one image are moved at once. */
+export interface TransferLimits {
+  readonly downloads: number;
+  readonly uploads: number;
+}
+
 /** Moves images between archives, registries and the store. */
 export class ImageTransfer {
   readonly #content: ContentStore;
@@ -29,8 +35,10 @@ export class ImageTransfer {
   readonly #leases: LeaseStore;
   readonly #unpacker: Unpacker;
   readonly #fetcher: BlobFetcher;
+  readonly #limits: TransferLimits;
 
-  constructor(stores: TransferStores) {
+  constructor(stores: TransferStores, limits: TransferLimits) {
+    this.#limits = limits;
     this.#content = stores.content;
     this.#images = stores.images;
     this.#leases = stores.leases;
@@ -87,6 +95,7 @@ export class ImageTransfer {
             target,
             progress,
             group,
+            concurrency: this.#limits.downloads,
             scope: { ...leased, signal: group.signal },
           });
           await pull.run(root, registry.reference);
@@ -122,6 +131,7 @@ export class ImageTransfer {
           progress,
           platforms,
           group,
+          concurrency: this.#limits.uploads,
           scope: abortable,
         });
         await push.run(target, name);

@@ -15,7 +15,7 @@ import {
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { rootCertificates } from 'node:tls';
 import { TsError } from '../errors/index.ts';
-import type { RegistryTls } from './registry-hosts.ts';
+import { isLoopback, type RegistryTls } from './registry-hosts.ts';
 
 /** Longest wait for a connection and for the head of an answer. */
 const HEAD_TIMEOUT_MS = 30_000;
@@ -46,13 +46,17 @@ export interface HttpResponse {
   discard(): void;
 }
 
-/** Sends requests to hosts with one TLS configuration; keeps connections. */
-export class HttpClient {
+/** Connections that are kept, for both schemes; `proxyEnv` has HTTP_PROXY and the like. */
+class Agents {
   readonly #http: HttpAgent;
   readonly #https: HttpsAgent;
 
-  constructor(tls: RegistryTls) {
-    const shared = { keepAlive: true, timeout: STALL_TIMEOUT_MS, proxyEnv: process.env };
+  constructor(tls: RegistryTls, proxyEnv: NodeJS.ProcessEnv | undefined) {
+    const shared = {
+      keepAlive: true,
+      timeout: STALL_TIMEOUT_MS,
+      ...(proxyEnv === undefined ? {} : { proxyEnv }),
+    };
     this.#http = new HttpAgent(shared);
     this.#https = new HttpsAgent({
       ...shared,
@@ -60,6 +64,26 @@ export class HttpClient {
       ...(tls.ca.length === 0 ? {} : { ca: [...rootCertificates, ...tls.ca] }),
       ...(tls.client === undefined ? {} : { cert: tls.client.cert, key: tls.client.key }),
     });
+  }
+
+  of(url: URL): HttpAgent {
+    return url.protocol === 'https:' ? this.#https : this.#http;
+  }
+
+  destroy(): void {
+    this.#http.destroy();
+    this.#https.destroy();
+  }
+}
+
+/** Sends requests to hosts with one TLS configuration; keeps connections. */
+export class HttpClient {
+  readonly #proxied: Agents;
+  readonly #direct: Agents;
+
+  constructor(tls: RegistryTls) {
+    this.#proxied = new Agents(tls, process.env);
+    this.#direct = new Agents(tls, undefined);
   }
 
   /** Sends a request and follows redirects of GET and HEAD. Throws Unavailable without an answer. */
@@ -92,8 +116,8 @@ export class HttpClient {
 
   /** Closes idle connections. */
   close(): void {
-    this.#http.destroy();
-    this.#https.destroy();
+    this.#proxied.destroy();
+    this.#direct.destroy();
   }
 
   async #sendOnce(request: HttpRequest, url: URL): Promise<HttpResponse> {
@@ -119,7 +143,8 @@ export class HttpClient {
     const options = {
       method,
       headers: { 'user-agent': 'tscontainerd', ...Object.fromEntries(headers) },
-      agent: isHttps ? this.#https : this.#http,
+      // A proxy knows another machine by the name of localhost: it is never asked, as in Go.
+      agent: (isLoopback(url.hostname) ? this.#direct : this.#proxied).of(url),
       ...(signal === undefined ? {} : { signal }),
     };
     return new Promise((resolve, reject) => {

@@ -52,4 +52,9 @@ export const KEYS_WITHOUT_EFFECT: TableSchema = {
 /** Plugins with options, by URI. Modules that read options of a plugin name them here. */
 export const PLUGIN_KEYS: Readonly<Record<string, TableSchema>> = {
   'io.containerd.metadata.v1.bolt': { content_sharing_policy: 'string' },
+  'io.containerd.transfer.v1.local': {
+    config_path: 'string',
+    max_concurrent_downloads: 'integer',
+    max_concurrent_uploaded_layers: 'integer',
+  },
 };

@@ -1,7 +1,7 @@
 import { Streaming } from '../../api/generated/containerd.services.streaming.v1.ts';
 import { Transfer } from '../../api/generated/containerd.services.transfer.v1.ts';
 import { TsError } from '../../errors/index.ts';
-import { ImageTransfer } from '../../images/image-transfer.ts';
+import { ImageTransfer, type TransferLimits } from '../../images/image-transfer.ts';
 import { endAbandonedWork } from '../../images/work-lease.ts';
 import { grpcService } from '../../services/context.ts';
 import { StreamManager } from '../../services/stream-manager.ts';
@@ -14,6 +14,9 @@ const TRANSFER = 'io.containerd.transfer.v1';
 /** containerd's and Docker's place for hosts.toml; a missing directory is no configuration. */
 const DEFAULT_HOST_DIR = '/etc/containerd/certs.d';
 
+/** Layers of one image that are moved at once (containerd's default). */
+const DEFAULT_CONCURRENCY = 3;
+
 /** Pull, push, import, export and tag, and the streams that they use. */
 export function openTransfer(core: Core): DaemonModule {
   const differ = core.differs.get('walking');
@@ -21,9 +24,9 @@ export function openTransfer(core: Core): DaemonModule {
     throw new TsError('Internal', 'internal error: transfer opened before the differ');
   }
   const { content, leases, images, snapshotters } = core;
-  const transfer = new ImageTransfer({ content, leases, images, snapshotters, differ });
+  const { hostDir, ...limits } = configOf(core.config.plugins.get(`${TRANSFER}.local`));
+  const transfer = new ImageTransfer({ content, leases, images, snapshotters, differ }, limits);
   const streams = new StreamManager();
-  const hostDir = hostDirOf(core.config.plugins.get(`${TRANSFER}.local`)?.['config_path']);
   return {
     plugins: [
       { type: 'io.containerd.streaming.v1', id: 'manager' },
@@ -51,8 +54,20 @@ export function openTransfer(core: Core): DaemonModule {
   };
 }
 
-function hostDirOf(configured: unknown): string {
-  if (configured === undefined || configured === '') return DEFAULT_HOST_DIR;
-  if (typeof configured === 'string') return configured;
-  throw new TsError('InvalidArgument', `plugins."${TRANSFER}.local".config_path is not a path`);
+interface TransferConfig extends TransferLimits {
+  readonly hostDir: string;
+}
+
+/** Options of the plugin; their types were checked when the configuration was read. */
+function configOf(table: Readonly<Record<string, unknown>> = {}): TransferConfig {
+  const { config_path, max_concurrent_downloads, max_concurrent_uploaded_layers } = table;
+  return {
+    hostDir: typeof config_path === 'string' && config_path !== '' ? config_path : DEFAULT_HOST_DIR,
+    downloads: limitOf(max_concurrent_downloads),
+    uploads: limitOf(max_concurrent_uploaded_layers),
+  };
+}
+
+function limitOf(value: unknown): number {
+  return typeof value === 'number' && value > 0 ? value : DEFAULT_CONCURRENCY;
 }
