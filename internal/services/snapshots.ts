@@ -39,8 +39,13 @@ export function snapshotsService(
       const mounts = await of(snapshotter).mounts(scope, key);
       return { mounts: mounts.map(mountMessage) };
     },
-    async commit({ snapshotter, name, key, labels }, { scope }) {
-      await of(snapshotter).commit(scope, name, key, labels);
+    async commit({ snapshotter, name, key, labels, parent }, { scope }) {
+      const store = of(snapshotter);
+      // To commit onto another parent is for snapshotters with the capability `rebase`.
+      if (parent !== '' && parent !== store.stat(scope, key).parent) {
+        throw new TsError('NotImplemented', `commit snapshot ${key} with the new parent ${parent}`);
+      }
+      await store.commit(scope, name, key, labels);
       return {};
     },
     async remove({ snapshotter, key }, { scope }) {

@@ -1,6 +1,7 @@
+import { closeSync, openSync } from 'node:fs';
 import { mkdtemp, rmdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { MountFlag } from '../linux/constants/mount.ts';
 import { mount, unmountAll } from '../linux/mount.ts';
 import type { Mount } from './snapshotter.ts';
@@ -41,7 +42,9 @@ export function parseMountOptions(options: readonly string[]): {
 /** Mounts `mounts`, one on the other, at `target`. What was mounted is undone if one fails. */
 export function mountAll(mounts: readonly Mount[], target: string): void {
   try {
-    for (const { type, source, options } of mounts) {
+    for (const one of mounts) {
+      using short = shortened(one);
+      const { type, source, options } = short.mount;
       const { flags, data } = parseMountOptions(options);
       const isBind = flags.includes('MS_BIND');
       const bindFlags = flags.filter((flag) => flag === 'MS_BIND' || flag === 'MS_REC');
@@ -55,6 +58,39 @@ export function mountAll(mounts: readonly Mount[], target: string): void {
     unmountAll(target);
     throw error;
   }
+}
+
+/** mount(2) takes one page of options, less its end. */
+const MAX_DATA_BYTES = 4095;
+
+/**
+ * A mount whose options fit into a page: the directory that all layers of a tall overlay have in
+ * common is named by a descriptor, which has to stay open until it is mounted.
+ */
+function shortened(mount: Mount): { readonly mount: Mount } & Disposable {
+  const { data } = parseMountOptions(mount.options);
+  const lowerdir = mount.options.find((option) => option.startsWith('lowerdir='));
+  if (mount.type !== 'overlay' || Buffer.byteLength(data) <= MAX_DATA_BYTES || !lowerdir) {
+    return { mount, [Symbol.dispose]: () => undefined };
+  }
+  const layers = lowerdir.slice('lowerdir='.length).split(':');
+  const common = commonDirectory(layers);
+  const fd = openSync(common || '/', 'r');
+  const short = layers.map((layer) => `/proc/self/fd/${fd}${layer.slice(common.length)}`);
+  const options = mount.options.map((option) =>
+    option === lowerdir ? `lowerdir=${short.join(':')}` : option,
+  );
+  return { mount: { ...mount, options }, [Symbol.dispose]: () => closeSync(fd) };
+}
+
+/** The deepest directory that all paths are in. */
+function commonDirectory(paths: readonly string[]): string {
+  let common = dirname(paths[0] ?? '/');
+  while (!paths.every((path) => path.startsWith(`${common}/`))) {
+    if (common === '/') return '';
+    common = dirname(common);
+  }
+  return common;
 }
 
 /** Runs `body` while `mounts` are mounted on a directory of their own. */

@@ -191,14 +191,14 @@ export function snapshotterContract(name: string, open: () => Promise<Fixture>):
     }
   });
 
-  contract('fifty layers can be mounted', async (s) => {
+  contract('a hundred and twenty layers can be mounted', async (s) => {
     let parent = '';
-    for (let i = 0; i < 50; i++) {
+    for (let i = 0; i < 120; i++) {
       await layer(s, `l${i}`, parent, (root) => writeFileSync(join(root, `f${i}`), ''));
       parent = `l${i}`;
     }
     const files = await contents(await s.view(scope, 'v', parent, none));
-    assert.equal(Object.keys(files).length, 50);
+    assert.equal(Object.keys(files).length, 120);
   });
 
   contract('names of one namespace are free in another', async (s) => {
