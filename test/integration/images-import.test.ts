@@ -171,6 +171,59 @@ for (const version of versions) {
   });
 }
 
+test('--compress-blobs compresses the layers of docker save', { skip }, async () => {
+  const plain = await build('none');
+  const [first = '', second = ''] = plain.layerDigests;
+  const blob = (digest: string): Buffer => plain.blobs.get(digest) ?? Buffer.alloc(0);
+  const manifest = [{ Config: 'c.json', RepoTags: ['plain:1'], Layers: ['1.tar', '2.tar'] }];
+  const archive = await layerTar([
+    { path: '1.tar', kind: 'file', content: blob(first) },
+    { path: '2.tar', kind: 'file', content: blob(second) },
+    { path: 'c.json', kind: 'file', content: blob(plain.configDigest) },
+    text('manifest.json', JSON.stringify(manifest)),
+  ]);
+  ok(ctr('ctr-2.1', 'images', 'import', '--compress-blobs', save(archive)));
+  const list = ok(ctr('ctr-2.1', 'content', 'ls'));
+  for (const digest of plain.layerDigests) {
+    assert.match(list, new RegExp(`containerd.io/uncompressed=${digest}`));
+    assert.doesNotMatch(list, new RegExp(`gc.ref.content.l.[01]=${digest}`));
+  }
+  assert.equal(filesOf('docker.io/library/plain:1'), './etc/one:one\n./etc/two:two\n');
+  await removeAll();
+});
+
+test('an archive with one platform of the several that its index lists', { skip }, async () => {
+  const other = await buildImage({ name: 'x', architecture: 's390x', layers: [[text('z', 'z')]] });
+  const entry = (built: BuiltImage, architecture: string): object => ({
+    mediaType: 'application/vnd.oci.image.manifest.v1+json',
+    digest: built.manifestDigest,
+    size: built.blobs.get(built.manifestDigest)?.length,
+    platform: { os: 'linux', architecture },
+  });
+  const mediaType = 'application/vnd.oci.image.index.v1+json';
+  const here = process.arch === 'x64' ? 'amd64' : process.arch;
+  const manifests = [entry(other, 's390x'), entry(image, here)];
+  const inner = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType, manifests }));
+  const digest = `sha256:${createHash('sha256').update(inner).digest('hex')}`;
+  const annotations = { 'io.containerd.image.name': NAME };
+  const index = {
+    schemaVersion: 2,
+    manifests: [{ mediaType, digest, size: inner.length, annotations }],
+  };
+  const blobs = new Map([...image.blobs, [digest, inner]]);
+  const archive = save(await imageArchive({ ...image, index, blobs }));
+  for (const mode of [[], ['--local']]) {
+    ok(ctr('ctr-2.1', 'images', 'import', ...mode, archive));
+    assert.equal(filesOf(NAME), './etc/one:one\n./etc/two:two\n');
+    const exported = join(dir, 'one-platform.tar');
+    ok(ctr('ctr-2.1', 'images', 'export', exported, NAME));
+    await removeAll();
+    ok(ctr('ctr-2.1', 'images', 'import', exported));
+    assert.equal(filesOf(NAME), './etc/one:one\n./etc/two:two\n');
+    await removeAll();
+  }
+});
+
 const naming: string[][] = [
   [],
   ['--base-name', 'example.com/test/image'],
