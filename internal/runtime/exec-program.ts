@@ -13,6 +13,7 @@ import {
   steps,
 } from '../linux/index.ts';
 import { addConsole } from './console-steps.ts';
+import { parseIdList } from './id-list.ts';
 import { addIdentity, addOomScore, addProgram, type IdentityPlan } from './identity-steps.ts';
 import { addScheduling, addStdio, type Stdio } from './process-steps.ts';
 
@@ -55,9 +56,12 @@ export function buildExecProgram(plan: ExecPlan): ExecProgram {
     first.add(steps.setDumpable(false));
     first.add(steps.closeFrom(3, 'on exec'));
     steps.replaceExecutable(first, 'tsrunc init');
+    const { initial, final } = identity.process.execCPUAffinity ?? {};
+    addAffinity(first, initial, 'initial');
     for (const [path, fd] of plan.cgroupTasks) {
       first.add(steps.write(fd, '0'), { label: `join cgroup ${path}` });
     }
+    addAffinity(first, final, 'final');
     addScheduling(first, identity.process);
     first.add(steps.joinNamespacesOf(plan.pidfd, plan.namespaces), {
       label: `join the ${plan.namespaces.join(', ')} namespaces of ${plan.id}`,
@@ -69,6 +73,13 @@ export function buildExecProgram(plan: ExecPlan): ExecProgram {
     joined = first.announce('joined', report, pid);
   });
   return { program, joiner, joined: joined as Announcement, limitsDue };
+}
+
+/** CPUs to run on before and after the process is in the container's cgroup. */
+function addAffinity(sequence: Sequence, cpus: string | undefined, name: string): void {
+  if (cpus === undefined || cpus === '') return;
+  const property = `process.execCPUAffinity.${name}`;
+  sequence.add(steps.setCpuAffinity(parseIdList(cpus, property)), { label: `set ${property}` });
 }
 
 function addExecChild(child: Sequence, plan: ExecPlan): Announcement | undefined {

@@ -29,7 +29,7 @@ import { inheritedOpenFiles } from './inherited-limits.ts';
 import { openCgroups, openHostProc, ownedStdio } from './init-plan.ts';
 import { availableCapabilities } from './own-capabilities.ts';
 import { writePidFile } from './pid-file.ts';
-import { countPreservedFds } from './preserved-fds.ts';
+import { countPreservedFds, withListenFds } from './preserved-fds.ts';
 import type { Stdio } from './process-steps.ts';
 import { Rollback } from './rollback.ts';
 import type { RuntimeOptions } from './runtime-options.ts';
@@ -110,14 +110,15 @@ function planExec(
   const spec = readSpecCopy(options, request.id);
   const wanted = execProcess(request, spec.process);
   refuseMissingModules(wanted, 'process.');
-  const ownProcess = withHome(wanted, `/proc/${state.pid}/root`);
+  const withOwnHome = withHome(wanted, `/proc/${state.pid}/root`);
+  const ownProcess = withListenFds(withOwnHome, request.listenFds ?? 0);
   const namespaces = (spec.linux?.namespaces ?? []).map(({ type }) => type);
   const inUserNamespace = namespaces.includes('user');
   const isRoot = (process.geteuid?.() ?? 0) === 0;
   const { names, last } = availableCapabilities({ inUserNamespace });
   const stdio = request.stdio ?? OWN_STDIO;
   const paths = subCgroupPaths(state.cgroupPaths, request.cgroups ?? []);
-  const { seccomp, personality } = spec.linux ?? {};
+  const { seccomp, personality, memoryPolicy } = spec.linux ?? {};
   return {
     id: request.id,
     pidfd: pidfd.number,
@@ -130,6 +131,7 @@ function planExec(
     identity: {
       process: ownProcess,
       personality,
+      memoryPolicy,
       capabilities: planCapabilities(ownProcess.capabilities, names),
       lastCapability: last,
       maySetGroups: maySetGroupsIn(state.pid),

@@ -1,8 +1,9 @@
 /** Who the process is to be: labels, limits, user, capabilities, filter. The same for init and exec. */
 import { type Sequence, steps, type Value } from '../linux/index.ts';
-import type { Personality, Process } from '../oci/index.ts';
+import type { MemoryPolicy, Personality, Process } from '../oci/index.ts';
 import { addBoundingSet, addUser, type CapabilityPlan } from './credential-steps.ts';
 import { addExecutableCheck, addExecute, searchExecutable } from './executable.ts';
+import { parseIdList } from './id-list.ts';
 import { addResourceLimits, addStdioOwner, addWorkingDirectory } from './process-steps.ts';
 
 /** A compiled seccomp profile. */
@@ -14,6 +15,7 @@ export interface SeccompPlan {
 export interface IdentityPlan {
   readonly process: Process;
   readonly personality: Personality | undefined;
+  readonly memoryPolicy: MemoryPolicy | undefined;
   readonly capabilities: CapabilityPlan;
   /** Greatest capability that the kernel knows. */
   readonly lastCapability: number;
@@ -72,6 +74,7 @@ export function addIdentity(
 ): void {
   const { process, seccomp } = plan;
   if (plan.personality !== undefined) sequence.add(steps.setPersonality(plan.personality.domain));
+  if (plan.memoryPolicy !== undefined) addMemoryPolicy(sequence, plan.memoryPolicy);
   addWorkingDirectory(sequence, root, process.cwd, { create: makesCwd });
   if (!plan.parentSetsLimits) {
     addResourceLimits(sequence, process.rlimits ?? [], plan.openFiles);
@@ -85,6 +88,13 @@ export function addIdentity(
   addBoundingSet(sequence, plan.capabilities, plan.lastCapability);
   addUser(sequence, process, plan.capabilities, plan);
   addExecutableCheck(sequence, searchExecutable(process.args[0] ?? '', process.env ?? []));
+}
+
+function addMemoryPolicy(sequence: Sequence, policy: MemoryPolicy): void {
+  const nodes = parseIdList(policy.nodes ?? '', 'linux.memoryPolicy.nodes');
+  const mode = policy.mode as Parameters<typeof steps.setMemoryPolicy>[0];
+  const flags = (policy.flags ?? []) as Parameters<typeof steps.setMemoryPolicy>[2];
+  sequence.add(steps.setMemoryPolicy(mode, nodes, flags), { label: 'set linux.memoryPolicy' });
 }
 
 /** The last steps: fds to pass on, the filter that only the program shall feel, execve. */

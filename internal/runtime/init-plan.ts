@@ -2,7 +2,14 @@
 import { closeSync, existsSync, fstatSync, openSync, readFileSync } from 'node:fs';
 import type { CgroupHost, CgroupManager } from '../cgroups/index.ts';
 import { TsError } from '../errors/index.ts';
-import { copyMountTree, isOnFileSystem, readMountInfo } from '../linux/index.ts';
+import {
+  copyMountTree,
+  isOnFileSystem,
+  readMountInfo,
+  SyscallProgram,
+  steps,
+} from '../linux/index.ts';
+import type { Linux } from '../oci/index.ts';
 import type { Bundle } from './bundle.ts';
 import type { CgroupView } from './cgroup-mount-steps.ts';
 import type { CreateRequest } from './create.ts';
@@ -14,10 +21,13 @@ import { maySetGroups } from './id-mappings.ts';
 import { isWithin } from './in-root.ts';
 import { inheritedOpenFiles } from './inherited-limits.ts';
 import type { InitFds, InitPlan } from './init-program.ts';
+import { openMappedNamespace } from './mapped-namespace.ts';
 import { planMasks } from './mask-plan.ts';
-import { type MountPlan, planMounts } from './mount-plan.ts';
+import { type MountPlan, type PlannedMount, planMounts } from './mount-plan.ts';
+
 import { type NamespacePlan, planNamespaces } from './namespace-plan.ts';
 import { availableCapabilities } from './own-capabilities.ts';
+import { withListenFds } from './preserved-fds.ts';
 import type { Stdio } from './process-steps.ts';
 import type { Rollback } from './rollback.ts';
 import { compileSeccomp } from './seccomp-filter.ts';
@@ -59,15 +69,20 @@ export function planInit(
   const fillsDevDirectory = fillsDev(all);
   const capabilities = availableCapabilities({ inUserNamespace: hasUser });
   const caller = { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 };
+  const idmaps = openIdMappings(all, linux, rollback);
   const copies = hasUser && isRoot ? copySources(bundle, mounts, rollback) : undefined;
+  // In a user namespace the child may not map ids of the host's file systems; the runtime does it.
+  if (copies !== undefined) mapCopies(copies.sources, idmaps, all);
+  const idmapFds = copies === undefined ? idmaps : new Map<string, number>();
   return {
     id: request.id,
     spec,
     namespaces,
     isRoot,
     identity: {
-      process: withHome(containerProcess, bundle.rootfs),
+      process: withListenFds(withHome(containerProcess, bundle.rootfs), request.listenFds ?? 0),
       personality: linux.personality,
+      memoryPolicy: linux.memoryPolicy,
       capabilities: planCapabilities(containerProcess.capabilities, capabilities.names),
       lastCapability: capabilities.last,
       maySetGroups: !namespaces.hasNewUser || maySetGroups(linux, caller),
@@ -94,7 +109,7 @@ export function planInit(
     mountContext: {
       sourceFds: copies?.sources ?? new Map(),
       mountLabel: linux.mountLabel === '' ? undefined : linux.mountLabel,
-      idmapFds: new Map(),
+      idmapFds,
     },
     cgroupView: cgroupView(cgroups, namespaces),
     devices: fillsDevDirectory ? planDevices(linux.devices ?? [], all) : [],
@@ -212,4 +227,51 @@ function cgroupView({ host, manager }: OwnCgroup, namespaces: NamespacePlan): Cg
 function isInitialUserNamespace(): boolean {
   const map = readFileSync('/proc/self/uid_map', 'latin1');
   return /^\s*0\s+0\s+4294967295\s*$/.test(map);
+}
+
+/**
+ * A user namespace for each id-mapped mount: with the mount's own mappings, or with those of the
+ * container where it gives none.
+ */
+function openIdMappings(
+  mounts: readonly PlannedMount[],
+  linux: Linux,
+  rollback: Rollback,
+): Map<string, number> {
+  const fds = new Map<string, number>();
+  for (const { property, mount, options } of mounts) {
+    const isMapped = (mount.uidMappings ?? []).length > 0 || options.idmap !== undefined;
+    if (!isMapped) continue;
+    const fd = openMappedNamespace(
+      mount.uidMappings ?? linux.uidMappings ?? [],
+      mount.gidMappings ?? linux.gidMappings ?? [],
+      property,
+    );
+    rollback.always(() => closeSync(fd));
+    fds.set(property, fd);
+  }
+  return fds;
+}
+
+function mapCopies(
+  sources: ReadonlyMap<string, number>,
+  idmaps: ReadonlyMap<string, number>,
+  mounts: readonly PlannedMount[],
+): void {
+  if (idmaps.size === 0) return;
+  const program = new SyscallProgram();
+  for (const { property, options, source } of mounts) {
+    const tree = sources.get(property);
+    const userNamespaceFd = idmaps.get(property);
+    if (tree === undefined || userNamespaceFd === undefined) continue;
+    program.main.add(
+      steps.setMountAttributes({
+        directory: tree,
+        change: { set: ['MOUNT_ATTR_IDMAP'], userNamespaceFd },
+        recursive: options.idmap === 'ridmap',
+      }),
+      { label: `map ids of ${source} (${property})` },
+    );
+  }
+  program.run()[Symbol.dispose]();
 }

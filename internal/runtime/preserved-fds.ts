@@ -1,5 +1,6 @@
 import { readlinkSync } from 'node:fs';
 import { TsError } from '../errors/index.ts';
+import type { Process } from '../oci/index.ts';
 
 const FIRST = 3;
 
@@ -38,4 +39,10 @@ function linkOf(fd: number): string | undefined {
 export function listenFdCount(env: Readonly<Record<string, string | undefined>>): number {
   const text = env['LISTEN_FDS'] ?? '';
   return /^[0-9]{1,4}$/.test(text) ? Number(text) : 0;
+}
+
+/** The process with the environment that tells it of the sockets, which are its fds from 3 on. */
+export function withListenFds(process: Process, count: number): Process {
+  if (count === 0) return process;
+  return { ...process, env: [...(process.env ?? []), `LISTEN_FDS=${count}`, 'LISTEN_PID=1'] };
 }

@@ -103,6 +103,18 @@ test("exec --process: all of the process is the file's", options, () => {
   assert.equal(stdout, '5\n6\n0077\n/etc\nHOME=/x\nPATH=/bin\nPWD=/etc\nSHLVL=1\n');
 });
 
+test('exec: CPU affinity of the process', options, () => {
+  const file = join(runtime.directory, 'affinity.json');
+  const args = ['grep', 'Cpus_allowed_list', '/proc/self/status'];
+  const execCPUAffinity = { initial: '0', final: '0' };
+  writeFileSync(
+    file,
+    JSON.stringify({ args, cwd: '/', user: { uid: 0, gid: 0 }, execCPUAffinity }),
+  );
+  const { stdout, error } = exec('--process', file, id);
+  assert.deepEqual({ stdout, error }, { stdout: 'Cpus_allowed_list:\t0\n', error: '' });
+});
+
 test('exec --detach and --pid-file', options, () => {
   const pidFile = join(runtime.directory, 'exec.pid');
   const args = ['exec', '--detach', '--pid-file', pidFile, id, 'sleep', '500'];

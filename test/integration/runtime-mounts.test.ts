@@ -86,6 +86,37 @@ test('bind mounts: rro is for the mounts below as well, ro is not', options, () 
   }
 });
 
+const IDMAP = {
+  uidMappings: [{ containerID: 0, hostID: 1000, size: 10 }],
+  gidMappings: [{ containerID: 0, hostID: 2000, size: 10 }],
+};
+
+test('bind mounts: mapped ids', options, () => {
+  const owner = (change: (config: Config) => void) =>
+    output('stat -c %u:%g /mnt/file', (config) => {
+      config.mounts.push({
+        destination: '/mnt',
+        type: 'bind',
+        source,
+        options: ['rbind'],
+        ...IDMAP,
+      });
+      change(config);
+    });
+  assert.equal(
+    owner(() => {}),
+    '1000:2000\n',
+  );
+  // Inside a user namespace the mapped ids are seen through its own mapping.
+  const user = { containerID: 0, hostID: 1000, size: 5000 };
+  const inside = owner((config) => {
+    config.linux.namespaces.push({ type: 'user' });
+    config.linux.uidMappings = [user];
+    config.linux.gidMappings = [user];
+  });
+  assert.equal(inside, '0:1000\n');
+});
+
 test('tmpfs: size, mode, read-only', options, () => {
   const tmpfs =
     (...mountOptions: string[]) =>

@@ -1,5 +1,6 @@
 // tsrunc: what the container's process gets: user, capabilities, limits, labels, seccomp, environment, fds.
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { after, test } from 'node:test';
 import { type Config, needsRoot, RuntimeFixture } from '../fixtures/runtime-bundle.ts';
@@ -165,6 +166,24 @@ test('scheduler, I/O priority and personality', options, () => {
     .split('\n');
   assert.equal(stat, '25 5 3', 'priority 20 + nice, nice, SCHED_BATCH');
   assert.match(machine ?? '', /^i[3-6]86$|^armv8l$/);
+});
+
+test('memory policy', options, () => {
+  const maps = output('cat /proc/self/numa_maps 2>/dev/null || echo none', (config) => {
+    config.linux.memoryPolicy = { mode: 'MPOL_BIND', nodes: '0' };
+  });
+  assert.match(maps, /bind:0|^none$/m);
+});
+
+test('socket activation: LISTEN_FDS are passed on', options, () => {
+  runtime.configure(({ process }) => {
+    process.args = ['sh', '-c', 'echo $LISTEN_FDS $LISTEN_PID; cat <&3'];
+  });
+  const [program = '', ...prefix] = runtime.command;
+  const tsrunc = [program, ...prefix, '--root', runtime.stateRoot].join(' ');
+  const script = `exec 3< ${runtime.rootfs}/etc/group; LISTEN_FDS=1 ${tsrunc} run -b ${runtime.bundle} ${runtime.newId()}`;
+  const { stdout } = spawnSync('sh', ['-c', script], { encoding: 'utf8' });
+  assert.match(stdout, /^1 1\nroot:x:0:/);
 });
 
 const PROFILE = {
