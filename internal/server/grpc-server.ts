@@ -32,11 +32,17 @@ export interface GrpcServerOptions {
 /** Why a call's signal is aborted. One object: making an error for each call would cost a stack. */
 const CANCELED = new TsError('Canceled', 'context canceled');
 
+/** What a client is told whose call the daemon's end cut off. It must not read CANCELLED, which
+ * clients take for their own doing: dockerd would not subscribe to events again. */
+const STOPPING = new TsError('Unavailable', 'the daemon is stopping');
+
 /** A call from its request to its status. The signal is made for handlers that look at it. */
 class RunningCall {
   readonly path: string;
   readonly startedMs = performance.now();
   #controller: AbortController | undefined;
+  /** Whether we gave the call up, and not its client. */
+  isCutOff = false;
   #isAborted = false;
 
   constructor(path: string) {
@@ -114,7 +120,10 @@ export class GrpcServer {
     this.#injector.drain(graceMs);
     const timers = [
       setTimeout(() => {
-        for (const call of this.#running) call.abort();
+        for (const call of this.#running) {
+          call.isCutOff = true;
+          call.abort();
+        }
       }, drainMs),
       setTimeout(() => this.#server.forceShutdown(), graceMs),
     ];
@@ -184,7 +193,7 @@ export class GrpcServer {
       .then(
         (response) => callback(null, response),
         (error: unknown) => {
-          callback(grpcStatusOf(error));
+          callback(grpcStatusOf(running.isCutOff ? STOPPING : error));
           this.#onError(path, error);
         },
       )
@@ -208,12 +217,14 @@ export class GrpcServer {
         previous.catch(() => undefined); // awaited in the next turn or below
       }
       await previous;
+      if (running.isCutOff) throw STOPPING;
     })()
       .then(
         () => call.end(),
         (error: unknown) => {
+          const status = grpcStatusOf(running.isCutOff ? STOPPING : error);
           // Writing a status to a call that is gone would throw.
-          if (!call.cancelled) call.emit('error', Object.assign(new Error(), grpcStatusOf(error)));
+          if (!call.cancelled) call.emit('error', Object.assign(new Error(), status));
           this.#onError(path, error);
         },
       )
