@@ -151,7 +151,7 @@ export class Container {
     return process.pid;
   }
 
-  addExec(execId: string, stdio: StdioRequest, spec: string): void {
+  addExec(execId: string, stdio: StdioRequest, spec: object): void {
     if (this.#execs.has(execId)) throw new TsError('AlreadyExists', `process ${execId}`);
     this.init.state.assertCan('exec');
     this.#execs.set(execId, new TaskProcess(execId, stdio, spec));

@@ -16,9 +16,10 @@ export class TaskProcess {
   readonly state = new ProcessState();
   /** One change of state at a time. */
   readonly lock = new Lock();
-  /** The JSON of the process object; empty for the init process, whose is in config.json. */
-  readonly spec: string;
-  io: ProcessIo = NULL_IO;
+  readonly #spec: object;
+  #io: ProcessIo = NULL_IO;
+  #isStdinClosed = false;
+  #size: WindowSize | undefined;
   /** 0 until it was created. */
   pid = 0;
   /** A start that is under way: its event comes before that of the exit. */
@@ -31,15 +32,40 @@ export class TaskProcess {
   /** Resolves when the exit is known and its output is delivered. */
   readonly exited: Promise<ProcessExit>;
 
-  constructor(execId: string, stdio: StdioRequest, spec = '') {
+  /** `spec` is the OCI process object; that of the init process is in config.json. */
+  constructor(execId: string, stdio: StdioRequest, spec: object = {}) {
     this.execId = execId;
     this.stdio = stdio;
-    this.spec = spec;
+    this.#spec = spec;
     this.exited = new Promise((resolve, reject) => {
       this.#resolveExited = resolve;
       this.#rejectExited = reject;
     });
     this.exited.catch(() => {}); // whoever waits hears of it
+  }
+
+  /** The JSON of the process object, with what has been asked for since it was given. */
+  get spec(): string {
+    const terminal = this.stdio.hasTerminal;
+    if (!terminal || this.#size === undefined) return JSON.stringify({ ...this.#spec, terminal });
+    const consoleSize = { width: this.#size.columns, height: this.#size.rows };
+    return JSON.stringify({ ...this.#spec, terminal, consoleSize });
+  }
+
+  get io(): ProcessIo {
+    return this.#io;
+  }
+
+  /** Gives the process its streams; what was asked of them before is done now. */
+  set io(io: ProcessIo) {
+    this.#io = io;
+    if (this.#isStdinClosed) io.closeStdin();
+    if (this.#size !== undefined) io.resize(this.#size);
+  }
+
+  closeStdin(): void {
+    this.#isStdinClosed = true;
+    this.#io.closeStdin();
   }
 
   /** The exit as it was told to clients. */
@@ -80,6 +106,7 @@ export class TaskProcess {
     if (size.columns > MAX_SIZE || size.rows > MAX_SIZE) {
       throw new TsError('InvalidArgument', `resize to ${size.columns} by ${size.rows}: too large`);
     }
-    this.io.resize(size);
+    this.#size = size;
+    this.#io.resize(size);
   }
 }

@@ -37,6 +37,8 @@ export interface TaskServiceOptions {
 export class TaskService {
   readonly #options: TaskServiceOptions;
   readonly #containers = new Map<string, Container | 'creating'>();
+  /** What is created from now on would be left without a parent. */
+  #isLeaving = false;
 
   constructor(options: TaskServiceOptions) {
     this.#options = options;
@@ -54,6 +56,7 @@ export class TaskService {
   readonly handlers: ServiceHandlers<typeof Task> = {
     create: async (request) => {
       const { id } = request;
+      if (this.#isLeaving) throw new TsError('Unavailable', `task ${id}: the shim is leaving`);
       if (this.#containers.has(id)) throw new TsError('AlreadyExists', `task ${id}`);
       this.#containers.set(id, 'creating');
       try {
@@ -129,7 +132,7 @@ export class TaskService {
       if (execId === '') throw new TsError('InvalidArgument', 'exec: no exec id');
       const stdio = { stdin, stdout, stderr, hasTerminal: terminal };
       const container = this.#find(id);
-      container.addExec(execId, stdio, processSpec(request.spec, terminal));
+      container.addExec(execId, stdio, processSpec(request.spec));
       return {};
     },
 
@@ -140,7 +143,7 @@ export class TaskService {
 
     closeIO: async ({ id, execId, stdin }) => {
       const process = this.#find(id).process(execId);
-      if (stdin) process.io.closeStdin();
+      if (stdin) process.closeStdin();
       return {};
     },
 
@@ -165,7 +168,10 @@ export class TaskService {
     },
 
     shutdown: async () => {
-      if (this.isEmpty) this.#options.onShutdown();
+      if (this.isEmpty) {
+        this.#isLeaving = true;
+        this.#options.onShutdown();
+      }
       return {};
     },
   };
@@ -212,8 +218,8 @@ function exitFields(exit: ProcessExit | undefined) {
   return { exitStatus: exit.status, exitedAt: timestampFromNs(exit.exitedAtNs) };
 }
 
-/** The process object as JSON; whether it has a terminal is for the request to say. */
-function processSpec(spec: AnyMessage | undefined, hasTerminal: boolean): string {
+/** The OCI process object of an Exec; whether it is valid is for the runtime to say. */
+function processSpec(spec: AnyMessage | undefined): object {
   let process: unknown;
   try {
     process = JSON.parse(Buffer.from(spec?.value ?? []).toString());
@@ -224,5 +230,5 @@ function processSpec(spec: AnyMessage | undefined, hasTerminal: boolean): string
   if (typeof process !== 'object' || process === null || Array.isArray(process)) {
     throw new TsError('InvalidArgument', 'exec: process spec: not an object');
   }
-  return JSON.stringify({ ...process, terminal: hasTerminal });
+  return process;
 }

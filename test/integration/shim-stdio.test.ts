@@ -50,6 +50,34 @@ test('every byte of stdin comes back on stdout, whatever the sizes of the pieces
   await shim.finish();
 });
 
+test('stdin that is closed, and a size that is set, before an exec starts', { skip }, async () => {
+  await using daemon = await PlayedDaemon.start();
+  const shim = await daemon.shim(['/bin/sleep', '1000']);
+  await shim.create();
+  await shim.start();
+  const stdin = makeFifo(daemon.directory, 'stdin');
+  const writer = new FifoWriter(stdin);
+  await shim.addExec('e1', ['/bin/cat'], { stdin });
+  await shim.task.closeIO({ id: 'c1', execId: 'e1', stdin: true });
+  await shim.start('e1');
+  writer.close();
+  assert.equal(await shim.wait('e1'), 0);
+  const stdout = new FifoReader(makeFifo(daemon.directory, 'stdout'));
+  await shim.addExec('e2', ['/bin/stty', 'size'], { stdout: stdout.path, terminal: true });
+  await shim.task.resizePty({ id: 'c1', execId: 'e2', width: 77, height: 33 });
+  await shim.start('e2');
+  assert.equal(await shim.wait('e2'), 0);
+  await stdout.ended;
+  assert.equal(stdout.text, '33 77\r\n');
+  await assert.rejects(shim.task.resizePty({ id: 'c1', execId: 'e2', width: 7, height: 3 }), {
+    code: Code.FAILED_PRECONDITION,
+    message: 'cannot resize a stopped process: failed precondition',
+  });
+  await shim.task.kill({ id: 'c1', signal: SIGKILL });
+  await shim.wait();
+  await shim.finish();
+});
+
 test('stdout and stderr are carried beside each other, complete before the exit is told', {
   skip,
 }, async () => {
