@@ -10,13 +10,15 @@ const root = join(import.meta.dirname, '../..');
 const dir = mkdtempSync(join(tmpdir(), 'make-'));
 after(() => rmSync(dir, { recursive: true }));
 const isBuilt = existsSync(join(root, 'dist/bin/tsrunc'));
+// `make test` tells the makes below it that they are such.
+const { MAKEFLAGS, MAKELEVEL, ...env } = process.env;
 const programs = ['containerd-shim-tsrunc-v2', 'tscontainerd', 'tsrunc'];
 
 test('make install puts three programs and their licences below DESTDIR and PREFIX', {
   skip: isBuilt ? false : 'the programs are not built: run make',
 }, () => {
   const args = ['--silent', 'install', 'PREFIX=/opt/stack', `DESTDIR=${dir}`];
-  const make = spawnSync('make', args, { cwd: root, encoding: 'utf8' });
+  const make = spawnSync('make', args, { cwd: root, env, encoding: 'utf8' });
   assert.equal(make.status, 0, make.stderr);
   assert.deepEqual(readdirSync(dir), ['opt']);
   const bin = join(dir, 'opt/stack/bin');
@@ -35,7 +37,7 @@ test('make demo says to somebody who is not root what to do, before it does anyt
   skip: process.getuid?.() === 0 ? false : 'another user can be had by root alone',
 }, () => {
   const nobody = { uid: 65534, gid: 65534 };
-  const make = spawnSync('make', ['demo'], { cwd: root, encoding: 'utf8', ...nobody });
+  const make = spawnSync('make', ['demo'], { cwd: root, env, encoding: 'utf8', ...nobody });
   assert.equal(make.stdout, '');
   const [sentence] = make.stderr.split('\n');
   assert.equal(
