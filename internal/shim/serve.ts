@@ -7,7 +7,12 @@ import type { Socket } from 'node:net';
 import { type Status, TtrpcError, TtrpcServer } from '../../ttrpc/index.ts';
 import { Task } from '../api/generated/containerd.task.v2.ts';
 import { ERROR_KINDS, TsError } from '../errors/index.ts';
-import { peerCredentials, setChildSubreaper, unblockSignal } from '../linux/index.ts';
+import {
+  peerCredentials,
+  setChildSubreaper,
+  setProcessName,
+  unblockSignal,
+} from '../linux/index.ts';
 import { ChildRegistry } from './command.ts';
 import type { ShimContext } from './container.ts';
 import { EventPublisher } from './event-publisher.ts';
@@ -35,6 +40,7 @@ export async function serve(flags: ShimFlags): Promise<void> {
   surviveErrors(log);
   closeInheritedFds([LISTENER_FD]);
   setChildSubreaper(true);
+  setProcessName('containerd-shim'); // as people and scripts look for it; Node's is its own
   const children = new ChildRegistry();
   const ledger = new ExitLedger();
   const events = new EventPublisher(process.env['TTRPC_ADDRESS'] ?? '', flags.namespace, log);

@@ -148,6 +148,7 @@ test('the serving process is a daemon: own session, no terminal, no stream of it
     assert.equal(readlinkSync(`/proc/${shim.pid}/fd/${fd}`), '/dev/null');
   }
   assert.equal(readlinkSync(`/proc/${shim.pid}/cwd`), shim.bundle);
+  assert.equal(readFileSync(`/proc/${shim.pid}/comm`, 'utf8'), 'containerd-shim\n');
   const oomScore = (pid: number | 'self') =>
     Number(readFileSync(`/proc/${pid}/oom_score_adj`, 'utf8'));
   assert.equal(oomScore(shim.pid), oomScore('self') + 1);
