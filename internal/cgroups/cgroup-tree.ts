@@ -102,6 +102,27 @@ function removeTree(files: CgroupFiles, directory: string): void {
   files.removeDirectory(directory);
 }
 
+/**
+ * Refuses what would hit every process of the machine. State files and /proc can name the root of a
+ * hierarchy: the cgroup of a process that was never put into one.
+ */
+export function refuseRootCgroup(files: CgroupFiles, directory: string, operation: string): void {
+  // Files that the kernel gives only to the root of v1, and to every cgroup of v2 but the root.
+  const isRoot =
+    files.exists(`${directory}/cgroup.sane_behavior`) ||
+    (files.exists(`${directory}/cgroup.controllers`) &&
+      !files.exists(`${directory}/cgroup.events`));
+  if (!isRoot) return;
+  throw new TsError(
+    'FailedPrecondition',
+    `${operation} ${directory}: it is the root of all cgroups`,
+    {
+      code: 'TS_CGROUP_PATH_IS_ROOT',
+      fields: { path: directory },
+    },
+  );
+}
+
 /** A container in a cgroup with foreign processes would limit, freeze and kill them too. */
 export function refuseBusyCgroup(files: CgroupFiles, directory: string): void {
   const pids = cgroupTreePids(files, directory);

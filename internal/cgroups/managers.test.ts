@@ -30,7 +30,10 @@ function v1(): FakeCgroupFiles {
     const hierarchy = directory.split('/')[2] ?? '';
     return { 'cgroup.procs': '', ...V1_FILES[hierarchy] };
   });
-  for (const { mountPoint } of V1_HOST.hierarchies) files.addDirectory(mountPoint);
+  for (const { mountPoint } of V1_HOST.hierarchies) {
+    files.addDirectory(mountPoint);
+    files.contents.set(`${mountPoint}/cgroup.sane_behavior`, '0');
+  }
   files.contents.set('/c/cpuset/cpuset.cpus', '0-3');
   files.contents.set('/c/cpuset/cpuset.mems', '0');
   return files;
@@ -46,7 +49,14 @@ function v2(): FakeCgroupFiles {
     'cgroup.controllers': 'cpu pids',
     'cgroup.subtree_control': '',
     'cgroup.freeze': '0',
-    ...(directory === '/c' ? {} : { 'cgroup.procs': '', 'pids.max': 'max', 'cpu.weight': '100' }),
+    ...(directory === '/c'
+      ? {}
+      : {
+          'cgroup.procs': '',
+          'cgroup.events': 'frozen 0',
+          'pids.max': 'max',
+          'cpu.weight': '100',
+        }),
   }));
   return files;
 }
@@ -154,6 +164,32 @@ for (const [name, host, make] of LAYOUTS) {
         `the container's cgroup ${busy} is not empty: 2 process(es) found: ` +
         'end them (12, 13) or choose another linux.cgroupsPath',
     });
+    assert.deepEqual([...files.directories], before);
+  });
+
+  test(`the root on ${name}: nothing is killed, frozen or removed`, () => {
+    const files = make();
+    files.makeDirectory(`${host.hierarchies.at(-1)?.mountPoint}/others`);
+    const before = [...files.directories];
+    const entries = host.hierarchies.flatMap(({ controllers, mountPoint }) =>
+      controllers.map((controller) => [controller, mountPoint]),
+    );
+    const root = openCgroup(Object.fromEntries(entries), files);
+    const calls: [string, () => void][] = [
+      ['kill the processes of', () => root.kill()],
+      ['signal the processes of', () => root.signal(15)],
+      ['signal the processes of', () => root.signal(9)],
+      ['freeze', () => root.freeze(1)],
+      ['remove', () => root.remove(1)],
+    ];
+    for (const [operation, call] of calls) {
+      assert.throws(call, (thrown: unknown) => {
+        assert.ok(thrown instanceof TsError);
+        assert.equal(thrown.code, 'TS_CGROUP_PATH_IS_ROOT');
+        assert.ok(thrown.message.startsWith(`${operation} /c`), thrown.message);
+        return true;
+      });
+    }
     assert.deepEqual([...files.directories], before);
   });
 

@@ -8,6 +8,7 @@ import {
   joinCgroup,
   makeCgroup,
   refuseBusyCgroup,
+  refuseRootCgroup,
   removeCgroup,
   removeUnused,
   signalProcesses,
@@ -140,7 +141,14 @@ export class V1CgroupManager implements CgroupManager {
     );
   }
 
+  #refuseRoot(operation: string): void {
+    for (const directory of this.#directories()) {
+      refuseRootCgroup(this.#files, directory, operation);
+    }
+  }
+
   freeze(deadlineMs = FREEZE_DEADLINE_MS): void {
+    this.#refuseRoot('freeze');
     const file = this.#freezerFile();
     // A process that is being cloned or traced can keep the state at FREEZING: asking again helps.
     const isFrozen = waitUntil(() => {
@@ -171,6 +179,7 @@ export class V1CgroupManager implements CgroupManager {
   }
 
   kill(): void {
+    this.#refuseRoot('kill the processes of');
     const unified = this.#paths[''];
     const killFile = unified === undefined ? undefined : `${unified}/cgroup.kill`;
     if (killFile !== undefined && this.#files.exists(killFile)) this.#files.write(killFile, '1');
@@ -179,6 +188,7 @@ export class V1CgroupManager implements CgroupManager {
   }
 
   signal(signal: number): void {
+    this.#refuseRoot('signal the processes of');
     if (signal === SIGKILL) this.kill();
     else signalProcesses(this.allPids(), signal);
   }
@@ -200,6 +210,7 @@ export class V1CgroupManager implements CgroupManager {
   }
 
   remove(deadlineMs = REMOVE_DEADLINE_MS): void {
+    this.#refuseRoot('remove');
     const end = monotonicMs() + deadlineMs;
     let first: TsError | undefined;
     for (const directory of this.#directories()) {

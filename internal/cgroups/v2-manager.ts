@@ -10,6 +10,7 @@ import {
   joinCgroup,
   makeCgroup,
   refuseBusyCgroup,
+  refuseRootCgroup,
   removeCgroup,
   removeUnused,
   signalProcesses,
@@ -132,6 +133,7 @@ export class V2CgroupManager implements CgroupManager {
 
   freeze(deadlineMs = FREEZE_DEADLINE_MS): void {
     const directory = this.#existing('freeze');
+    refuseRootCgroup(this.#files, directory, 'freeze');
     this.#files.write(`${directory}/cgroup.freeze`, '1');
     const events = `${directory}/cgroup.events`;
     const isFrozen = waitUntil(
@@ -163,6 +165,7 @@ export class V2CgroupManager implements CgroupManager {
   kill(): void {
     const directory = this.#directory;
     if (directory === undefined || !this.#files.exists(directory)) return;
+    refuseRootCgroup(this.#files, directory, 'kill the processes of');
     if (this.#files.exists(`${directory}/cgroup.kill`)) {
       this.#files.write(`${directory}/cgroup.kill`, '1'); // since Linux 5.14; frozen ones die too
       return;
@@ -171,6 +174,8 @@ export class V2CgroupManager implements CgroupManager {
   }
 
   signal(signal: number): void {
+    if (this.#directory === undefined) return;
+    refuseRootCgroup(this.#files, this.#directory, 'signal the processes of');
     if (signal === SIGKILL) this.kill();
     else signalProcesses(this.allPids(), signal);
   }
@@ -194,7 +199,9 @@ export class V2CgroupManager implements CgroupManager {
   }
 
   remove(deadlineMs = REMOVE_DEADLINE_MS): void {
-    if (this.#directory !== undefined) removeCgroup(this.#files, this.#directory, deadlineMs);
+    if (this.#directory === undefined) return;
+    refuseRootCgroup(this.#files, this.#directory, 'remove');
+    removeCgroup(this.#files, this.#directory, deadlineMs);
   }
 }
 
