@@ -15,7 +15,11 @@ import type { SnapshotDriver } from '../../internal/snapshots/snapshot-driver.ts
 import { SnapshotIds } from '../../internal/snapshots/snapshot-records.ts';
 import { SnapshotStore } from '../../internal/snapshots/snapshot-store.ts';
 import { WorkerPool } from '../../internal/snapshots/worker-pool.ts';
-import { type Fixture, fixtureDirectory, snapshotterContract } from './snapshotter-contract.ts';
+import {
+  type Fixture,
+  fixtureDirectory,
+  snapshotterContract,
+} from '../fixtures/snapshotter-contract.ts';
 
 type MakeDriver = (root: string, workers: WorkerPool) => SnapshotDriver;
 
@@ -59,7 +63,7 @@ const drivers: [string, MakeDriver, string | undefined][] = [
 for (const [name, makeDriver, reason] of drivers) {
   const skip = isRoot ? reason : 'needs root';
   if (skip !== undefined) test(name, { skip }, () => {});
-  else snapshotterContract(name, () => open(makeDriver));
+  else snapshotterContract(name, () => open(makeDriver), { hasOurMessages: true });
 }
 
 test('overlayfs: mounts are containerd’s', { skip: isRoot ? false : 'needs root' }, async (t) => {
