@@ -81,7 +81,7 @@ test('cgroupDirectories: a path for the systemd driver', () => {
     code: 'TS_CGROUP_DRIVER_MISMATCH',
     text:
       'linux.cgroupsPath "system.slice:cri:abc" is for the systemd cgroup driver, which is off: ' +
-      'set SystemdCgroup = false and the kubelet’s cgroupDriver to cgroupfs',
+      "set SystemdCgroup = false and the kubelet's cgroupDriver to cgroupfs",
   });
 });
 
@@ -99,6 +99,6 @@ test('refuseSystemdDriver: says what to leave out', () => {
     kind: 'NotImplemented',
     text:
       'the systemd cgroup driver for linux.cgroupsPath "a.slice:b:c" is not supported: ' +
-      'leave out --systemd-cgroup and set the kubelet’s cgroupDriver to cgroupfs',
+      "leave out --systemd-cgroup and set the kubelet's cgroupDriver to cgroupfs",
   });
 });

@@ -35,7 +35,7 @@ function containerCgroup({ id, cgroupsPath }: CgroupOptions): string {
       `linux.cgroupsPath ${JSON.stringify(cgroupsPath)} is for the systemd cgroup driver, which is off`,
       {
         code: 'TS_CGROUP_DRIVER_MISMATCH',
-        advice: 'set SystemdCgroup = false and the kubelet’s cgroupDriver to cgroupfs',
+        advice: "set SystemdCgroup = false and the kubelet's cgroupDriver to cgroupfs",
         fields: { property: 'linux.cgroupsPath' },
       },
     );
@@ -68,6 +68,6 @@ export function refuseSystemdDriver(cgroupsPath: string | undefined): never {
     cgroupsPath === undefined ? '' : ` for linux.cgroupsPath ${JSON.stringify(cgroupsPath)}`;
   throw new TsError('NotImplemented', `the systemd cgroup driver${path} is not supported`, {
     code: 'TS_CGROUP_SYSTEMD',
-    advice: 'leave out --systemd-cgroup and set the kubelet’s cgroupDriver to cgroupfs',
+    advice: "leave out --systemd-cgroup and set the kubelet's cgroupDriver to cgroupfs",
   });
 }

@@ -84,7 +84,7 @@ test('CONFIG: has no property that the spec does not have', () => {
   assert.deepEqual(extra, []);
 });
 
-test('names of capabilities and rlimits are in the order of the kernel’s numbers', async () => {
+test("names of capabilities and rlimits are in the order of the kernel's numbers", async () => {
   const { Capability, ResourceLimit } = await import('../linux/constants/index.ts');
   assert.deepEqual(
     CAPABILITY_NAMES.map((name) => Capability[name]),

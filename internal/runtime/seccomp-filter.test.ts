@@ -362,7 +362,7 @@ test('compileSeccomp: the kernel takes the filter and applies it', { skip }, () 
   });
 });
 
-test('compileSeccomp: decides as libseccomp’s own filter does, for random profiles', {
+test("compileSeccomp: decides as libseccomp's own filter does, for random profiles", {
   skip,
 }, () => {
   const seed = Number(process.env['SEED'] ?? Date.now() % 1e6);

@@ -24,13 +24,13 @@ function runcSpec(...flags: string[]): string {
 /** Ours says its own name, and the newest version of the spec. */
 const OWN = { hostname: 'tsrunc', ociVersion: '1.3.0' };
 
-test('spec: equals runc’s but for host name and version', { skip: runc.skip }, () => {
+test("spec: equals runc's but for host name and version", { skip: runc.skip }, () => {
   const isV2 = detectCgroupHost().layout === 'unified';
   const theirs = { ...JSON.parse(runcSpec()), ...OWN };
   assert.deepEqual(JSON.parse(formatJson(defaultSpec(isV2))), theirs);
 });
 
-test('spec --rootless: equals runc’s but for host name and version', { skip: runc.skip }, () => {
+test("spec --rootless: equals runc's but for host name and version", { skip: runc.skip }, () => {
   const isV2 = detectCgroupHost().layout === 'unified';
   const ids = [process.geteuid?.() ?? 0, process.getegid?.() ?? 0] as const;
   const theirs = { ...JSON.parse(runcSpec('--rootless')), ...OWN };
