@@ -103,16 +103,20 @@ function removeTree(files: CgroupFiles, directory: string): void {
 }
 
 /**
- * Refuses what would hit every process of the machine. State files and /proc can name the root of a
- * hierarchy: the cgroup of a process that was never put into one.
+ * Whether a cgroup is the root of a hierarchy: that of a process that was never put into one, as
+ * /proc tells it.
  */
-export function refuseRootCgroup(files: CgroupFiles, directory: string, operation: string): void {
+export function isRootCgroup(files: CgroupFiles, directory: string): boolean {
   // Files that the kernel gives only to the root of v1, and to every cgroup of v2 but the root.
-  const isRoot =
+  return (
     files.exists(`${directory}/cgroup.sane_behavior`) ||
-    (files.exists(`${directory}/cgroup.controllers`) &&
-      !files.exists(`${directory}/cgroup.events`));
-  if (!isRoot) return;
+    (files.exists(`${directory}/cgroup.controllers`) && !files.exists(`${directory}/cgroup.events`))
+  );
+}
+
+/** Refuses what would hit every process of the machine. */
+export function refuseRootCgroup(files: CgroupFiles, directory: string, operation: string): void {
+  if (!isRootCgroup(files, directory)) return;
   throw new TsError(
     'FailedPrecondition',
     `${operation} ${directory}: it is the root of all cgroups`,

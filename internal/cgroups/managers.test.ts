@@ -191,6 +191,12 @@ for (const [name, host, make] of LAYOUTS) {
       });
     }
     assert.deepEqual([...files.directories], before);
+    // Nor are the kills of the whole machine those of a container.
+    files.contents.set('/c/memory/memory.oom_control', 'oom_kill 7');
+    files.contents.set('/c/memory/cgroup.sane_behavior', '0');
+    const memory = openCgroup({ ...root.paths, memory: '/c/memory' }, files);
+    assert.equal(memory.oomKills(), 0n);
+    memory.watchOom(() => assert.fail('told'))[Symbol.dispose]();
   });
 
   test(`remove on ${name}: what is below goes too; again is no error`, () => {

@@ -5,6 +5,7 @@ import {
   cgroupPids,
   cgroupTreePids,
   hasErrno,
+  isRootCgroup,
   joinCgroup,
   makeCgroup,
   refuseBusyCgroup,
@@ -197,14 +198,20 @@ export class V1CgroupManager implements CgroupManager {
     return { version: 1, ...readV1Statistics(this.#files, this.#paths) };
   }
 
-  oomKills(): bigint {
+  /** Where kills are counted for this container alone; at the root they are the machine's. */
+  #countedMemory(): string | undefined {
     const memory = this.#paths['memory'];
+    return memory === undefined || isRootCgroup(this.#files, memory) ? undefined : memory;
+  }
+
+  oomKills(): bigint {
+    const memory = this.#countedMemory();
     const text = memory && this.#files.tryRead(`${memory}/memory.oom_control`);
     return text === undefined ? 0n : parseOomControl(text).oomKill;
   }
 
   watchOom(onOom: (kills: bigint) => void): Disposable {
-    const memory = this.#paths['memory'];
+    const memory = this.#countedMemory();
     if (memory === undefined) return { [Symbol.dispose]() {} };
     return watchV1Oom(memory, () => this.oomKills(), onOom);
   }
