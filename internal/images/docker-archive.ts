@@ -1,6 +1,6 @@
 /** What `docker save` writes (manifest.json, Docker image spec v1.2) as OCI index and manifests. */
 
-import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
 import type { ContentStore, Digest } from '../content/content-store.ts';
 import { TsError } from '../errors/index.ts';
@@ -106,8 +106,10 @@ class DockerLayers {
     const labels = new Map([[UNCOMPRESSED, blob.digest]]);
     await using writer = await this.#content.writer(this.#scope, { ref });
     await writer.truncate(0);
-    const plain = Readable.from(this.#content.read(this.#scope, blob.digest));
-    for await (const chunk of plain.pipe(createGzip())) await writer.write(chunk as Buffer);
+    const plain = this.#content.read(this.#scope, blob.digest);
+    await pipeline(plain, createGzip(), async (compressed: AsyncIterable<Buffer>) => {
+      for await (const chunk of compressed) await writer.write(chunk);
+    });
     const sizeBytes = writer.status.offsetBytes;
     const digest = writer.digest();
     try {
