@@ -5,6 +5,10 @@
  * Why not tar-stream, which the image archives use: it decodes pax values as UTF-8, which destroys
  * binary attributes (security.capability), has no sparse files, whole seconds only, and makes a
  * stream for each entry; a layer has tens of thousands of them.
+ *
+ * The attack: global headers, each small by itself, whose records pile up in memory (a layer of
+ * 600 KB that takes gigabytes). Like containerd this ignores global headers, and it accepts only as many
+ * headers before an entry as an honest archive has.
  */
 import { TsError } from '../errors/index.ts';
 import type { SparseRun, TarEntry, TarEntryType } from './tar-entry.ts';
@@ -22,6 +26,8 @@ import {
 const BLOCK = 512;
 /** Longest extended header, in which paths and attributes are: 64 attributes of 64 KiB. */
 const MAX_EXTENDED_BYTES = 4 << 20;
+/** Extended headers before an entry: tar programs write x, L and K once each, and a few g. */
+const MAX_EXTENDED_HEADERS = 16;
 
 const TYPES: Readonly<Record<string, TarEntryType>> = {
   '\0': 'file',
@@ -49,10 +55,10 @@ export interface TarHandler {
 type State =
   | 'header'
   | 'gnu-sparse' // extension blocks of an S header
-  | 'extended' // body of an x, g, L or K header
+  | 'extended' // body of an x, L or K header
   | 'sparse-map' // pax 1.0: the map before the data
   | 'data'
-  | 'padding'
+  | 'padding' // and the body of a g header
   | 'end';
 
 export class TarReader {
@@ -69,7 +75,7 @@ export class TarReader {
   #hasZeroBlock = false;
 
   #extendedType = '';
-  #globalPax = new Map<string, Buffer>();
+  #extendedCount = 0;
   #pax = new Map<string, Buffer>();
   #sparseNumbers: number[] = [];
   #longPath: string | undefined;
@@ -151,9 +157,17 @@ export class TarReader {
     const size = tarNumber(block, 124, 12);
     if (flag === 'x' || flag === 'g' || flag === 'L' || flag === 'K') {
       if (size > MAX_EXTENDED_BYTES) throw this.#invalid(`extended header of ${size} bytes`);
+      if (++this.#extendedCount > MAX_EXTENDED_HEADERS) {
+        throw this.#invalid(`more than ${MAX_EXTENDED_HEADERS} extended headers before an entry`);
+      }
+      this.#padding = -size & (BLOCK - 1);
+      if (flag === 'g') {
+        this.#padding += size;
+        this.#pad();
+        return;
+      }
       this.#extendedType = flag;
       this.#left = size;
-      this.#padding = -size & (BLOCK - 1);
       this.#state = 'extended';
       if (size === 0) this.#extended(Buffer.alloc(0));
       return;
@@ -192,9 +206,7 @@ export class TarReader {
     };
     if (this.#extendedType === 'L') this.#longPath = cString();
     else if (this.#extendedType === 'K') this.#longLink = cString();
-    else if (this.#extendedType === 'g') {
-      for (const [key, value] of parsePax(Buffer.from(body))) this.#globalPax.set(key, value);
-    } else {
+    else {
       this.#sparseNumbers = [];
       this.#pax = parsePax(Buffer.from(body), (key, value) => {
         if (key === 'GNU.sparse.offset' || key === 'GNU.sparse.numbytes') {
@@ -240,6 +252,7 @@ export class TarReader {
   #emit(dataBytes: number, isSparse: boolean): void {
     if (isSparse) checkRuns(this.#runs, this.#sizeBytes, dataBytes);
     const entry = this.#entry(dataBytes, isSparse);
+    this.#extendedCount = 0;
     this.#pax = new Map();
     this.#sparseNumbers = [];
     this.#longPath = undefined;
@@ -300,17 +313,15 @@ export class TarReader {
 
   #xattrs(): Map<string, Buffer> {
     const xattrs = new Map<string, Buffer>();
-    for (const records of [this.#globalPax, this.#pax]) {
-      for (const [key, value] of records) {
-        if (key.startsWith('SCHILY.xattr.')) xattrs.set(key.slice(13), value);
-      }
+    for (const [key, value] of this.#pax) {
+      if (key.startsWith('SCHILY.xattr.')) xattrs.set(key.slice(13), value);
     }
     return xattrs;
   }
 
-  /** A pax record of this entry or of all; an empty value takes an earlier one back. */
+  /** A pax record of this entry; an empty value is none. */
   #record(key: string): Buffer | undefined {
-    const value = this.#pax.get(key) ?? this.#globalPax.get(key);
+    const value = this.#pax.get(key);
     return value === undefined || value.length === 0 ? undefined : value;
   }
 

@@ -24,6 +24,8 @@ import { after, before, type TestContext, test } from 'node:test';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { TsError } from '../../internal/errors/index.ts';
 import type { Applied } from '../../internal/snapshots/job.ts';
+import { paxRecord } from '../../internal/snapshots/tar-pax.ts';
+import { padding, tarEnd } from '../../internal/snapshots/tar-writer.ts';
 import { WorkerPool } from '../../internal/snapshots/worker-pool.ts';
 import {
   directory,
@@ -256,6 +258,42 @@ for (const [what, bomb] of [
   });
 }
 
+test('global headers with a quarter of a gigabyte of records take no memory', {
+  skip,
+}, async (t) => {
+  const { apply, target } = place(t, 'plain');
+  // One member of gzip for each, so that this process never has the archive as a whole.
+  const members = Array.from({ length: 64 }, (_, i) => {
+    const records = paxRecord(`comment.${i}`, Buffer.alloc(4_000_000));
+    const archive = Buffer.concat([extendedHeader('g', records), layerOf([file(`f${i}`)])]);
+    return gzipSync(archive.subarray(0, -tarEnd().length), { level: 1 });
+  });
+  const bomb = Buffer.concat([...members, gzipSync(tarEnd())]);
+  assert.ok(bomb.length < 2 << 20);
+  writeFileSync('/proc/self/clear_refs', '5'); // the peak begins anew
+  const before = peakBytes();
+  await apply(bomb);
+  const grown = peakBytes() - before;
+  assert.ok(grown < 100 << 20, `${grown} bytes more`);
+  assert.ok(existsSync(join(target, 'f63')));
+});
+
+/** Highest resident size of this process, its threads' included. */
+function peakBytes(): number {
+  const kib = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1];
+  return Number(kib) * 1024;
+}
+
+/** An extended header of pax: `x` for the next entry, `g` for all. */
+function extendedHeader(type: 'x' | 'g', body: Buffer): Buffer {
+  const head = layerOf([{ path: type, dataBytes: body.length }]).subarray(0, 512);
+  head.write(type, 156);
+  head.fill(0x20, 148, 156);
+  const sum = head.reduce((total, byte) => total + byte, 0);
+  head.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148);
+  return Buffer.concat([head, body, padding(body.length)]);
+}
+
 test('a layer of too many entries is stopped', { skip }, async (t) => {
   const { apply, target } = place(t, 'plain');
   const entries = Array.from({ length: 200 }, (_, i) => file(`f${i}`));
@@ -270,33 +308,11 @@ test('a sparse file of petabytes takes no space', { skip }, async (t) => {
   const { apply, target } = place(t, 'plain');
   const archive = layerOf([{ path: 'huge', dataBytes: 0 }]);
   // GNU.sparse: a file of 2^50 bytes with one run of nothing at its end.
-  const { paxRecord } = await import('../../internal/snapshots/tar-pax.ts');
-  const { padding, tarHeader } = await import('../../internal/snapshots/tar-writer.ts');
   const body = Buffer.concat([
     paxRecord('GNU.sparse.map', Buffer.from('1125899906842624,0')),
     paxRecord('GNU.sparse.size', Buffer.from('1125899906842624')),
   ]);
-  const entry = {
-    type: 'file' as const,
-    path: 'x',
-    linkPath: '',
-    mode: 0,
-    uid: 0,
-    gid: 0,
-    dataBytes: body.length,
-    sizeBytes: body.length,
-    mtimeNs: 0n,
-    devMajor: 0,
-    devMinor: 0,
-    xattrs: new Map(),
-    sparse: undefined,
-  };
-  const head = tarHeader(entry);
-  head.write('x', 156);
-  head.fill(0x20, 148, 156);
-  const sum = head.reduce((total, byte) => total + byte, 0);
-  head.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148);
-  const bomb = Buffer.concat([head, body, padding(body.length), archive]);
+  const bomb = Buffer.concat([extendedHeader('x', body), archive]);
   // ext4 has no files of that size and says so; a file system that has makes a hole.
   await apply(bomb).catch((error: unknown) => assert.match(String(error), /EFBIG/));
   const path = join(target, 'huge');
