@@ -33,7 +33,7 @@ import {
 } from './container-state.ts';
 import { endedError, type InnerHook, openInnerHooks, runHooks, writeState } from './hooks.ts';
 import { writeIdMappings } from './id-mappings.ts';
-import { type OpenedFds, planInit } from './init-plan.ts';
+import { cgroupFds, type OpenedFds, openCgroups, planInit } from './init-plan.ts';
 import { buildInitProgram, type InitPlan, type InitProgram } from './init-program.ts';
 import { writePidFile } from './pid-file.ts';
 import { countPreservedFds } from './preserved-fds.ts';
@@ -73,14 +73,14 @@ export function explainCreate(options: RuntimeOptions, request: CreateRequest): 
   const cgroup = locate(options, request.id, bundle, host);
   using rollback = new Rollback();
   const { streams } = openInnerHooks(bundle.spec.hooks ?? {}, rollback);
-  const fds = standInFds();
+  const fds = standInFds(cgroup);
   return buildInitProgram(
     planInit(bundle, request, { host, manager: cgroup }, fds, 0, streams, rollback),
   ).program.explain();
 }
 
 /** Numbers that stand for fds which only a real run opens. */
-function standInFds(): OpenedFds {
+function standInFds(cgroup: CgroupManager): OpenedFds {
   return {
     report: 100,
     goOn: 101,
@@ -88,6 +88,7 @@ function standInFds(): OpenedFds {
     startErrors: 103,
     console: 104,
     stdio: OWN_STDIO,
+    ...cgroupFds(cgroup, () => 105),
   };
 }
 
@@ -122,6 +123,7 @@ export function createContainer(
       ...openStartFiles(directory, rollback),
       console,
       stdio: request.stdio ?? OWN_STDIO,
+      ...openCgroups(cgroup, rollback),
     };
     const plan = planInit(
       bundle,

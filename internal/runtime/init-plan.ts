@@ -35,7 +35,7 @@ import { compileSeccomp } from './seccomp-filter.ts';
 /** fds that `create` opens before it plans. */
 export type OpenedFds = Pick<
   InitFds,
-  'report' | 'goOn' | 'startFifo' | 'startErrors' | 'console' | 'stdio'
+  'report' | 'goOn' | 'startFifo' | 'startErrors' | 'console' | 'stdio' | 'cgroup' | 'cgroupTasks'
 >;
 
 /** The container's cgroup, and the hierarchies of this machine. */
@@ -96,7 +96,6 @@ export function planInit(
     fds: {
       ...fds,
       namespaces: openNamespaces(namespaces, rollback),
-      ...openCgroups(cgroups.manager, rollback),
     },
     rootfs: {
       rootfs: bundle.rootfs,
@@ -150,19 +149,30 @@ function openNamespaces({ joined }: NamespacePlan, rollback: Rollback): InitFds[
   }));
 }
 
-/** cgroup v1: the files to write to; v2: the directory to start in; hybrid: both. */
+/**
+ * cgroup v1: the files to write to; v2: the directory to start in; hybrid: both. Throws if one is
+ * not there: a process that joins nothing would be in its caller's cgroups, without limits.
+ */
 export function openCgroups(
   cgroup: CgroupManager,
   rollback: Rollback,
+): Pick<InitFds, 'cgroup' | 'cgroupTasks'> {
+  return cgroupFds(cgroup, (path, flags) => open(path, `open cgroup ${path}`, rollback, flags));
+}
+
+/** As openCgroups, of cgroups that need not exist. */
+export function cgroupFds(
+  cgroup: CgroupManager,
+  opened: (path: string, flags: string) => number,
 ): Pick<InitFds, 'cgroup' | 'cgroupTasks'> {
   const tasks: [string, number][] = [];
   const seen = new Set<string>();
   let unified: number | undefined;
   for (const [controller, directory] of Object.entries(cgroup.paths)) {
-    if (seen.has(directory) || !existsSync(directory)) continue;
+    if (seen.has(directory)) continue;
     seen.add(directory);
     const path = controller === '' ? directory : `${directory}/tasks`;
-    const fd = open(path, `open cgroup ${path}`, rollback, controller === '' ? 'r' : 'r+');
+    const fd = opened(path, controller === '' ? 'r' : 'r+');
     if (controller === '') unified = fd;
     else tasks.push([path, fd]);
   }

@@ -163,6 +163,9 @@ test("exec --cgroup: an existing cgroup below the container's", options, () => {
       sh('true', '--cgroup', '../x').error,
       '--cgroup "../x": "../x" is not below the cgroup of the container',
     );
+    const missing = sh('cat /proc/self/cgroup', '--cgroup', `${controller}nope`);
+    assert.equal(missing.stdout, '', 'nothing runs without the limits of the cgroup');
+    assert.match(missing.error, /^open cgroup \/sys.*\/nope(\/tasks)?: ENOENT/);
   } finally {
     rmdirSync(sub);
   }
