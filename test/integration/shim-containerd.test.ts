@@ -6,6 +6,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync }
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
+import { locateCgroup } from '../../internal/cgroups/index.ts';
 import { DEFAULT_ROOT } from '../../internal/shim/runtime-options.ts';
 import {
   type CtrResult,
@@ -123,6 +124,9 @@ class Machine implements AsyncDisposable {
     }
     await this.daemon.kill('SIGTERM');
     rmSync(join(DEFAULT_ROOT, this.namespace), { recursive: true, force: true });
+    // containerd's default for a container is a cgroup below one with the namespace's name.
+    const cgroup = locateCgroup({ id: '', cgroupsPath: `/${this.namespace}` });
+    if (cgroup.exists()) cgroup.remove();
     rmSync(this.directory, { recursive: true, force: true });
   }
 }

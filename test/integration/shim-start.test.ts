@@ -176,7 +176,7 @@ test('ShimCgroup is where the serving process lives', { skip }, async () => {
   const shim = await daemon.shim(['/bin/true']);
   process.kill(shim.pid, 'SIGKILL');
   await until(() => !isAlive(shim.pid), 'the shim to die');
-  const shimCgroup = `/shim-test-${process.pid}`;
+  const shimCgroup = `/shim-cgroup-${process.pid}`;
   const options = Buffer.from(Any.encode(packAny(Options, { shimCgroup })));
   const flags = ['-namespace', 'default', '-address', daemon.address, '-id', 'c1', 'start'];
   const started = spawnSync(shimProgram, flags, { cwd: shim.bundle, input: options });
