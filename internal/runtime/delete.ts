@@ -11,13 +11,12 @@ import {
 } from './container-state.ts';
 import { runHooks } from './hooks.ts';
 import { inheritedOpenFiles } from './inherited-limits.ts';
-import { signalInit } from './kill.ts';
+import { killProcesses } from './kill.ts';
 import type { RuntimeOptions } from './runtime-options.ts';
 import { hookState } from './start.ts';
 import { removeStateDirectory, statePath } from './state-directory.ts';
 import { containerStatus } from './status.ts';
 
-const SIGKILL = 9;
 const DEATH_DEADLINE_MS = 10_000;
 const GREATEST_PAUSE_MS = 20;
 
@@ -80,12 +79,8 @@ function readPoststopHooks(options: RuntimeOptions, id: string) {
   }
 }
 
-/** SIGKILL to init, and to all others where they do not die with it. */
 function killAndWait(state: ContainerState): void {
-  const cgroup = openCgroup(state.cgroupPaths);
-  if (cgroup.isFrozen()) cgroup.thaw();
-  signalInit(state, SIGKILL);
-  if (state.sharesPidNamespace) cgroup.kill();
+  killProcesses(state);
   const deadline = Date.now() + DEATH_DEADLINE_MS;
   for (let pauseMs = 1; isInitAlive(state); pauseMs = Math.min(pauseMs * 2, GREATEST_PAUSE_MS)) {
     if (Date.now() > deadline) {

@@ -7,10 +7,10 @@ import type { RuntimeOptions } from './runtime-options.ts';
 const SIGKILL = 9;
 
 /**
- * Sends a signal to the init process. `all` is for containers whose processes outlive it: no error
- * if it has ended, and SIGKILL goes to all that are left.
+ * Sends a signal to the init process; SIGKILL ends all of the container, also one that is paused.
+ * `all` is for containers whose processes outlive init: it is no error if it has ended.
  *
- * Throws InvalidArgument for an unknown signal, FailedPrecondition if init has ended.
+ * Throws InvalidArgument for an unknown signal, FailedPrecondition if there is nobody to get it.
  */
 export function killContainer(
   options: RuntimeOptions,
@@ -25,11 +25,22 @@ export function killContainer(
     });
   }
   const state = readContainerState(options.root, id);
-  if (signal === SIGKILL && state.sharesPidNamespace && (all || isInitAlive(state))) {
-    openCgroup(state.cgroupPaths).kill();
-    return;
+  const isSent = signal === SIGKILL ? killProcesses(state) : signalInit(state, signal);
+  if (!isSent && !all) throw notRunning(id);
+}
+
+/** SIGKILL to all of the container. False: none is left. */
+export function killProcesses(state: ContainerState): boolean {
+  const cgroup = openCgroup(state.cgroupPaths);
+  let isSent = signalInit(state, SIGKILL);
+  // Without a pid namespace of its own the others outlive init, and go on when it has ended.
+  if (state.sharesPidNamespace && cgroup.exists() && cgroup.allPids().length > 0) {
+    cgroup.kill();
+    isSent = true;
   }
-  if (!signalInit(state, signal) && !all) throw notRunning(id);
+  // cgroup v1 keeps even the killed frozen. Not before the signal: nothing of it shall run again.
+  if (isSent && cgroup.exists() && cgroup.isFrozen()) cgroup.thaw();
+  return isSent;
 }
 
 /** Sends to the very process that was created, not to one that got its pid. False: it has ended. */

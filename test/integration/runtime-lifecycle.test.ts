@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { needsRoot, RuntimeFixture } from '../fixtures/runtime-bundle.ts';
+import { type Config, needsRoot, RuntimeFixture } from '../fixtures/runtime-bundle.ts';
 
 const fixture = needsRoot === false ? new RuntimeFixture() : undefined;
 after(() => fixture?.[Symbol.dispose]());
@@ -173,6 +173,38 @@ test('delete: without a pid namespace all processes end', { skip: needsRoot }, (
     'sleep 2000 &',
   );
   assert.equal(runtime.run(['delete', '--force', id]).status, 0);
+  clean(id);
+});
+
+test('kill: SIGKILL ends a paused container', { skip: needsRoot }, () => {
+  const id = runtime.newId();
+  runtime.startSleeping(id);
+  assert.equal(runtime.run(['pause', id]).status, 0);
+  assert.equal(runtime.run(['kill', id, 'KILL']).error, '');
+  for (let tries = 0; status(id) !== 'stopped' && tries < 100; tries++);
+  assert.equal(status(id), 'stopped');
+  assert.equal(runtime.run(['delete', id]).error, '');
+  clean(id);
+});
+
+test('kill: SIGKILL reaches what has outlived init', { skip: needsRoot }, () => {
+  const id = runtime.newId();
+  const withoutPidNamespace = (config: Config): void => {
+    config.linux.namespaces = config.linux.namespaces.filter(
+      ({ type }: { type: string }) => type !== 'pid',
+    );
+  };
+  runtime.startSleeping(id, withoutPidNamespace, 'sleep 2000 &');
+  const processes = (): number[] => JSON.parse(runtime.run(['ps', '-f', 'json', id]).stdout);
+  assert.equal(processes().length, 2);
+  assert.equal(runtime.run(['kill', id, 'TERM']).error, '');
+  for (let tries = 0; status(id) !== 'stopped' && tries < 100; tries++);
+  assert.equal(processes().length, 1);
+  assert.equal(runtime.run(['kill', id, 'KILL']).error, '');
+  for (let tries = 0; processes().length > 0 && tries < 100; tries++);
+  assert.deepEqual(processes(), []);
+  assert.equal(runtime.run(['kill', id, 'KILL']).error, `${id}: container not running`);
+  runtime.run(['delete', id]);
   clean(id);
 });
 
