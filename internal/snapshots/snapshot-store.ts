@@ -14,6 +14,7 @@ import {
 import { TsError } from '../errors/index.ts';
 import type { EventExchange } from '../events/event-exchange.ts';
 import type { Cleaner } from '../gc/garbage-collector.ts';
+import type { Logger } from '../log/index.ts';
 import type { Database } from '../metadata/database.ts';
 import { checkLabels, withEntry } from '../metadata/labels.ts';
 import { addToLease, removeFromLease } from '../metadata/lease-resources.ts';
@@ -29,24 +30,43 @@ export class SnapshotStore implements Snapshotter, Cleaner {
   readonly #events: EventExchange;
   readonly #ids: SnapshotIds;
   readonly #records: SnapshotRecords;
+  readonly #log: Logger | undefined;
   /** Ids whose data is being made or deleted right now. */
   readonly #busy = new Set<bigint>();
   /** Names, with their namespace, that are being made. */
   readonly #reserved = new Set<string>();
   readonly #removals = new Set<Promise<void>>();
 
-  constructor(database: Database, driver: SnapshotDriver, events: EventExchange, ids: SnapshotIds) {
+  /** `log` is told of what nobody waits for. */
+  constructor(
+    database: Database,
+    driver: SnapshotDriver,
+    events: EventExchange,
+    ids: SnapshotIds,
+    log?: Logger,
+  ) {
     this.name = driver.name;
     this.#database = database;
     this.#driver = driver;
     this.#events = events;
     this.#ids = ids;
     this.#records = new SnapshotRecords(database, driver.name);
+    this.#log = log?.child({ snapshotter: driver.name });
   }
 
   /** Learns the numbers in use on disk and deletes what a crash left. To be called once, first. */
   async open(): Promise<void> {
-    for (const id of await this.#driver.ids()) this.#ids.seen(id);
+    const onDisk = new Set(await this.#driver.ids());
+    for (const id of onDisk) this.#ids.seen(id);
+    const lost = [...this.#records.ids()].filter((id) => !onDisk.has(id));
+    if (lost.length > 0) {
+      // They are kept: a disk that is not mounted yet looks the same, and `clean` would then delete
+      // all that is on it.
+      this.#log?.error(
+        { ids: lost.map(String) },
+        'snapshots without data: remove and unpack again',
+      );
+    }
     await this.clean();
   }
 
@@ -138,7 +158,12 @@ export class SnapshotStore implements Snapshotter, Cleaner {
     );
     // Deleting a large tree takes long and nobody has to wait for it: if it fails, or the daemon
     // dies, `clean` finds data without a record.
-    const removal = this.#removeData(id).catch(() => undefined);
+    const removal = this.#removeUnrecorded(id).catch((error: unknown) => {
+      this.#log?.warn(
+        { error, id: String(id) },
+        'delete snapshot data: left to the next collection',
+      );
+    });
     this.#removals.add(removal);
     void removal.finally(() => this.#removals.delete(removal));
   }
@@ -196,8 +221,13 @@ export class SnapshotStore implements Snapshotter, Cleaner {
         this.#records.insert(scope, snapshot.id, key, base?.id, kind, labels);
         addToLease(this.#database, scope, `snapshots/${this.name}`, key);
       });
-    } catch (error) {
-      await this.#driver.remove(snapshot.id);
+    } catch (thrown) {
+      const error = TsError.from(thrown);
+      try {
+        await this.#driver.remove(snapshot.id);
+      } catch (cleanup) {
+        error.cleanup.push(TsError.from(cleanup)); // `clean` tries again
+      }
       throw error;
     } finally {
       this.#reserved.delete(reservation);
@@ -243,6 +273,17 @@ export class SnapshotStore implements Snapshotter, Cleaner {
 
   #driverSnapshot({ id, info }: SnapshotRecord): DriverSnapshot {
     return { id, kind: info.kind, parents: this.#records.parents(id) };
+  }
+
+  /** Deletes the data once its record cannot come back with a power cut. */
+  async #removeUnrecorded(id: bigint): Promise<void> {
+    this.#busy.add(id); // before the wait: `clean` must not delete it too
+    try {
+      await this.#database.sync();
+      await this.#driver.remove(id);
+    } finally {
+      this.#busy.delete(id);
+    }
   }
 
   async #removeData(id: bigint): Promise<void> {

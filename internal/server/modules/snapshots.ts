@@ -33,7 +33,7 @@ export async function openSnapshots(core: Core): Promise<DaemonModule> {
   ];
   const ids = new SnapshotIds(core.database);
   const stores = drivers.map(
-    (driver) => new SnapshotStore(core.database, driver, core.events, ids),
+    (driver) => new SnapshotStore(core.database, driver, core.events, ids, core.log),
   );
   const plugins: Plugin[] = drivers.map(({ name, root }) => ({
     type: SNAPSHOTTER,
