@@ -45,8 +45,6 @@ export interface MountOptions {
   readonly superblockFlags: ReadonlySet<SuperblockFlag>;
   readonly propagation: readonly PropagationChange[];
   readonly idmap: 'idmap' | 'ridmap' | undefined;
-  /** Fill a new tmpfs with what the image has at its place. */
-  readonly copiesUp: boolean;
   /** Left for the file system, in order: `mode=755`, `newinstance`. */
   readonly data: readonly string[];
 }
@@ -106,7 +104,6 @@ export function parseMountOptions(options: readonly string[]): MountOptions {
   let bind: MountOptions['bind'];
   let idmap: MountOptions['idmap'];
   let isRemount = false;
-  let copiesUp = false;
   for (const option of options) {
     const attribute = own(ATTRIBUTES, option);
     const superblock = own(SUPERBLOCK, option);
@@ -123,7 +120,6 @@ export function parseMountOptions(options: readonly string[]): MountOptions {
     } else if (option === 'bind' || option === 'rbind') bind = option;
     else if (option === 'remount') isRemount = true;
     else if (option === 'idmap' || option === 'ridmap') idmap = option;
-    else if (option === 'tmpcopyup') copiesUp = true;
     else if (option !== '') data.push(option);
   }
   return {
@@ -134,7 +130,6 @@ export function parseMountOptions(options: readonly string[]): MountOptions {
     superblockFlags,
     propagation,
     idmap,
-    copiesUp,
     data,
   };
 }
