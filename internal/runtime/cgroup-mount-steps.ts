@@ -115,7 +115,7 @@ function addLegacy(
     const mounted =
       view.hasNewNamespace || own === undefined
         ? newFileSystem(sequence, label, 'cgroup', {
-            source: 'cgroup',
+            source: controllers[0]?.startsWith('name=') === true ? directory : 'cgroup',
             data: hierarchyOptions(controllers),
             attributes: [
               'MOUNT_ATTR_NOSUID',

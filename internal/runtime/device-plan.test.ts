@@ -14,6 +14,7 @@ function mount(destination: string, type: string, ...options: string[]): Planned
     source: '',
     isDirectory: true,
     isThere: true,
+    mode: undefined,
   };
 }
 

@@ -166,6 +166,7 @@ class InitBuilder {
       this.#becomeRootOfJoined(child);
     }
     if (!namespaces.needsJoiner) addJoins(child, fds.namespaces);
+    if (namespaces.unsharesIpc) child.add(steps.unshare(['ipc']));
     if (namespaces.unsharesTime) this.#newTime(child);
     addScheduling(child, process);
     if (this.#plan.joinsKeyring) {

@@ -3,7 +3,7 @@
  * Pure but for a look at sources and at symlinks of the rootfs, which only decides names: the
  * program opens everything anew, by fd.
  */
-import { existsSync, lstatSync, readlinkSync, statSync } from 'node:fs';
+import { lstatSync, readlinkSync, statSync } from 'node:fs';
 import { posix } from 'node:path';
 import { errnoNameOf, TsError } from '../errors/index.ts';
 import type { Mount } from '../oci/index.ts';
@@ -27,6 +27,8 @@ export interface PlannedMount {
    * it is gone when the program gets there, the mount fails.
    */
   readonly isThere: boolean;
+  /** Permission bits of a destination that is there. */
+  readonly mode: number | undefined;
 }
 
 export interface MountPlan {
@@ -100,8 +102,12 @@ function planMount(
   const destination = isOnFreshMount || isTrusted ? lexical : resolveInRootfs(rootfs, lexical);
   checkProcDestination(mount, kind, destination, property);
   const isCovered = earlier.some((other) => isWithin(destination, other.destination));
-  const isThere = !isCovered && existsSync(`${rootfs}${destination}`);
-  const planned = { property, mount, options, kind, destination, isThere };
+  const stat = isCovered
+    ? undefined
+    : statSync(`${rootfs}${destination}`, { throwIfNoEntry: false });
+  const isThere = stat !== undefined;
+  const mode = stat === undefined ? undefined : stat.mode & 0o7777;
+  const planned = { property, mount, options, kind, destination, isThere, mode };
   if (kind !== 'bind') return { ...planned, source: '', isDirectory: true };
   const source = posix.resolve(bundle, mount.source ?? '');
   return { ...planned, source, ...sourceType(source, property) };

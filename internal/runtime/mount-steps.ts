@@ -105,6 +105,10 @@ function addFileSystem(sequence: Sequence, planned: PlannedMount, context: Mount
     data.push({ key: 'context', value: context.mountLabel });
   }
   const isTmpfs = type === 'tmpfs';
+  // As runc has it: without a mode of its own a tmpfs gets that of the directory it covers.
+  if (isTmpfs && planned.mode !== undefined) {
+    data.unshift({ key: 'mode', value: planned.mode.toString(8) });
+  }
   const attributes = [...options.attributes.set].filter((each) => !(isTmpfs && each === 'ro'));
   if (data.some(({ value = '' }) => Buffer.byteLength(value) >= FSCONFIG_STRING_BYTES)) {
     addByMountCall(sequence, planned, context, purpose, data);

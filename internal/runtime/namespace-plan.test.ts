@@ -26,5 +26,12 @@ test('planNamespaces: cgroup and time are made late', () => {
     unsharesCgroup: true,
     unsharesTime: true,
     hasNewUser: false,
+    unsharesIpc: false,
   });
+});
+
+test('planNamespaces: with a new user namespace ipc is made after the ids are mapped', () => {
+  const plan = planNamespaces([{ type: 'user' }, { type: 'ipc' }, { type: 'mount' }]);
+  assert.deepEqual(plan.cloned, ['user', 'mount']);
+  assert.equal(plan.unsharesIpc, true);
 });

@@ -17,6 +17,11 @@ export interface NamespacePlan {
   /** Made by the process itself, once nothing depends on its clocks. */
   readonly unsharesTime: boolean;
   readonly hasNewUser: boolean;
+  /**
+   * Made by the process itself, once its ids are mapped: the message queues of an ipc namespace belong
+   * to whom the maker is at that moment.
+   */
+  readonly unsharesIpc: boolean;
 }
 
 export interface JoinedNamespace {
@@ -35,6 +40,7 @@ export function planNamespaces(namespaces: readonly Namespace[]): NamespacePlan 
   const unsharesCgroup = created.delete('cgroup');
   const unsharesTime = created.delete('time');
   const hasNewUser = created.has('user');
+  const unsharesIpc = hasNewUser && created.delete('ipc');
   return {
     cloned: [...created],
     joined,
@@ -42,5 +48,6 @@ export function planNamespaces(namespaces: readonly Namespace[]): NamespacePlan 
     unsharesCgroup,
     unsharesTime,
     hasNewUser,
+    unsharesIpc,
   };
 }

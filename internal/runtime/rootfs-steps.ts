@@ -153,7 +153,10 @@ export function addMasks(sequence: Sequence, root: Value, paths: readonly Masked
 function maskDirectory(sequence: Sequence, target: Value, label: string): void {
   const tmpfs = newFileSystem(sequence, label, 'tmpfs', {
     source: 'tmpfs',
-    data: [],
+    data: [
+      { key: 'nr_blocks', value: '1' },
+      { key: 'nr_inodes', value: '1' },
+    ],
     flags: ['ro'],
     attributes: ['MOUNT_ATTR_RDONLY'],
   });
