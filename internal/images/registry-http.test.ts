@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFile, execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer as createHttp, type RequestListener } from 'node:http';
 import { createServer as createHttps } from 'node:https';
@@ -7,6 +7,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { promisify } from 'node:util';
 import type { RegistryTls } from './registry-hosts.ts';
 import { HttpClient, readText } from './registry-http.ts';
 
@@ -104,38 +105,40 @@ test('HttpClient: a caller that goes away ends the request', async (t) => {
   );
 });
 
+/** A certificate for 127.0.0.1 that is its own authority; `path` is its file. */
+function certificate(t: TestContext, name: string): { cert: string; key: string; path: string } {
+  const dir = mkdtempSync(join(tmpdir(), 'tls-'));
+  t.after(() => rmSync(dir, { recursive: true }));
+  const [cert, key] = [join(dir, `${name}.crt`), join(dir, `${name}.key`)];
+  const subject = ['-subj', `/CN=${name}`, '-addext', 'subjectAltName=IP:127.0.0.1'];
+  execFileSync(
+    'openssl',
+    [
+      'req',
+      '-x509',
+      '-newkey',
+      'ec',
+      '-pkeyopt',
+      'ec_paramgen_curve:P-256',
+      '-nodes',
+      '-days',
+      '2',
+      ...subject,
+      '-out',
+      cert,
+      '-keyout',
+      key,
+    ],
+    { stdio: 'ignore' },
+  );
+  return { cert: readFileSync(cert, 'utf8'), key: readFileSync(key, 'utf8'), path: cert };
+}
+
 const hasOpenssl = spawnSync('openssl', ['version']).status === 0;
 test('HttpClient: TLS with an authority of one’s own, and client certificates', {
   skip: hasOpenssl ? false : 'no openssl to make certificates',
 }, async (t) => {
-  const dir = mkdtempSync(join(tmpdir(), 'tls-'));
-  t.after(() => rmSync(dir, { recursive: true }));
-  const make = (name: string): { cert: string; key: string } => {
-    const [cert, key] = [join(dir, `${name}.crt`), join(dir, `${name}.key`)];
-    const subject = ['-subj', `/CN=${name}`, '-addext', 'subjectAltName=IP:127.0.0.1'];
-    execFileSync(
-      'openssl',
-      [
-        'req',
-        '-x509',
-        '-newkey',
-        'ec',
-        '-pkeyopt',
-        'ec_paramgen_curve:P-256',
-        '-nodes',
-        '-days',
-        '2',
-        ...subject,
-        '-out',
-        cert,
-        '-keyout',
-        key,
-      ],
-      { stdio: 'ignore' },
-    );
-    return { cert: readFileSync(cert, 'utf8'), key: readFileSync(key, 'utf8') };
-  };
-  const [server, user] = [make('server'), make('user')];
+  const [server, user] = [certificate(t, 'server'), certificate(t, 'user')];
   const url = await serve(t, (_request, response) => response.end('hello'), {
     ...server,
     ca: user.cert,
@@ -152,6 +155,30 @@ test('HttpClient: TLS with an authority of one’s own, and client certificates'
     message: /self-signed certificate/,
   });
   await assert.rejects(get({ ...trusted, client: undefined }), { kind: 'Unavailable' });
+});
+
+test('HttpClient: an authority of the machine’s own is trusted', {
+  skip: hasOpenssl ? false : 'no openssl to make certificates',
+}, async (t) => {
+  const server = certificate(t, 'server');
+  const url = await serve(t, (_request, response) => response.end('hello'), server);
+  const noTlsText = JSON.stringify(noTls);
+  const module = new URL('registry-http.ts', import.meta.url).href;
+  const program = `
+    import { HttpClient, readText } from ${JSON.stringify(module)};
+    const client = new HttpClient(${noTlsText});
+    const get = { method: 'GET', url: ${JSON.stringify(url)}, headers: new Map() };
+    console.log(String(await readText(await client.send(get), 10)));
+    client.close();
+  `;
+  // In a process of its own: the machine's authorities are read once.
+  const env = { ...process.env, SSL_CERT_FILE: server.path };
+  const { stdout } = await promisify(execFile)(
+    process.execPath,
+    ['--input-type=module', '--eval', program],
+    { env },
+  );
+  assert.equal(stdout, 'hello\n');
 });
 
 test('readText: a body that is too long is not taken', async (t) => {

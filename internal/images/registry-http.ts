@@ -3,8 +3,8 @@
  * errors that name the request.
  *
  * The attack (CVE-2020-15157): a manifest or a redirect names a foreign host, which asks for
- * credentials and gets those of the registry. Here Authorization is sent to the origin that it is
- * for and is left out of a request to any other.
+ * credentials and gets those of the registry. Credentials may be in any header (Cookie, X-Api-Key):
+ * a request to another origin has the few headers that say what is asked for, and no others.
  */
 import {
   type ClientRequest,
@@ -13,7 +13,7 @@ import {
   type IncomingMessage,
 } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
-import { rootCertificates } from 'node:tls';
+import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
 import { TsError } from '../errors/index.ts';
 import { isLoopback, type RegistryTls } from './registry-hosts.ts';
 
@@ -46,10 +46,44 @@ export interface HttpResponse {
   discard(): void;
 }
 
+/** Headers that any origin may see. */
+const HARMLESS_HEADERS: ReadonlySet<string> = new Set([
+  'accept',
+  'content-length',
+  'content-type',
+  'range',
+  'user-agent',
+]);
+
+/** The headers of a request that leaves the origin that they were made for. */
+export function foreignHeaders(headers: ReadonlyMap<string, string>): Map<string, string> {
+  return new Map([...headers].filter(([name]) => HARMLESS_HEADERS.has(name.toLowerCase())));
+}
+
+/** Authorities of Node and of this machine; it takes a while to read them. */
+let knownAuthorities: readonly string[] | undefined;
+/** What connections without settings of their own share, for the same reason. */
+let plainContext: SecureContext | undefined;
+
+function secureContext(tls: RegistryTls): SecureContext {
+  knownAuthorities ??= [
+    ...new Set([...getCACertificates('default'), ...getCACertificates('system')]),
+  ];
+  if (tls.ca.length === 0 && tls.client === undefined) {
+    plainContext ??= createSecureContext({ ca: [...knownAuthorities] });
+    return plainContext;
+  }
+  return createSecureContext({
+    ca: [...knownAuthorities, ...tls.ca],
+    ...(tls.client === undefined ? {} : { cert: tls.client.cert, key: tls.client.key }),
+  });
+}
+
 /** Connections that are kept, for both schemes; `proxyEnv` has HTTP_PROXY and the like. */
 class Agents {
   readonly #http: HttpAgent;
-  readonly #https: HttpsAgent;
+  readonly #makeHttps: () => HttpsAgent;
+  #https: HttpsAgent | undefined;
 
   constructor(tls: RegistryTls, proxyEnv: NodeJS.ProcessEnv | undefined) {
     const shared = {
@@ -58,21 +92,23 @@ class Agents {
       ...(proxyEnv === undefined ? {} : { proxyEnv }),
     };
     this.#http = new HttpAgent(shared);
-    this.#https = new HttpsAgent({
-      ...shared,
-      rejectUnauthorized: !tls.isUnverified,
-      ...(tls.ca.length === 0 ? {} : { ca: [...rootCertificates, ...tls.ca] }),
-      ...(tls.client === undefined ? {} : { cert: tls.client.cert, key: tls.client.key }),
-    });
+    this.#makeHttps = () =>
+      new HttpsAgent({
+        ...shared,
+        rejectUnauthorized: !tls.isUnverified,
+        secureContext: secureContext(tls),
+      });
   }
 
   of(url: URL): HttpAgent {
-    return url.protocol === 'https:' ? this.#https : this.#http;
+    if (url.protocol !== 'https:') return this.#http;
+    this.#https ??= this.#makeHttps();
+    return this.#https;
   }
 
   destroy(): void {
     this.#http.destroy();
-    this.#https.destroy();
+    this.#https?.destroy();
   }
 }
 
@@ -92,8 +128,7 @@ export class HttpClient {
     let url = first;
     for (let redirects = 0; ; redirects++) {
       const isHome = url.origin === first.origin;
-      const headers = new Map(request.headers);
-      if (!isHome) headers.delete('authorization');
+      const headers = isHome ? request.headers : foreignHeaders(request.headers);
       const response = await this.#sendOnce({ ...request, headers }, url);
       const location = response.headers.get('location')?.[0];
       const isFollowed = request.method === 'GET' || request.method === 'HEAD';
