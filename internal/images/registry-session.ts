@@ -10,6 +10,7 @@ import {
 } from './registry-auth.ts';
 import type { RegistryHost } from './registry-hosts.ts';
 import {
+  foreignHeaders,
   HttpClient,
   type HttpRequest,
   type HttpResponse,
@@ -30,6 +31,8 @@ export class RegistrySession {
   /** What a token must allow: `repository:NAME:pull`. */
   readonly #scope: string;
   #authorization: { value: string; expiresAtMs: number } | undefined;
+  /** The host's last challenge: the values of WWW-Authenticate. */
+  #challenge: readonly string[] = [];
   /** One request for a token, which several downloads wait for. */
   #authorizing: Promise<boolean> | undefined;
 
@@ -53,8 +56,9 @@ export class RegistrySession {
   async send(request: Omit<HttpRequest, 'url'> & { readonly path: string }): Promise<HttpResponse> {
     const { path, ...rest } = request;
     const url = URL.canParse(path) ? path : `${this.host.baseUrl}${path}`;
-    let response = await this.#sendOnce({ ...rest, url });
     const canRepeat = rest.body === undefined || typeof rest.body === 'string';
+    if (!canRepeat && this.#isOwn(url)) await this.#renewExpired();
+    let response = await this.#sendOnce({ ...rest, url });
     if (response.status === 401 && (await this.#authorize(response)) && canRepeat) {
       response.discard();
       response = await this.#sendOnce({ ...rest, url });
@@ -74,26 +78,43 @@ export class RegistrySession {
   }
 
   async #sendOnce(request: HttpRequest): Promise<HttpResponse> {
+    if (!this.#isOwn(request.url)) {
+      // A place to upload to may be anywhere: what the host's headers hold is for the host alone.
+      return await this.#client.send({ ...request, headers: foreignHeaders(request.headers) });
+    }
     const headers = new Map([...this.host.headers, ...this.#headers, ...request.headers]);
-    const isOwn = new URL(request.url).origin === new URL(this.host.baseUrl).origin;
     const authorization = this.#authorization;
     const isValid = authorization !== undefined && authorization.expiresAtMs > Date.now();
-    if (isOwn && isValid) headers.set('authorization', authorization.value);
+    if (isValid) headers.set('authorization', authorization.value);
     return await this.#client.send({ ...request, headers });
+  }
+
+  #isOwn(url: string): boolean {
+    return new URL(url).origin === new URL(this.host.baseUrl).origin;
+  }
+
+  /** Gets a new token before a request that could not be sent again after a challenge. */
+  async #renewExpired(): Promise<void> {
+    const expiresAtMs = this.#authorization?.expiresAtMs ?? Number.POSITIVE_INFINITY;
+    if (expiresAtMs <= Date.now()) await this.#authorizeAlone(this.#challenge);
   }
 
   /** Gets what the host asks for. False when there is nothing to give, or it was refused. */
   async #authorize(response: HttpResponse): Promise<boolean> {
     // A redirect led elsewhere: that host's challenge is none of ours (CVE-2020-15157).
-    if (new URL(response.url).origin !== new URL(this.host.baseUrl).origin) return false;
-    this.#authorizing ??= this.#authorizeOnce(response).finally(() => {
+    if (!this.#isOwn(response.url)) return false;
+    this.#challenge = response.headers.get('www-authenticate') ?? [];
+    return await this.#authorizeAlone(this.#challenge);
+  }
+
+  async #authorizeAlone(headers: readonly string[]): Promise<boolean> {
+    this.#authorizing ??= this.#authorizeOnce(headers).finally(() => {
       this.#authorizing = undefined;
     });
     return await this.#authorizing;
   }
 
-  async #authorizeOnce(response: HttpResponse): Promise<boolean> {
-    const headers = response.headers.get('www-authenticate') ?? [];
+  async #authorizeOnce(headers: readonly string[]): Promise<boolean> {
     const challenges = parseChallenges(headers);
     const credentials = await this.#credentials(new URL(this.host.baseUrl).host, headers);
     const bearer = challenges.find(({ scheme }) => scheme === 'bearer');

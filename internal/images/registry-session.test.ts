@@ -1,0 +1,110 @@
+import assert from 'node:assert/strict';
+import { createServer, type IncomingHttpHeaders, type RequestListener } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { type TestContext, test } from 'node:test';
+import type { CredentialSource } from './registry-auth.ts';
+import type { RegistryHost } from './registry-hosts.ts';
+import { RegistrySession } from './registry-session.ts';
+
+async function serve(t: TestContext, listener: RequestListener): Promise<string> {
+  const server = createServer(listener);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+function session(
+  t: TestContext,
+  origin: string,
+  headers: { host?: [string, string][]; request?: [string, string][] } = {},
+): RegistrySession {
+  const host: RegistryHost = {
+    baseUrl: `${origin}/v2`,
+    capabilities: new Set(['pull', 'resolve', 'push']),
+    headers: new Map(headers.host),
+    tls: { isUnverified: false, ca: [], client: undefined },
+  };
+  const anonymous: CredentialSource = async () => undefined;
+  const scope = 'repository:some/image:pull,push';
+  const opened = new RegistrySession(host, scope, new Map(headers.request), anonymous);
+  t.after(() => opened.close());
+  return opened;
+}
+
+const secrets: { host: [string, string][]; request: [string, string][] } = {
+  host: [
+    ['x-api-key', 'secret'],
+    ['authorization', 'Basic secret'],
+  ],
+  request: [['cookie', 'secret']],
+};
+const asked = new Map([
+  ['accept', 'application/json'],
+  ['range', 'bytes=1-'],
+]);
+
+for (const [how, pathOf] of [
+  ['a redirect', () => '/redirect'],
+  ['a place to upload to', (foreign: string) => `${foreign}/place`],
+] as const) {
+  test(`RegistrySession: ${how} on another origin gets no header that may be a secret`, async (t) => {
+    let seen: IncomingHttpHeaders = {};
+    const foreign = await serve(t, (request, response) => {
+      seen = request.headers;
+      response.end();
+    });
+    const home = await serve(t, (_request, response) => {
+      response.writeHead(307, { location: `${foreign}/place` }).end();
+    });
+    const path = pathOf(foreign);
+    const opened = session(t, home, secrets);
+    const response = await opened.send({ method: 'GET', path, headers: asked });
+    response.discard();
+    assert.equal(response.status, 200);
+    const { host: _host, connection: _connection, ...sent } = seen;
+    assert.deepEqual(sent, {
+      accept: 'application/json',
+      range: 'bytes=1-',
+      'user-agent': 'tscontainerd',
+    });
+  });
+}
+
+test('RegistrySession: an expired token is renewed before a body that is sent once', async (t) => {
+  t.mock.timers.enable({ apis: ['Date'], now: Date.now() });
+  let tokens = 0;
+  const puts: (string | undefined)[] = [];
+  const home = await serve(t, (request, response) => {
+    if (request.url?.startsWith('/token')) {
+      response.end(JSON.stringify({ token: `t${++tokens}`, expires_in: 60 }));
+      return;
+    }
+    if (request.method === 'PUT') puts.push(request.headers.authorization);
+    request.resume().on('end', () => {
+      if (request.headers.authorization === `Bearer t${tokens}`) response.writeHead(201).end();
+      else {
+        const challenge = `Bearer realm="${home}/token",service="s",scope="a"`;
+        response.writeHead(401, { 'www-authenticate': challenge }).end();
+      }
+    });
+  });
+  const opened = session(t, home);
+  async function* body(): AsyncGenerator<Buffer> {
+    yield Buffer.from('content');
+  }
+  const send = async (method: string): Promise<number> => {
+    const content = method === 'PUT' ? body() : '';
+    const headers = new Map([['content-length', method === 'PUT' ? '7' : '0']]);
+    const response = await opened.send({ method, path: '/upload', headers, body: content });
+    response.discard();
+    return response.status;
+  };
+  assert.equal(await send('POST'), 201);
+  assert.equal(await send('PUT'), 201);
+  t.mock.timers.tick(61_000);
+  assert.equal(await send('PUT'), 201);
+  assert.deepEqual(puts, ['Bearer t1', 'Bearer t2']);
+});
