@@ -36,7 +36,7 @@ export class BlobFetcher {
     blob: Descriptor,
     progress: FetchProgress,
   ): Promise<boolean> {
-    return await this.#flights.run(blob.digest, async () => {
+    return await this.#flights.run(blob.digest, scope.signal, async () => {
       scope.signal?.throwIfAborted();
       let storedBytes = 0;
       const attempt = async (): Promise<boolean> => {
@@ -70,7 +70,7 @@ export class BlobFetcher {
       } catch (error) {
         if (isAlreadyThere(error)) return undefined;
         if (!(error instanceof TsError) || error.code !== 'TS_CONTENT_REF_LOCKED') throw error;
-        await sleep(LOCK_POLL_MS);
+        await sleep(LOCK_POLL_MS, undefined, scope.signal && { signal: scope.signal });
       }
     }
   }

@@ -7,13 +7,14 @@ export class Flights {
 
   /**
    * Runs `work` alone for `key`. Callers that come meanwhile wait and then run their own `work`,
-   * which finds the result made, or makes it when the first caller failed or went away.
+   * which finds the result made, or makes it when the first caller failed or went away. A caller whose `signal`
+   * is aborted waits no longer: it gets the signal's reason.
    */
-  async run<T>(key: string, work: () => Promise<T>): Promise<T> {
+  async run<T>(key: string, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
     for (;;) {
       const running = this.#running.get(key);
       if (running === undefined) break;
-      await running.catch(() => undefined); // its error is its own caller's
+      await ended(running, signal);
     }
     const flight = work();
     this.#running.set(key, flight);
@@ -22,5 +23,22 @@ export class Flights {
     } finally {
       this.#running.delete(key);
     }
+  }
+}
+
+/** Waits for the end of a flight; its error is its own caller's. */
+async function ended(flight: Promise<unknown>, signal: AbortSignal | undefined): Promise<void> {
+  signal?.throwIfAborted();
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const abort = (): void => reject(signal?.reason);
+  signal?.addEventListener('abort', abort, { once: true });
+  flight.then(
+    () => resolve(),
+    () => resolve(),
+  );
+  try {
+    await promise;
+  } finally {
+    signal?.removeEventListener('abort', abort);
   }
 }

@@ -81,7 +81,7 @@ export class Unpacker {
       await request.layerReady?.(index);
       const [diffId = '', chainId = ''] = [diffIds[index], chain[index]];
       const key = `${scope.namespace} ${snapshotter.name} ${chainId}`;
-      await this.#flights.run(key, async () => {
+      await this.#flights.run(key, scope.signal, async () => {
         scope.signal?.throwIfAborted();
         const parent = chain[index - 1] ?? '';
         if (this.#keepExisting(scope, snapshotter, chainId)) return;
