@@ -76,17 +76,22 @@ export class RegistryClient {
       });
     }
     const path = `/${this.reference.repository}/manifests/${target}`;
-    return await this.#tryHosts('resolve', signal, async (session) => {
+    const ask = async (session: RegistrySession): Promise<Descriptor> => {
       const head = await session.send({ method: 'HEAD', path, headers: ACCEPT_ALL, signal });
       await readText(head, 0); // a HEAD has no body: this gives the connection back
       const described = head.status === 200 ? descriptorOfHeaders(head, digest) : undefined;
       if (described !== undefined) return described;
       // An error of a HEAD has no text, and some registries know no HEAD.
       return await this.#resolveByGet(session, path, digest, signal);
-    });
+    };
+    return await this.#tryHosts(
+      'resolve',
+      (session) => this.retrying(signal, () => ask(session)),
+      signal,
+    );
   }
 
-  /** Opens a blob or document from `offset` on. */
+  /** Opens a blob or document from `offset` on; asks each host once, since the caller retries. */
   async open(descriptor: Descriptor, offset: number, signal?: AbortSignal): Promise<BlobBody> {
     const kind = mediaKind(descriptor.mediaType);
     const isDocument = kind === 'index' || kind === 'manifest';
@@ -94,16 +99,20 @@ export class RegistryClient {
     const path = `/${this.reference.repository}/${folder}/${descriptor.digest}`;
     const headers = new Map([['accept', isDocument ? `${descriptor.mediaType}, */*` : '*/*']]);
     if (offset > 0) headers.set('range', `bytes=${offset}-`);
-    return await this.#tryHosts('pull', signal, async (session) => {
-      const response = await session.send({ method: 'GET', path, headers, signal });
-      const { body } = response;
-      const discard = (): void => response.discard();
-      if (response.status === 206 && rangeStart(response) === offset) {
-        return { body, offsetBytes: offset, discard };
-      }
-      if (response.status === 200) return { body, offsetBytes: 0, discard };
-      throw await statusError(response);
-    });
+    return await this.#tryHosts(
+      'pull',
+      async (session) => {
+        const response = await session.send({ method: 'GET', path, headers, signal });
+        const { body } = response;
+        const discard = (): void => response.discard();
+        if (response.status === 206 && rangeStart(response) === offset) {
+          return { body, offsetBytes: offset, discard };
+        }
+        if (response.status === 200) return { body, offsetBytes: 0, discard };
+        throw await statusError(response);
+      },
+      signal,
+    );
   }
 
   /** The host that takes pushes. */
@@ -159,19 +168,19 @@ export class RegistryClient {
   }
 
   /**
-   * Tries the hosts in order, each with retries of its own; the error of the last one is the error
-   * of all, since that is the registry itself.
+   * Tries the hosts in order; the error of the last one is the error of all, since that is the
+   * registry itself.
    */
   async #tryHosts<T>(
     capability: Capability,
-    signal: AbortSignal | undefined,
     work: (session: RegistrySession) => Promise<T>,
+    signal: AbortSignal | undefined,
   ): Promise<T> {
     const errors: TsError[] = [];
     for (const session of this.#sessions) {
       if (!session.host.capabilities.has(capability)) continue;
       try {
-        return await retrying(this.#retry, signal, () => work(session));
+        return await work(session);
       } catch (error) {
         if (signal?.aborted === true) throw error;
         errors.push(TsError.from(error));
