@@ -20,6 +20,10 @@ import {
   until,
 } from '../fixtures/shim.ts';
 
+function skipWithCriu(): false | string {
+  return existsSync('/usr/sbin/criu') ? 'CRIU is installed: the checkpoint would be made' : false;
+}
+
 const SIGTERM = 15;
 const SIGKILL = 9;
 
@@ -250,6 +254,28 @@ test('errors carry the codes that daemons decide by', {
     code: Code.NOT_FOUND,
     message: 'process already finished: not found',
   });
+  await shim.finish();
+});
+
+test('a checkpoint that the runtime cannot make is refused in its words', {
+  skip: skipWithout('runc-1.3') || skipWithCriu(),
+}, async () => {
+  await using daemon = await PlayedDaemon.start();
+  const shim = await daemon.shim(['/bin/sleep', '1000']);
+  await shim.create();
+  const path = join(daemon.directory, 'images');
+  await assert.rejects(shim.task.checkpoint({ id: 'c1', path }), {
+    code: Code.FAILED_PRECONDITION,
+    message: 'cannot checkpoint a created process: failed precondition',
+  });
+  await shim.start();
+  await assert.rejects(
+    shim.task.checkpoint({ id: 'c1', path }),
+    /OCI runtime checkpoint failed: ./,
+  );
+  assert.equal((await shim.task.state({ id: 'c1' })).status, Status.RUNNING);
+  await shim.task.kill({ id: 'c1', signal: SIGKILL });
+  await shim.wait();
   await shim.finish();
 });
 
