@@ -54,6 +54,19 @@ test('StreamManager: a client that goes away frees the name and fails who sends'
   streams.open(scope, 's', from(), new AbortController().signal);
 });
 
+test('StreamManager: a client that goes away before anything is read frees the name', async () => {
+  const streams = new StreamManager();
+  const client = new AbortController();
+  streams.open(scope, 's', from(), client.signal);
+  const sent = streams.get(scope, 's').send(message('unread'));
+  client.abort();
+  await sent; // nobody waits for what nobody reads
+  assert.deepEqual(streams.names(), []);
+  assert.throws(() => streams.open(scope, 's', from(), client.signal), { name: 'AbortError' });
+  assert.deepEqual(streams.names(), []);
+  streams.open(scope, 's', from(), new AbortController().signal);
+});
+
 test('receiveBytes: grants a window and gives the bytes', async () => {
   const streams = new StreamManager();
   const data = Array.from({ length: 100 }, (_, i) =>

@@ -21,7 +21,8 @@ export class StreamManager {
 
   /**
    * Registers a client's stream and returns what is to be sent to it. A name that is in use is
-   * AlreadyExists. The name is free again when the returned iterator ends.
+   * AlreadyExists. The name is free again when the returned iterator ends or `signal` is aborted,
+   * which it may be before anybody iterates.
    */
   open(
     scope: Scope,
@@ -29,13 +30,16 @@ export class StreamManager {
     incoming: AsyncIterable<AnyMessage>,
     signal: AbortSignal,
   ): AsyncIterable<AnyMessage> {
+    signal.throwIfAborted();
     const key = keyOf(scope, name);
     if (this.#streams.has(key)) {
       throw new TsError('AlreadyExists', `stream ${name}: already exists`);
     }
-    const stream = new OpenStream(incoming, signal);
+    const stream = new OpenStream(incoming, signal, () => {
+      if (this.#streams.get(key) === stream) this.#streams.delete(key);
+    });
     this.#streams.set(key, stream);
-    return stream.outgoing(() => this.#streams.delete(key));
+    return stream.outgoing();
   }
 
   /** The stream that a call names. Throws NotFound. */
@@ -57,19 +61,19 @@ function keyOf({ namespace }: Scope, name: string): string {
 
 class OpenStream implements NamedStream {
   readonly incoming: AsyncIterable<AnyMessage>;
-  readonly #signal: AbortSignal;
+  readonly #ended: () => void;
   readonly #queue: { message: AnyMessage; sent: () => void }[] = [];
   #wake: (() => void) | undefined;
   #isClosed = false;
 
-  constructor(incoming: AsyncIterable<AnyMessage>, signal: AbortSignal) {
+  constructor(incoming: AsyncIterable<AnyMessage>, signal: AbortSignal, ended: () => void) {
     this.incoming = incoming;
-    this.#signal = signal;
-    signal.addEventListener('abort', () => this.close(), { once: true });
+    this.#ended = ended;
+    signal.addEventListener('abort', () => this.#end(), { once: true });
   }
 
   send(message: AnyMessage): Promise<void> {
-    if (this.#isClosed || this.#signal.aborted) {
+    if (this.#isClosed) {
       return Promise.reject(new TsError('Unavailable', 'the client closed the stream'));
     }
     return new Promise((resolve) => {
@@ -83,7 +87,7 @@ class OpenStream implements NamedStream {
     this.#wake?.();
   }
 
-  async *outgoing(ended: () => void): AsyncGenerator<AnyMessage, void, undefined> {
+  async *outgoing(): AsyncGenerator<AnyMessage, void, undefined> {
     try {
       for (;;) {
         const next = this.#queue.shift();
@@ -98,9 +102,13 @@ class OpenStream implements NamedStream {
         });
       }
     } finally {
-      this.#isClosed = true;
-      for (const { sent } of this.#queue.splice(0)) sent(); // nobody reads: nobody need wait
-      ended();
+      this.#end();
     }
+  }
+
+  #end(): void {
+    this.close();
+    for (const { sent } of this.#queue.splice(0)) sent(); // nobody reads: nobody need wait
+    this.#ended();
   }
 }
