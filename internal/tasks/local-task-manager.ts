@@ -80,10 +80,23 @@ export class LocalTaskManager implements TaskManager {
     for (const directory of [this.#roots.state, this.#roots.root]) {
       await mkdir(directory, { recursive: true, mode: 0o711 });
     }
-    for (const namespace of await directoriesIn(this.#roots.state)) {
-      for (const id of await directoriesIn(join(this.#roots.state, namespace))) {
-        const bundle = new Bundle(this.#roots, namespace, id);
-        this.#enter(bundle, 'recover', () => this.#recoverTask(bundle));
+    const found = await bundlesIn(this.#roots.state);
+    for (const [namespace, id] of found) {
+      const bundle = new Bundle(this.#roots, namespace, id);
+      this.#enter(bundle, 'recover', () => this.#recoverTask(bundle));
+    }
+    await this.#removeWorkWithout(new Set(found.map((names) => names.join('/'))));
+  }
+
+  /** After a reboot the bundles are gone with their tmpfs, but not what the tasks had on disk. */
+  async #removeWorkWithout(bundles: ReadonlySet<string>): Promise<void> {
+    for (const [namespace, id] of await bundlesIn(this.#roots.root)) {
+      if (bundles.has(`${namespace}/${id}`)) continue;
+      const path = join(this.#roots.root, namespace, id);
+      try {
+        await removeByRename(path);
+      } catch (thrown) {
+        this.#options.log.warn({ error: thrown }, 'remove what an earlier task left on disk');
       }
     }
   }
@@ -347,6 +360,15 @@ export class LocalTaskManager implements TaskManager {
 
 function notFound(id: string): TsError {
   return new TsError('NotFound', `task ${id} not found`, { fields: { id } });
+}
+
+/** Namespace and id of all tasks that have a directory below `root`. */
+async function bundlesIn(root: string): Promise<[namespace: string, id: string][]> {
+  const found: [string, string][] = [];
+  for (const namespace of await directoriesIn(root)) {
+    for (const id of await directoriesIn(join(root, namespace))) found.push([namespace, id]);
+  }
+  return found;
 }
 
 /** Names of the directories in one; those that were being deleted are deleted. */

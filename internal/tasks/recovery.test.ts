@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -71,6 +71,19 @@ test('recover: a shim that lives but does not answer keeps its task', async () =
   assert.equal(textOf(join(daemon.directory, 'shim.arguments')), undefined);
   deaf.close();
   shim.die();
+});
+
+test('recover: after a reboot nothing of the tasks is left on disk', async () => {
+  await using daemon = new FakeDaemon();
+  const shim = await FakeShim.start(daemon, 'shim');
+  for (const id of ['gone', 'kept']) await daemon.manager.create(SCOPE, newTask(id, shim.program));
+  await daemon.manager.close();
+  rmSync(daemon.bundle('gone'), { recursive: true }); // it was on tmpfs
+  writeFileSync(join(daemon.work('gone'), 'file'), '');
+  await daemon.restarted().recover();
+  await daemon.manager.settled();
+  assert.deepEqual(daemon.leftovers('gone'), []);
+  assert.deepEqual(daemon.leftovers('kept'), [daemon.bundle('kept'), daemon.work('kept')]);
 });
 
 for (const intent of ['create', 'delete']) {
