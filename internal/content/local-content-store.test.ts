@@ -7,6 +7,7 @@ import { type TestContext, test } from 'node:test';
 import { LocalExchange } from '../events/local-exchange.ts';
 import { SqliteCollector } from '../gc/sqlite-collector.ts';
 import { Database } from '../metadata/database.ts';
+import { NamespaceStore } from '../metadata/namespace-store.ts';
 import type { Scope } from '../metadata/scope.ts';
 import { SqliteLeaseStore } from '../metadata/sqlite-lease-store.ts';
 import type { ContentWriter, Digest } from './content-store.ts';
@@ -29,7 +30,8 @@ function open(context: TestContext, options = { isShared: true }) {
     rmSync(root, { recursive: true });
   });
   const files = (part: string) => readdirSync(join(root, 'content', part));
-  return { root, store, gc, leases, files };
+  const namespaces = new NamespaceStore(database, events);
+  return { root, store, gc, leases, namespaces, files };
 }
 
 function digestOf(data: Uint8Array | string, algorithm: 'sha256' | 'sha512' = 'sha256'): Digest {
@@ -164,6 +166,18 @@ test('shared: a blob that is about to be shared outlives its last record', async
   const [info] = store.list({ namespace: 'other' });
   assert.equal(info?.sizeBytes, 5);
   assert.equal(String(await store.readAll({ namespace: 'other' }, expected, 5)), 'hello');
+});
+
+test('commit: a namespace that was deleted meanwhile exists again', async (context) => {
+  const { store, namespaces } = open(context);
+  await using writer = await store.writer(SCOPE, { ref: 'r' });
+  await writer.write(Buffer.from('hello'));
+  namespaces.delete(SCOPE.namespace);
+  await writer.commit(5, digestOf('hello'), NO_LABELS);
+  assert.deepEqual(
+    namespaces.list().map(({ name }) => name),
+    [SCOPE.namespace],
+  );
 });
 
 test('isolated: another namespace must send the bytes', async (context) => {

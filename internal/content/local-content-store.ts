@@ -29,6 +29,14 @@ import { OpenBlobs } from './open-blobs.ts';
 /** After this an ingest that no lease holds is collected. */
 const INGEST_LIFETIME_NS = 24n * 3600n * 1_000_000_000n;
 
+/** What keeps others from an ingest. */
+interface Lock {
+  readonly openedAtMs: number;
+  /** Name of the ingest's directory, known before the writer is. */
+  directory?: string;
+  writer?: LocalWriter;
+}
+
 export interface LocalContentStoreOptions {
   /** Whether a namespace gets a blob that another one has without its bytes being sent. */
   readonly isShared: boolean;
@@ -45,7 +53,7 @@ export class LocalContentStore implements ContentStore, Cleaner {
   readonly #records: ContentRecords;
   readonly #options: LocalContentStoreOptions;
   /** Open writers by namespace and ref, with the time they were opened. */
-  readonly #locks = new Map<string, { readonly openedAtMs: number; writer?: LocalWriter }>();
+  readonly #locks = new Map<string, Lock>();
   /** Blobs that a writer is about to record: not to be cleaned although no record names them. */
   readonly #pins = new Map<Digest, number>();
 
@@ -127,6 +135,7 @@ export class LocalContentStore implements ContentStore, Cleaner {
         throw new TsError('AlreadyExists', `content ${expected}: already exists`);
       }
       if (state.shared !== undefined) this.#pin(state.shared.digest);
+      lock.directory = state.directory; // `clean` may come while the file is being opened
       lock.writer = await LocalWriter.open(this.#files, this.#hostOf(scope, state), state);
       return lock.writer;
     } catch (error) {
@@ -256,6 +265,8 @@ export class LocalContentStore implements ContentStore, Cleaner {
     try {
       if (!this.#files.has(digest)) await publish();
       isNew = this.#database.transaction(() => {
+        // The namespace may have been deleted since the ingest began: an ingest does not hold it.
+        ensureNamespace(this.#database, scope.namespace);
         const exists = this.#records.find(scope, digest) !== undefined;
         if (!exists) this.#records.insert(scope, digest, sizeBytes, labels);
         this.#records.deleteIngest(scope, state.ref);
@@ -299,10 +310,10 @@ export class LocalContentStore implements ContentStore, Cleaner {
   }
 
   #isOpen(directory: string): boolean {
-    return this.#locks.values().some((lock) => lock.writer?.directory === directory);
+    return this.#locks.values().some((lock) => lock.directory === directory);
   }
 
-  #lock(scope: Scope, ref: string): { readonly openedAtMs: number; writer?: LocalWriter } {
+  #lock(scope: Scope, ref: string): Lock {
     const key = lockKey(scope, ref);
     const held = this.#locks.get(key);
     if (held !== undefined) {
@@ -311,7 +322,7 @@ export class LocalContentStore implements ContentStore, Cleaner {
         code: 'TS_CONTENT_REF_LOCKED',
       });
     }
-    const lock = { openedAtMs: performance.now() };
+    const lock: Lock = { openedAtMs: performance.now() };
     this.#locks.set(key, lock);
     return lock;
   }

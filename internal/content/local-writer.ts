@@ -74,11 +74,6 @@ export class LocalWriter implements ContentWriter {
     }
   }
 
-  /** Name of the ingest's directory. */
-  get directory(): string {
-    return this.#state.directory;
-  }
-
   get status(): IngestStatus {
     return {
       ref: this.#state.ref,
