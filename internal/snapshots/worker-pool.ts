@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { getAsset, isSea } from 'node:sea';
 import { Worker } from 'node:worker_threads';
 import { TsError } from '../errors/index.ts';
+import { trimMemory } from '../linux/malloc.ts';
 import type { Job, JobAnswer, JobMessage, JobResult } from './job.ts';
 
 /** A worker costs some 5 MB: one that had nothing to do for this long is ended. */
@@ -118,7 +119,8 @@ export class WorkerPool implements AsyncDisposable {
   #retire(worker: Worker): void {
     const index = this.#idle.findIndex((idle) => idle.worker === worker);
     if (index !== -1) this.#idle.splice(index, 1);
-    void worker.terminate();
+    // Transfers are over, or at least pause: what their buffers took is of use to others.
+    void worker.terminate().then(trimMemory);
   }
 
   #lost(worker: Worker, error: TsError): void {
