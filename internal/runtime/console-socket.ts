@@ -15,7 +15,7 @@ export function connectConsole(
   if (hasTerminal && path === undefined && isDetached) {
     throw new TsError(
       'InvalidArgument',
-      'cannot allocate tty if runc will detach without setting console socket',
+      'cannot allocate tty if tsrunc will detach without setting console socket',
       {
         code: 'TS_CONSOLE_SOCKET_MISSING',
         advice: 'give --console-socket, or set process.terminal to false',
@@ -25,7 +25,7 @@ export function connectConsole(
   if (!hasTerminal && path !== undefined) {
     throw new TsError(
       'InvalidArgument',
-      'cannot use console socket if runc will not detach or allocate tty',
+      'cannot use console socket if tsrunc will not detach or allocate tty',
       {
         code: 'TS_CONSOLE_SOCKET_UNUSED',
         advice: 'set process.terminal to true, or leave --console-socket out',

@@ -2,18 +2,9 @@
 import { readFileSync, writeFileSync, writeSync } from 'node:fs';
 import { openCgroup } from '../cgroups/index.ts';
 import { TsError } from '../errors/index.ts';
-import {
-  connectUnix,
-  kill,
-  type OwnedFd,
-  openPidfd,
-  Pipe,
-  type ResourceLimit,
-  sendFds,
-  setResourceLimit,
-  waitForChild,
-} from '../linux/index.ts';
+import { kill, type OwnedFd, openPidfd, Pipe, waitForChild } from '../linux/index.ts';
 import { type Process, parseSpec, type Spec } from '../oci/index.ts';
+import { killAndReap, sendPidfd, setLimits } from './child.ts';
 import { connectConsole } from './console-socket.ts';
 import {
   CONFIG_COPY,
@@ -78,7 +69,7 @@ export function startExec(options: RuntimeOptions, request: ExecRequest): number
     const plan = planExec(options, request, { report, goOn }, rollback);
     const pid = new ExecBirth(plan, { report, goOn }).run(rollback);
     const { pidFile, pidfdSocket } = request;
-    if (pidfdSocket !== undefined) sendPidfd(pidfdSocket, pid);
+    if (pidfdSocket !== undefined) sendPidfd(pidfdSocket, pid, 'setns');
     if (pidFile !== undefined) writePidFile(pidFile, pid);
     rollback.keep();
     return pid;
@@ -247,28 +238,9 @@ class ExecBirth {
   }
 
   #setLimits(): void {
-    const { process, openFiles } = this.#plan.identity;
-    const rlimits = process.rlimits ?? [];
-    if (!rlimits.some(({ type }) => type === 'RLIMIT_NOFILE')) {
-      setResourceLimit(this.#pid, 'RLIMIT_NOFILE', openFiles);
-    }
-    for (const { type, soft, hard } of rlimits) {
-      setResourceLimit(this.#pid, type as ResourceLimit, { soft, hard });
-    }
+    setLimits(this.#pid, this.#plan.identity);
     writeSync(this.#pipes.goOn.writeEnd.number, '\0');
   }
 }
 
 const SIGKILL = 9;
-
-function killAndReap(pid: number): void {
-  if (pid <= 0) return;
-  kill(pid, SIGKILL);
-  waitForChild(pid);
-}
-
-function sendPidfd(socketPath: string, pid: number): void {
-  using socket = connectUnix(socketPath);
-  using pidfd = openPidfd(pid);
-  if (pidfd !== undefined) sendFds(socket.number, Buffer.from('setns'), [pidfd.number]);
-}

@@ -1,6 +1,6 @@
 /** `run`: create, start, and in the foreground wait for the end. */
 import { TsError } from '../errors/index.ts';
-import { kill, openPidfd, setChildSubreaper, waitForChild, waitReadable } from '../linux/index.ts';
+import { openPidfd, setChildSubreaper, waitForChild, waitReadable } from '../linux/index.ts';
 import { loadBundle } from './bundle.ts';
 import { readContainerState } from './container-state.ts';
 import { type CreateRequest, createContainer } from './create.ts';
@@ -73,10 +73,4 @@ export async function childExit(pid: number): Promise<number> {
   const exited = waitForChild(pid);
   if (exited === undefined) throw new TsError('Internal', `internal error: ${pid} is no child`);
   return exited.exitCode;
-}
-
-/** Ends a child that nobody shall see. */
-export function killChild(pid: number): void {
-  kill(pid, 9);
-  waitForChild(pid);
 }

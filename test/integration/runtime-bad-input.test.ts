@@ -74,7 +74,7 @@ const CONFIGS: [string, (config: Config) => void, string][] = [
   [
     'a terminal without a console socket',
     (c) => (c.process.terminal = true),
-    'cannot allocate tty if runc will detach without setting console socket: give --console-socket, or set process.terminal to false',
+    'cannot allocate tty if tsrunc will detach without setting console socket: give --console-socket, or set process.terminal to false',
   ],
   [
     'a program that is not there',

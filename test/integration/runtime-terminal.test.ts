@@ -154,6 +154,6 @@ test('a console socket without a terminal is refused', options, () => {
   runtime.configure();
   assert.equal(
     runtime.runDetached(['create', '--console-socket', '/nope', runtime.newId()]).error,
-    'cannot use console socket if runc will not detach or allocate tty: set process.terminal to true, or leave --console-socket out',
+    'cannot use console socket if tsrunc will not detach or allocate tty: set process.terminal to true, or leave --console-socket out',
   );
 });

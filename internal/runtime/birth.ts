@@ -1,0 +1,197 @@
+import { writeFileSync, writeSync } from 'node:fs';
+import type { CgroupManager } from '../cgroups/index.ts';
+import { TsError } from '../errors/index.ts';
+import { type OwnedFd, type Pipe, waitForChild } from '../linux/index.ts';
+import type { State } from '../oci/index.ts';
+import type { Bundle } from './bundle.ts';
+import { killAndReap, sendPidfd, setLimits } from './child.ts';
+import { type ContainerState, writeContainerState } from './container-state.ts';
+import type { CreateRequest } from './create.ts';
+import { endedError, type InnerHook, runHooks, writeState } from './hooks.ts';
+import { writeIdMappings } from './id-mappings.ts';
+import type { InitPlan, InitProgram } from './init-program.ts';
+import { writePidFile } from './pid-file.ts';
+import { readProcessStat } from './process-stat.ts';
+import type { Rollback } from './rollback.ts';
+import { isRootless, type RuntimeOptions } from './runtime-options.ts';
+
+/** The time from the first clone until the container's process waits for `start`. */
+export class Birth {
+  readonly #options: RuntimeOptions;
+  readonly #request: CreateRequest;
+  readonly #bundle: Bundle;
+  readonly #plan: InitPlan;
+  readonly #init: InitProgram;
+  readonly #cgroup: CgroupManager;
+  readonly #pipes: { readonly report: Pipe; readonly goOn: Pipe };
+  readonly #hooks: readonly InnerHook[];
+  #pid = 0;
+
+  constructor(
+    options: RuntimeOptions,
+    request: CreateRequest,
+    bundle: Bundle,
+    plan: InitPlan,
+    init: InitProgram,
+    cgroup: CgroupManager,
+    pipes: { readonly report: Pipe; readonly goOn: Pipe },
+    hooks: readonly InnerHook[],
+  ) {
+    this.#options = options;
+    this.#request = request;
+    this.#bundle = bundle;
+    this.#plan = plan;
+    this.#init = init;
+    this.#cgroup = cgroup;
+    this.#pipes = pipes;
+    this.#hooks = hooks;
+  }
+
+  run(rollback: Rollback): number {
+    const { program, pid } = this.#init;
+    const run = rollback.use(program.run());
+    this.#pipes.report.writeEnd.close();
+    const first = run.value(pid);
+    rollback.onFailure(() => killAndReap(first));
+    if (this.#init.joined === undefined) this.#born(first);
+    else rollback.onFailure(() => killAndReap(this.#pid));
+    this.#followUntilReady(first);
+    if (this.#plan.identity.parentSetsLimits) setLimits(this.#pid, this.#plan.identity);
+    const { pidFile, pidfdSocket } = this.#request;
+    if (pidfdSocket !== undefined) sendPidfd(pidfdSocket, this.#pid, 'standard');
+    if (pidFile !== undefined) writePidFile(pidFile, this.#pid);
+    return this.#pid;
+  }
+
+  /** The container's pid is known: what has to be done from outside. */
+  #born(pid: number): void {
+    this.#pid = pid;
+    writeContainerState(this.#options.root, this.#state());
+    const score = this.#plan.identity.process.oomScoreAdj;
+    if (this.#plan.identity.parentSetsLimits && score !== undefined) {
+      write(`/proc/${pid}/oom_score_adj`, String(score), `set process.oomScoreAdj ${score}`);
+    }
+    if (this.#plan.namespaces.hasNewUser) {
+      const caller = { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 };
+      writeIdMappings(pid, this.#bundle.spec.linux ?? {}, caller);
+      this.#sayGoOn();
+    }
+  }
+
+  #followUntilReady(first: number): void {
+    const { program, joined, unsharedTime, hooksDue, ready, hookEnds } = this.#init;
+    for (;;) {
+      const reached = program.readReport(this.#pipes.report.readEnd.number);
+      if (reached === undefined) throw diedEarly();
+      const { announcement, value } = reached;
+      if (announcement === ready) return;
+      if (announcement === joined) {
+        waitForChild(first);
+        this.#born(Number(value));
+      } else if (announcement === unsharedTime) {
+        this.#writeTimeOffsets();
+        this.#sayGoOn();
+      } else if (announcement === hooksDue) {
+        this.#runHooks();
+        this.#sayGoOn();
+      } else if (hookEnds.has(announcement) && value !== 0n) {
+        throw this.#innerHookError(announcement.name, Number(value));
+      }
+    }
+  }
+
+  #sayGoOn(): void {
+    writeSync(this.#pipes.goOn.writeEnd.number, '\0');
+  }
+
+  #writeTimeOffsets(): void {
+    const offsets = this.#bundle.spec.linux?.timeOffsets ?? {};
+    const lines = (['monotonic', 'boottime'] as const).flatMap((clock) => {
+      const offset = offsets[clock];
+      return offset === undefined
+        ? []
+        : [`${clock} ${offset.secs ?? 0n} ${offset.nanosecs ?? 0}\n`];
+    });
+    if (lines.length === 0) return;
+    write(`/proc/${this.#pid}/timens_offsets`, lines.join(''), 'set linux.timeOffsets');
+  }
+
+  #runHooks(): void {
+    const { hooks } = this.#bundle.spec;
+    const state = this.#specState('creating');
+    for (const { stdin, name } of this.#hooks) {
+      const status = name.startsWith('createContainer') ? 'creating' : 'created';
+      writeState(stdin, this.#specState(status));
+    }
+    runHooks(hooks?.prestart, 'prestart', state, this.#plan.identity.openFiles);
+    runHooks(hooks?.createRuntime, 'createRuntime', state, this.#plan.identity.openFiles);
+  }
+
+  #innerHookError(announcement: string, status: number): TsError {
+    const hook = this.#hooks.find(({ name }) => announcement.startsWith(`hooks.${name} `));
+    const name = hook === undefined ? 'hook' : `hooks.${hook.name}`;
+    return endedError(name, status, hook?.stderr as OwnedFd);
+  }
+
+  #specState(status: State['status']): State {
+    const { spec, directory } = this.#bundle;
+    return {
+      ociVersion: spec.ociVersion,
+      id: this.#request.id,
+      status,
+      pid: this.#pid,
+      bundle: directory,
+      ...(spec.annotations === undefined ? {} : { annotations: spec.annotations }),
+    };
+  }
+
+  #state(): ContainerState {
+    const { spec, directory, rootfs } = this.#bundle;
+    const namespaces = ['mnt', 'pid', 'net', 'uts', 'ipc', 'user', 'cgroup'];
+    const uid = process.geteuid?.() ?? 0;
+    return {
+      id: this.#request.id,
+      pid: this.#pid,
+      startTime: readProcessStat(this.#pid)?.startTime ?? 0,
+      created: new Date().toISOString(),
+      ociVersion: spec.ociVersion,
+      bundle: directory,
+      rootfs,
+      owner: uid,
+      isRootless: isRootless(this.#options, uid),
+      sharesPidNamespace: !this.#plan.namespaces.cloned.includes('pid'),
+      annotations: spec.annotations ?? {},
+      cgroupPaths: this.#cgroup.paths,
+      namespacePaths: Object.fromEntries(
+        namespaces.map((name) => [NAMESPACE_KEYS[name] ?? name, `/proc/${this.#pid}/ns/${name}`]),
+      ),
+      startLabels: this.#init.startLabels,
+    };
+  }
+}
+
+/** runc's names in state.json. */
+const NAMESPACE_KEYS: Readonly<Record<string, string>> = {
+  mnt: 'NEWNS',
+  pid: 'NEWPID',
+  net: 'NEWNET',
+  uts: 'NEWUTS',
+  ipc: 'NEWIPC',
+  user: 'NEWUSER',
+  cgroup: 'NEWCGROUP',
+};
+
+function diedEarly(): TsError {
+  return new TsError('Unknown', 'the container process died before it was ready', {
+    code: 'TS_INIT_DIED',
+    advice: 'look whether the kernel killed it for want of memory (dmesg), or raise the limit',
+  });
+}
+
+function write(path: string, text: string, operation: string): void {
+  try {
+    writeFileSync(path, text);
+  } catch (thrown) {
+    throw TsError.from(thrown, operation);
+  }
+}
