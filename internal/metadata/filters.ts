@@ -4,6 +4,7 @@
  * `labels."io.example/key"`. (containerd pkg/filters.)
  */
 import { TsError } from '../errors/index.ts';
+import { compileRegex } from './filter-regex.ts';
 
 /** Looks a field of an object up by its path; undefined when it is not there. */
 export type FieldLookup = (path: readonly string[]) => string | undefined;
@@ -131,10 +132,8 @@ class FilterParser {
   }
 
   #regex(source: string): RegExp {
-    // RE2's leading flags, such as (?i), are flags of the whole expression in JavaScript.
-    const flags = /^\(\?([ims]+)\)/.exec(source);
     try {
-      return new RegExp(flags === null ? source : source.slice(flags[0].length), flags?.[1] ?? '');
+      return compileRegex(source);
     } catch (error) {
       return this.#fail((error as Error).message);
     }
