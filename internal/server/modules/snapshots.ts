@@ -1,8 +1,10 @@
 import { join } from 'node:path';
 import { Diff } from '../../api/generated/containerd.services.diff.v1.ts';
+import { Mounts } from '../../api/generated/containerd.services.mounts.v1.ts';
 import { Snapshots } from '../../api/generated/containerd.services.snapshots.v1.ts';
 import { grpcService } from '../../services/context.ts';
 import { diffService } from '../../services/diff.ts';
+import { mountsService } from '../../services/mounts.ts';
 import type { Plugin } from '../../services/plugin.ts';
 import { snapshotsService } from '../../services/snapshots.ts';
 import { LayerDiffer } from '../../snapshots/layer-differ.ts';
@@ -62,7 +64,7 @@ export async function openSnapshots(core: Core): Promise<DaemonModule> {
         requires: metadata,
         isPlatformSpecific: true,
       },
-      ...['snapshots', 'diff'].map((id) => ({
+      ...['snapshots', 'diff', 'mounts'].map((id) => ({
         type: 'io.containerd.grpc.v1',
         id,
         requires: ['io.containerd.service.v1'],
@@ -71,6 +73,7 @@ export async function openSnapshots(core: Core): Promise<DaemonModule> {
     services: [
       grpcService(Snapshots, snapshotsService(core.snapshotters)),
       grpcService(Diff, diffService(differ)),
+      grpcService(Mounts, mountsService()),
     ],
     async close() {
       await Promise.all(stores.map((store) => store.close()));
