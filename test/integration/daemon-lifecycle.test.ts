@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import http2 from 'node:http2';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -142,6 +143,34 @@ test('SIGTERM: the daemon ends with 0 though a subscriber listens', { skip }, as
   daemon.process.kill('SIGTERM');
   assert.deepEqual(await exited, [0, null]);
   assert.equal(await ended, 14); // UNAVAILABLE: clients reconnect
+});
+
+test('subscriptions that are cancelled at once do not stay', { skip }, async () => {
+  await using daemon = await TestDaemon.start('tscontainerd');
+  // Frames as Go's clients send them, which cancel after the request as well as in the middle.
+  const createConnection = () => connect(daemon.address);
+  const session = http2.connect('http://localhost', { createConnection });
+  const emptyMessage = Buffer.alloc(5);
+  const closed: Promise<unknown>[] = [];
+  for (let i = 0; i < 300; i++) {
+    const stream = session.request({
+      ':method': 'POST',
+      ':path': `/${Events.typeName}/Subscribe`,
+      'content-type': 'application/grpc',
+      te: 'trailers',
+    });
+    closed.push(once(stream, 'close'));
+    stream.end(emptyMessage);
+    if (i % 3 === 1) await new Promise(setImmediate);
+    if (i % 3 === 2) await delay(1); // past the start of the subscription
+    stream.close(http2.constants.NGHTTP2_CANCEL);
+  }
+  await Promise.all(closed);
+  session.close();
+  await until(() => {
+    daemon.process.kill('SIGUSR1');
+    return daemon.log.includes('"waits":[]');
+  }, 'all subscriptions are gone');
 });
 
 test('READY=1 is sent when the socket serves, STOPPING=1 when it ends', {
