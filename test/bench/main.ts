@@ -1,7 +1,9 @@
-// node test/bench/main.ts [--rounds N] [--part start|run|memory]: measures our programs and the originals in turn (ours,
-// theirs, ours, theirs, …), so that what else the machine does meets both, and prints Markdown tables.
+// node test/bench/main.ts [--rounds N] [--part start|run|memory] [--write]: measures our programs and the originals in turn
+// (ours, theirs, ours, theirs, …), so that what else the machine does meets both, and prints Markdown tables or puts them
+// into the README.
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { memoryTable } from './memory-table.ts';
 import { machine } from './report.ts';
@@ -12,6 +14,7 @@ const { values } = parseArgs({
   options: {
     rounds: { type: 'string', default: '40' },
     part: { type: 'string', multiple: true, default: ['start', 'run', 'memory'] },
+    write: { type: 'boolean', default: false },
     inside: { type: 'boolean', default: false },
   },
 });
@@ -29,11 +32,31 @@ if (!values.inside) {
 mountHugetlb();
 
 const rounds = Number(values.rounds);
-console.log(`Measured ${machine()}; medians of ${rounds} rounds, ours and theirs in turn.\n`);
-if (values.part.includes('start')) console.log(`${await startTable(rounds)}\n`);
-if (values.part.includes('run')) console.log(`${await runTable(rounds)}\n`);
-if (values.part.includes('memory')) console.log(`${await memoryTable()}\n`);
+const sections = [`Measured ${machine()}; medians of ${rounds} rounds, ours and theirs in turn.`];
+console.log(sections[0]);
+for (const [part, measureTable] of [
+  ['start', () => startTable(rounds)],
+  ['run', () => runTable(rounds)],
+  ['memory', memoryTable],
+] as const) {
+  if (!values.part.includes(part)) continue;
+  const text = await measureTable();
+  sections.push(text);
+  console.log(`\n${text}`);
+}
+if (values.write) writeFigures(sections.join('\n\n'));
 process.exit();
+
+/** Puts the tables into the README, between the lines that mark their place. */
+function writeFigures(text: string): void {
+  const path = join(import.meta.dirname, '../../README.md');
+  const readme = readFileSync(path, 'utf8');
+  const begin = '<!-- made by: node test/bench/main.ts --write -->';
+  const end = '<!-- end of the figures -->';
+  const [from, to] = [readme.indexOf(begin), readme.indexOf(end)];
+  if (from < 0 || to < from) throw new Error('README.md: no place for the figures');
+  writeFileSync(path, `${readme.slice(0, from + begin.length)}\n${text}\n\n${readme.slice(to)}`);
+}
 
 function mountHugetlb(): void {
   const mountinfo = readFileSync('/proc/self/mountinfo', 'utf8');
