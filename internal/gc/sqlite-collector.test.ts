@@ -276,6 +276,28 @@ test('collect: a cleaner that fails does not keep the others from cleaning', asy
   await assert.rejects(collector.collect(), { message: 'clean first: disk on fire' });
 });
 
+test('collect: after a run that failed another comes by itself', async () => {
+  let isFull = false;
+  class FullOnce extends Database {
+    override transaction<T>(body: () => T): T {
+      if (!isFull) return super.transaction(body);
+      isFull = false;
+      throw new Error('disk is full');
+    }
+  }
+  const done = Promise.withResolvers<void>();
+  const database = new FullOnce(':memory:');
+  using collector = new SqliteCollector(database, new LocalExchange(), {
+    maxIntervalMs: 10,
+    onCollection: () => done.resolve(),
+  });
+  const keepAlive = setInterval(() => undefined, 1000);
+  isFull = true;
+  await assert.rejects(collector.collect(), { message: 'disk is full' });
+  await done.promise;
+  clearInterval(keepAlive);
+});
+
 test('collect: an expiry that comes runs the collector by itself', async () => {
   const world = new World();
   const database = world.database;

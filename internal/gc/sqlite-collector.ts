@@ -96,7 +96,22 @@ export class SqliteCollector implements GarbageCollector, Disposable {
   async #run(): Promise<Collection> {
     this.#isScheduled = false;
     const startedMs = performance.now();
-    const { unreferenced, nextExpiryMs } = this.#database.transaction(() => this.#sweep());
+    let nextExpiryMs = Number.POSITIVE_INFINITY;
+    try {
+      const swept = this.#database.transaction(() => this.#sweep());
+      nextExpiryMs = swept.nextExpiryMs;
+      return await this.#clean(swept.unreferenced, startedMs);
+    } finally {
+      // After a failure too, such as a full disk's: nobody may ask again.
+      if (!this.#isScheduled) {
+        const maxIntervalMs = this.#options.maxIntervalMs ?? MAX_INTERVAL_MS;
+        const untilExpiryMs = Math.max(nextExpiryMs - Date.now(), DELAY_MS);
+        this.#setTimer(Math.min(untilExpiryMs, maxIntervalMs));
+      }
+    }
+  }
+
+  async #clean(unreferenced: Unreferenced, startedMs: number): Promise<Collection> {
     this.#publish(unreferenced);
     const errors: TsError[] = [];
     for (const cleaner of this.#cleaners) {
@@ -116,11 +131,6 @@ export class SqliteCollector implements GarbageCollector, Disposable {
         images: unreferenced.images.length,
       },
     };
-    if (!this.#isScheduled) {
-      const maxIntervalMs = this.#options.maxIntervalMs ?? MAX_INTERVAL_MS;
-      const untilExpiryMs = Math.max(nextExpiryMs - Date.now(), DELAY_MS);
-      this.#setTimer(Math.min(untilExpiryMs, maxIntervalMs));
-    }
     this.#options.onCollection?.(collection);
     const [first, ...others] = errors;
     if (first !== undefined) {
