@@ -22,6 +22,7 @@ export class WorkerPool implements AsyncDisposable {
   readonly #queue: Pending[] = [];
   readonly #idle: { worker: Worker; timer: NodeJS.Timeout }[] = [];
   readonly #busy = new Map<Worker, Pending>();
+  #isClosed = false;
 
   constructor(size = Math.min(4, availableParallelism())) {
     this.#size = size;
@@ -32,6 +33,7 @@ export class WorkerPool implements AsyncDisposable {
    * worker let go of them, also when `signal` aborts it.
    */
   async run<J extends Job>(job: J, signal?: AbortSignal): Promise<JobResult<J>> {
+    if (this.#isClosed) throw stopping();
     if (signal?.aborted) throw new TsError('Canceled', 'context canceled');
     const cancel = new Int32Array(new SharedArrayBuffer(4));
     const abort = (): void => {
@@ -49,14 +51,12 @@ export class WorkerPool implements AsyncDisposable {
     }
   }
 
-  /** Ends all threads; jobs that run or wait are rejected. */
+  /** Ends all threads; jobs that wait are rejected, those that run when their thread has ended. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     const workers = [...this.#idle.map(({ worker }) => worker), ...this.#busy.keys()];
     for (const { timer } of this.#idle.splice(0)) clearTimeout(timer);
-    const stopped = new TsError('Unavailable', 'the daemon is stopping');
-    for (const pending of this.#queue.splice(0)) pending.reject(stopped);
-    for (const pending of this.#busy.values()) pending.reject(stopped);
-    this.#busy.clear();
+    for (const pending of this.#queue.splice(0)) pending.reject(stopping());
     await Promise.all(workers.map((worker) => worker.terminate()));
   }
 
@@ -65,7 +65,7 @@ export class WorkerPool implements AsyncDisposable {
   }
 
   #next(): void {
-    while (this.#queue.length > 0 && this.#busy.size < this.#size) {
+    while (!this.#isClosed && this.#queue.length > 0 && this.#busy.size < this.#size) {
       const pending = this.#queue.shift();
       if (pending === undefined) return;
       const worker = this.#take();
@@ -101,9 +101,11 @@ export class WorkerPool implements AsyncDisposable {
     const pending = this.#busy.get(worker);
     this.#busy.delete(worker);
     worker.unref(); // an idle thread does not keep the process alive
-    const timer = setTimeout(() => this.#retire(worker), IDLE_MS);
-    timer.unref();
-    this.#idle.push({ worker, timer });
+    if (!this.#isClosed) {
+      const timer = setTimeout(() => this.#retire(worker), IDLE_MS);
+      timer.unref();
+      this.#idle.push({ worker, timer });
+    }
     if ('error' in answer) {
       const { kind, message, code, advice, fields } = answer.error;
       const details = {
@@ -127,8 +129,12 @@ export class WorkerPool implements AsyncDisposable {
     const index = this.#idle.findIndex((idle) => idle.worker === worker);
     const [idle] = index === -1 ? [] : this.#idle.splice(index, 1);
     clearTimeout(idle?.timer);
-    this.#busy.get(worker)?.reject(error);
+    this.#busy.get(worker)?.reject(this.#isClosed ? stopping() : error);
     this.#busy.delete(worker);
     this.#next();
   }
+}
+
+function stopping(): TsError {
+  return new TsError('Unavailable', 'the daemon is stopping');
 }
