@@ -28,7 +28,8 @@ async function apply(job: ApplyJob, checkCancelled: () => void): Promise<Applied
   });
   reader.finish();
   applier.finish();
-  // The database will say that this layer is here: a power cut must not make that a lie.
+  // Without it a power cut may leave less of a layer than the database says. As with containerd only
+  // who asks for it waits for the disk: a pull does not.
   if (job.isSynced) syncFileSystem(job.tree.root);
   return read;
 }
