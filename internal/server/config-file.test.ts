@@ -61,7 +61,7 @@ test('loadConfig: all keys that act, in version 2 and 3', (context) => {
       [debug]
       level = "warning"
       [timeouts]
-      "io.containerd.timeout.shim.load" = "1m30s"
+      "io.containerd.timeout.task.state" = "1m30s"
       [plugins."io.containerd.metadata.v1.bolt"]
       content_sharing_policy = "isolated"`,
     );
@@ -77,7 +77,7 @@ test('loadConfig: all keys that act, in version 2 and 3', (context) => {
     });
     assert.deepEqual(config.ttrpc, { address: '/a.sock.ttrpc', uid: 5, gid: 0 });
     assert.equal(config.debug.level, 'warn');
-    assert.equal(config.timeoutsMs.get('io.containerd.timeout.shim.load'), 90_000);
+    assert.equal(config.timeoutsMs.get('io.containerd.timeout.task.state'), 90_000);
     assert.equal(config.isContentShared, false);
   }
 });
@@ -199,12 +199,12 @@ test('loadConfig: an import that is named must be there', (context) => {
 test('printConfig: what is printed gives the same configuration', (context) => {
   const { config } = load(
     context,
-    'version = 3\nroot = "/r"\n[timeouts]\nx = "1.5s"\n[grpc]\nuid = 3',
+    'version = 3\nroot = "/r"\n[timeouts]\n"io.containerd.timeout.task.state" = "1.5s"\n[grpc]\nuid = 3',
   );
   const printed = printConfig(layerOf(config));
   const again = load(context, printed);
   assert.equal(printConfig(layerOf(again.config)), printed);
   assert.deepEqual([again.config.root, again.config.grpc.uid], ['/r', 3]);
-  assert.equal(again.config.timeoutsMs.get('x'), 1500);
+  assert.equal(again.config.timeoutsMs.get('io.containerd.timeout.task.state'), 1500);
   assert.deepEqual(again.warnings, []);
 });

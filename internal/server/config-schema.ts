@@ -26,7 +26,7 @@ export const KNOWN_KEYS: TableSchema = {
   },
   ttrpc: { address: 'string', uid: 'integer', gid: 'integer' },
   debug: { level: 'string' },
-  timeouts: 'table',
+  timeouts: { 'io.containerd.timeout.task.state': 'string' },
   plugins: 'table',
 };
 
@@ -45,6 +45,13 @@ export const KEYS_WITHOUT_EFFECT: TableSchema = {
   debug: { address: 'string', uid: 'integer', gid: 'integer', format: 'string' },
   metrics: { address: 'string', grpc_histogram: 'boolean' },
   cgroup: { path: 'string' },
+  timeouts: {
+    'io.containerd.timeout.bolt.open': 'string',
+    'io.containerd.timeout.metrics.shimstats': 'string',
+    'io.containerd.timeout.shim.cleanup': 'string',
+    'io.containerd.timeout.shim.load': 'string',
+    'io.containerd.timeout.shim.shutdown': 'string',
+  },
   proxy_plugins: 'table',
   stream_processors: 'table',
 };

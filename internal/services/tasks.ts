@@ -20,10 +20,15 @@ import type { GrpcContext } from './context.ts';
 /** How long a shim may take to tell a state: one that hangs must not hang a list of all tasks. */
 const STATE_TIMEOUT_MS = 2000;
 
+export interface TasksServiceOptions {
+  readonly stateTimeoutMs?: number | undefined;
+}
+
 /** The tasks service: what `ctr tasks` and, for the process of a container, `ctr run` use. */
 export function tasksService(
   containers: ContainerStore,
   tasks: TaskManager,
+  { stateTimeoutMs = STATE_TIMEOUT_MS }: TasksServiceOptions = {},
 ): ServiceHandlers<typeof Tasks, GrpcContext> {
   const find = async (scope: Scope, id: string): Promise<Task> => {
     try {
@@ -50,13 +55,13 @@ export function tasksService(
       return deleteResponse(execId, await task.deleteExec(execId));
     },
     async get({ containerId, execId }, { scope }) {
-      return { process: await describe(await find(scope, containerId), execId) };
+      return { process: await describe(await find(scope, containerId), execId, stateTimeoutMs) };
     },
     async list(_request, { scope }) {
       const all = await tasks.list(scope);
       const processes = await Promise.all(
         all.map((task) =>
-          describe(task, '').catch((thrown: unknown) => {
+          describe(task, '', stateTimeoutMs).catch((thrown: unknown) => {
             // Between the list and the question tasks come to their end.
             if (thrown instanceof TsError && GONE.has(thrown.kind)) return undefined;
             throw thrown;
@@ -167,12 +172,16 @@ function unpackOptions<T extends object>(
   }
 }
 
-async function describe(task: Task, execId: string): Promise<Init<Process>> {
+async function describe(
+  task: Task,
+  execId: string,
+  stateTimeoutMs: number,
+): Promise<Init<Process>> {
   const id = execId === '' ? task.id : execId;
   try {
     const { pid, status, stdin, stdout, stderr, terminal, exitStatus, exitedAt } = await task.state(
       execId,
-      STATE_TIMEOUT_MS,
+      stateTimeoutMs,
     );
     const io = { stdin, stdout, stderr, terminal };
     return { containerId: task.id, id, pid, status, ...io, exitStatus, exitedAt };

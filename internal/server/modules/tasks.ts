@@ -23,6 +23,7 @@ export function openTasks(core: Core): DaemonModule {
     log,
     isDebug: config.debug.level === 'debug' || config.debug.level === 'trace',
   });
+  const stateTimeoutMs = config.timeoutsMs.get('io.containerd.timeout.task.state');
   const metadata = ['io.containerd.metadata.v1'];
   return {
     plugins: [
@@ -43,7 +44,7 @@ export function openTasks(core: Core): DaemonModule {
       { type: 'io.containerd.service.v1', id: 'tasks-service', requires: metadata },
       { type: 'io.containerd.grpc.v1', id: 'tasks', requires: ['io.containerd.service.v1'] },
     ],
-    services: [grpcService(Tasks, tasksService(core.containers, manager))],
+    services: [grpcService(Tasks, tasksService(core.containers, manager, { stateTimeoutMs }))],
     start: () => manager.recover(),
     waits: () => manager.waits(),
     close: () => manager.close(),
