@@ -38,7 +38,10 @@ export interface ProcessIo {
    */
   flush(deadlineMs: number): Promise<void>;
 
-  /** Lets the client's streams end although others than the dead process may still write. */
+  /**
+   * Lets the client's streams end although others than the dead process may still write: at once, or
+   * when a flush that was given up has come to its end.
+   */
   detach(): void;
 
   /** Closes everything; safe at any time and more than once. */

@@ -99,14 +99,14 @@ export class Pump {
     await settled;
   }
 
-  /** Ends the sink, while what still comes is read and thrown away: its writers must not stop. */
+  /**
+   * Ends the sink once a flush that is under way is done, however slow its reader; what comes after
+   * that is read and thrown away: its writers must not stop.
+   */
   detach(): void {
     if (this.#isClosed || this.#isDetached) return;
     this.#isDetached = true;
-    this.#isDiscarding = true;
-    this.#rest = undefined;
-    this.#sink.close();
-    if (this.#isBlocked) this.#turn();
+    if (this.#settled.length === 0) this.#endSink();
   }
 
   /** Stops carrying and closes both sides; what was not carried is lost. */
@@ -225,5 +225,13 @@ export class Pump {
 
   #settle(): void {
     for (const resolve of this.#settled.splice(0)) resolve();
+    if (this.#isDetached && !this.#isClosed) this.#endSink();
+  }
+
+  #endSink(): void {
+    this.#isDiscarding = true;
+    this.#rest = undefined;
+    this.#sink.close();
+    if (this.#isBlocked) this.#turn();
   }
 }
