@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto';
 import { type FileHandle, open, statfs } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import type { ContentStore, Digest } from '../content/content-store.ts';
 import { parseDigest } from '../content/digest.ts';
 import { TsError } from '../errors/index.ts';
@@ -26,16 +25,25 @@ const MAX_ENTRIES = 10_000_000;
 /** What a layer must leave free of the file system: a full disk stops the whole machine. */
 const RESERVED_FRACTION = 0.02;
 
+export interface LayerDifferOptions {
+  /** Whether overlays keep their marks in `user.` attributes. */
+  readonly hasUserXattrs: boolean;
+  /** Where mounts are made that have to be looked into; its owner sweeps it. */
+  readonly mountDirectory: string;
+  /** On the disk that has room for a layer: where it is written before its digest is known. */
+  readonly fileDirectory: string;
+}
+
 /** Applies and makes layers in worker threads. */
 export class LayerDiffer implements Differ {
   readonly #content: ContentStore;
   readonly #workers: WorkerPool;
-  readonly #hasUserXattrs: boolean;
+  readonly #options: LayerDifferOptions;
 
-  constructor(content: ContentStore, workers: WorkerPool, hasUserXattrs: boolean) {
+  constructor(content: ContentStore, workers: WorkerPool, options: LayerDifferOptions) {
     this.#content = content;
     this.#workers = workers;
-    this.#hasUserXattrs = hasUserXattrs;
+    this.#options = options;
   }
 
   async apply(
@@ -45,7 +53,8 @@ export class LayerDiffer implements Differ {
     options: ApplyOptions = {},
   ): Promise<Descriptor> {
     checkLayerMediaType(layer.mediaType, layer.digest);
-    const target = layerTarget(mounts, this.#hasUserXattrs);
+    const { hasUserXattrs } = this.#options;
+    const target = layerTarget(mounts, hasUserXattrs);
     const isSynced = options.isSynced ?? false;
     const applyTo = async (tree: typeof target & object): Promise<Descriptor> => {
       await using blob = await this.#content.open(scope, layer.digest);
@@ -63,8 +72,8 @@ export class LayerDiffer implements Differ {
     };
     try {
       if (target !== undefined) return await applyTo(target);
-      return await withMounts(mounts, (root) =>
-        applyTo({ root, kind: 'plain', lowers: [], hasUserXattrs: this.#hasUserXattrs }),
+      return await this.#withMounts(mounts, (root) =>
+        applyTo({ root, kind: 'plain', lowers: [], hasUserXattrs }),
       );
     } catch (error) {
       throw TsError.from(error).within(`apply layer ${layer.digest}`);
@@ -80,7 +89,8 @@ export class LayerDiffer implements Differ {
     const mediaType = options.mediaType === '' ? `${OCI_LAYER}+gzip` : options.mediaType;
     const compression = compressionOf(mediaType);
     // An unnamed file: gone with its descriptor, whatever happens.
-    await using file = await open(tmpdir(), OpenFlag.O_TMPFILE | OpenFlag.O_RDWR, 0o600);
+    const { fileDirectory } = this.#options;
+    await using file = await open(fileDirectory, OpenFlag.O_TMPFILE | OpenFlag.O_RDWR, 0o600);
     const run = async (source: DiffSource): Promise<Diffed> => {
       const job: DiffJob = {
         kind: 'diff',
@@ -106,20 +116,27 @@ export class LayerDiffer implements Differ {
     const layers = overlayLayers(lower, upper);
     if (layers !== undefined) {
       try {
-        return await run({ kind: 'overlay', ...layers, hasUserXattrs: this.#hasUserXattrs });
+        const { hasUserXattrs } = this.#options;
+        return await run({ kind: 'overlay', ...layers, hasUserXattrs });
       } catch (error) {
         if (!(error instanceof TsError) || error.code !== 'TS_DIFF_NEEDS_MOUNTS') throw error;
         await file.truncate(0);
       }
     }
     if (lower.length === 0) {
-      return await withMounts(upper, (root) =>
+      return await this.#withMounts(upper, (root) =>
         run({ kind: 'trees', lower: undefined, upper: root }),
       );
     }
-    return await withMounts(lower, (lowerRoot) =>
-      withMounts(upper, (upperRoot) => run({ kind: 'trees', lower: lowerRoot, upper: upperRoot })),
+    return await this.#withMounts(lower, (lowerRoot) =>
+      this.#withMounts(upper, (upperRoot) =>
+        run({ kind: 'trees', lower: lowerRoot, upper: upperRoot }),
+      ),
     );
+  }
+
+  #withMounts<T>(mounts: readonly Mount[], body: (root: string) => Promise<T>): Promise<T> {
+    return withMounts(mounts, body, this.#options.mountDirectory);
   }
 
   async #store(

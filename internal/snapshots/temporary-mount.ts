@@ -1,5 +1,5 @@
 import { closeSync, openSync } from 'node:fs';
-import { mkdtemp, rmdir } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rmdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { MountFlag } from '../linux/constants/mount.ts';
@@ -93,12 +93,13 @@ function commonDirectory(paths: readonly string[]): string {
   return common;
 }
 
-/** Runs `body` while `mounts` are mounted on a directory of their own. */
+/** Runs `body` while `mounts` are mounted on a directory of their own below `directory`. */
 export async function withMounts<T>(
   mounts: readonly Mount[],
   body: (root: string) => Promise<T>,
+  directory = tmpdir(),
 ): Promise<T> {
-  const target = await mkdtemp(join(tmpdir(), 'tscontainerd-mount-'));
+  const target = await mkdtemp(join(directory, 'tscontainerd-mount-'));
   try {
     mountAll(mounts, target);
     try {
@@ -107,6 +108,19 @@ export async function withMounts<T>(
       unmountAll(target);
     }
   } finally {
+    await rmdir(target);
+  }
+}
+
+/**
+ * Makes a directory for `withMounts` and undoes what a process that was killed left mounted in it.
+ * Nothing is deleted but empty directories.
+ */
+export async function sweepMounts(directory: string): Promise<void> {
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  for (const name of await readdir(directory)) {
+    const target = join(directory, name);
+    unmountAll(target);
     await rmdir(target);
   }
 }

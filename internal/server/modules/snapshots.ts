@@ -17,6 +17,7 @@ import {
 import type { SnapshotDriver } from '../../snapshots/snapshot-driver.ts';
 import { SnapshotIds } from '../../snapshots/snapshot-records.ts';
 import { SnapshotStore } from '../../snapshots/snapshot-store.ts';
+import { sweepMounts } from '../../snapshots/temporary-mount.ts';
 import { WorkerPool } from '../../snapshots/worker-pool.ts';
 import type { Core } from '../core.ts';
 import type { DaemonModule } from '../module.ts';
@@ -52,7 +53,13 @@ export async function openSnapshots(core: Core): Promise<DaemonModule> {
     core.snapshotters.set(store.name, store);
     core.gc.addCleaner(store);
   }
-  const differ = new LayerDiffer(core.content, workers, overlayOptions.hasUserXattrs);
+  const mountDirectory = join(core.config.state, 'mounts');
+  await sweepMounts(mountDirectory);
+  const differ = new LayerDiffer(core.content, workers, {
+    hasUserXattrs: overlayOptions.hasUserXattrs,
+    mountDirectory,
+    fileDirectory: core.config.root,
+  });
   core.differs.set('walking', differ);
   const metadata = ['io.containerd.metadata.v1'];
   return {
