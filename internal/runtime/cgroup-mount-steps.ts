@@ -103,7 +103,8 @@ function addLegacy(
   const target = ensureDirectory(sequence, context.root, destination, { purpose });
   sequence.add(steps.moveMount({ from: tmpfs, to: target }), { label: purpose });
   sequence.add(steps.close(target));
-  for (const { controllers, mountPoint } of view.hierarchies) {
+  for (const hierarchy of view.hierarchies) {
+    const { controllers, mountPoint } = hierarchy;
     const directory = nameOf(mountPoint);
     const label = `mount cgroup ${controllers.join(',')} on ${destination}/${directory}`;
     sequence.add(steps.makeDirectory(directory, 0o755, tmpfs), { label });
@@ -111,20 +112,19 @@ function addLegacy(
       steps.open({ directory: tmpfs, path: directory, flags: ['O_PATH', 'O_DIRECTORY'] }),
       { label },
     );
-    const own = ownDirectory(view, controllers);
-    const mounted =
-      view.hasNewNamespace || own === undefined
-        ? newFileSystem(sequence, label, 'cgroup', {
-            source: controllers[0]?.startsWith('name=') === true ? directory : 'cgroup',
-            data: hierarchyOptions(controllers),
-            attributes: [
-              'MOUNT_ATTR_NOSUID',
-              'MOUNT_ATTR_NODEV',
-              'MOUNT_ATTR_NOEXEC',
-              ...(isReadOnly ? (['MOUNT_ATTR_RDONLY'] as const) : []),
-            ],
-          })
-        : bindDirectory(sequence, own, label, planned);
+    const own = ownDirectory(view, hierarchy);
+    const mounted = view.hasNewNamespace
+      ? newFileSystem(sequence, label, 'cgroup', {
+          source: controllers[0]?.startsWith('name=') === true ? directory : 'cgroup',
+          data: hierarchyOptions(controllers),
+          attributes: [
+            'MOUNT_ATTR_NOSUID',
+            'MOUNT_ATTR_NODEV',
+            'MOUNT_ATTR_NOEXEC',
+            ...(isReadOnly ? (['MOUNT_ATTR_RDONLY'] as const) : []),
+          ],
+        })
+      : bindDirectory(sequence, own, label, planned);
     sequence.add(steps.moveMount({ from: mounted, to: place }), { label });
     sequence.add(steps.close(mounted));
     sequence.add(steps.close(place));
@@ -142,12 +142,14 @@ function addLegacy(
   sequence.add(steps.close(tmpfs));
 }
 
-function ownDirectory(view: CgroupView, controllers: readonly string[]): string | undefined {
+/** The container's directory; without a cgroup of its own (rootless) that of the runtime. */
+function ownDirectory(view: CgroupView, hierarchy: Hierarchy): string {
+  const { controllers, mountPoint, root, ownCgroup } = hierarchy;
   for (const name of controllers) {
     const path = view.paths[name];
     if (path !== undefined) return path;
   }
-  return undefined;
+  return ownCgroup.startsWith(root) ? `${mountPoint}/${ownCgroup.slice(root.length)}` : mountPoint;
 }
 
 /** A named hierarchy has no controllers: `none,name=systemd`. */

@@ -19,6 +19,8 @@ import { addScheduling, addStdio, type Stdio } from './process-steps.ts';
 
 export interface ExecPlan {
   readonly id: string;
+  /** Root may hide itself at once; others first need the rights that a user namespace gives. */
+  readonly isRoot: boolean;
   readonly identity: IdentityPlan;
   /** Of the container's init. */
   readonly pidfd: number;
@@ -55,7 +57,7 @@ export function buildExecProgram(plan: ExecPlan): ExecProgram {
     // (CVE-2016-9962), nor reach the host's binary through it (CVE-2019-5736).
     first.add(steps.setDumpable(false));
     first.add(steps.closeFrom(3, 'on exec'));
-    steps.replaceExecutable(first, 'tsrunc init');
+    if (plan.isRoot) steps.replaceExecutable(first, 'tsrunc init');
     const { initial, final } = identity.process.execCPUAffinity ?? {};
     addAffinity(first, initial, 'initial');
     for (const [path, fd] of plan.cgroupTasks) {
@@ -91,6 +93,7 @@ function addExecChild(child: Sequence, plan: ExecPlan): Announcement | undefined
     child.add(steps.setGid(0));
     child.add(steps.setUid(0));
   }
+  if (!plan.isRoot) steps.replaceExecutable(child, 'tsrunc init');
   child.add(steps.joinSessionKeyring(`_ses.${plan.id}`), { tolerate: 'ENOSYS' });
   const root = child.add(steps.open({ path: '/', flags: ['O_PATH', 'O_DIRECTORY'] }), {
     as: 'root',

@@ -112,6 +112,7 @@ function planExec(
   const { seccomp, personality, memoryPolicy } = spec.linux ?? {};
   return {
     id: request.id,
+    isRoot,
     pidfd: pidfd.number,
     namespaces,
     report: report.writeEnd.number,

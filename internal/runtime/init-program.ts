@@ -158,13 +158,16 @@ class InitBuilder {
     const { process } = identity;
     child.add(steps.setParentDeathSignal('SIGKILL'));
     if (!identity.parentSetsLimits) addOomScore(child, identity);
-    child.add(steps.setDumpable(false));
+    // An unprivileged runtime writes the id mappings, and may not once the child is undumpable.
+    const hidesLate = namespaces.hasNewUser && !this.#plan.isRoot;
+    if (!hidesLate) child.add(steps.setDumpable(false));
     child.add(steps.closeFrom(3, 'on exec'));
     child.add(steps.setSession());
     if (namespaces.hasNewUser) this.#becomeRoot(child);
     else if (namespaces.needsJoiner && fds.namespaces.some(({ type }) => type === 'user')) {
       this.#becomeRootOfJoined(child);
     }
+    if (hidesLate) child.add(steps.setDumpable(false));
     if (!namespaces.needsJoiner) addJoins(child, fds.namespaces);
     if (namespaces.unsharesIpc) child.add(steps.unshare(['ipc']));
     if (namespaces.unsharesTime) this.#newTime(child);
