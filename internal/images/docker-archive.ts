@@ -10,10 +10,9 @@ import type { ArchiveBlob } from './archive-reader.ts';
 import { isAlreadyThere, readConfig, writeBlob } from './image-content.ts';
 import { IMAGE_NAME_ANNOTATION, REF_NAME_ANNOTATION } from './image-names.ts';
 import type { Descriptor } from './image-store.ts';
+import { UNCOMPRESSED_LABEL } from './layer-media-type.ts';
 import { MediaType } from './media-type.ts';
 import { normalizeDockerReference, parseReference } from './reference.ts';
-
-const UNCOMPRESSED = 'containerd.io/uncompressed';
 
 interface SavedImage {
   readonly config: string;
@@ -86,7 +85,7 @@ class DockerLayers {
 
   async #describe(blob: ArchiveBlob): Promise<object> {
     // The store may have the layer already, compressed, from a registry.
-    const filter = `labels."${UNCOMPRESSED}"==${blob.digest}`;
+    const filter = `labels."${UNCOMPRESSED_LABEL}"==${blob.digest}`;
     const [stored] = this.#content
       .list(this.#scope, [filter])
       .filter(({ digest }) => digest !== blob.digest);
@@ -103,7 +102,7 @@ class DockerLayers {
 
   async #compress(blob: ArchiveBlob): Promise<ArchiveBlob> {
     const ref = `compress-blob-${blob.digest.replace(':', '-')}`;
-    const labels = new Map([[UNCOMPRESSED, blob.digest]]);
+    const labels = new Map([[UNCOMPRESSED_LABEL, blob.digest]]);
     await using writer = await this.#content.writer(this.#scope, { ref });
     await writer.truncate(0);
     const plain = this.#content.read(this.#scope, blob.digest);

@@ -1,6 +1,9 @@
 import { TsError } from '../errors/index.ts';
 import type { Compression } from '../snapshots/layer-stream.ts';
 
+/** Label of a layer with the digest of its uncompressed form. */
+export const UNCOMPRESSED_LABEL = 'containerd.io/uncompressed';
+
 export const OCI_LAYER = 'application/vnd.oci.image.layer.v1.tar';
 const OCI_FOREIGN_LAYER = 'application/vnd.oci.image.layer.nondistributable.v1.tar';
 const DOCKER_LAYER = 'application/vnd.docker.image.rootfs.diff.tar';

@@ -13,9 +13,9 @@ import type { Snapshotter } from '../snapshots/snapshotter.ts';
 import { Flights } from './flights.ts';
 import { addLabels, isAlreadyThere, readConfig } from './image-content.ts';
 import type { Descriptor } from './image-store.ts';
+import { UNCOMPRESSED_LABEL } from './layer-media-type.ts';
 
 const SNAPSHOT_REF = 'containerd.io/snapshot.ref';
-const UNCOMPRESSED = 'containerd.io/uncompressed';
 /** Annotations of a layer that become labels of its snapshot, for remote snapshotters. */
 const INHERITED_PREFIX = 'containerd.io/snapshot/';
 
@@ -88,7 +88,7 @@ export class Unpacker {
         request.onProgress?.('extracting', layer);
         await this.#unpackLayer(scope, snapshotter, layer, { parent, chainId, diffId });
       });
-      addLabels(content, scope, layer.digest, new Map([[UNCOMPRESSED, diffId]]));
+      addLabels(content, scope, layer.digest, new Map([[UNCOMPRESSED_LABEL, diffId]]));
       request.onProgress?.('extracted', layer);
     }
     const top = chain.at(-1) ?? '';

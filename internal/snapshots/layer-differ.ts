@@ -4,7 +4,12 @@ import type { ContentStore, Digest } from '../content/content-store.ts';
 import { parseDigest } from '../content/digest.ts';
 import { TsError } from '../errors/index.ts';
 import type { Descriptor } from '../images/image-store.ts';
-import { checkLayerMediaType, compressionOf, OCI_LAYER } from '../images/layer-media-type.ts';
+import {
+  checkLayerMediaType,
+  compressionOf,
+  OCI_LAYER,
+  UNCOMPRESSED_LABEL,
+} from '../images/layer-media-type.ts';
 import { OpenFlag } from '../linux/constants/file.ts';
 import type { Scope } from '../metadata/scope.ts';
 import type { ApplyOptions, Differ, DiffOptions } from './differ.ts';
@@ -14,9 +19,6 @@ import { layerTarget, overlayLayers } from './layer-target.ts';
 import type { Mount } from './snapshotter.ts';
 import { withMounts } from './temporary-mount.ts';
 import type { WorkerPool } from './worker-pool.ts';
-
-/** Label of a layer with the digest of its uncompressed form. */
-export const UNCOMPRESSED_LABEL = 'containerd.io/uncompressed';
 
 const NO_ANNOTATIONS: ReadonlyMap<string, string> = new Map();
 const COPY_BYTES = 256 * 1024;
