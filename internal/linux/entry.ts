@@ -98,11 +98,6 @@ export function removeEntry(dirFd: number, name: Name, isDirectory: boolean): nu
   return rawSyscall('unlinkat', dirFd, cString(name), isDirectory ? AtFlag.AT_REMOVEDIR : 0);
 }
 
-/** renameat2(2) within or between directories: 0 or the negated errno. */
-export function renameEntry(fromFd: number, from: Name, toFd: number, to: Name): number {
-  return rawSyscall('renameat2', fromFd, cString(from), toFd, cString(to), 0);
-}
-
 /** Target of a symbolic link. */
 export function readSymlink(dirFd: number, name: Name): Buffer {
   const target = Buffer.alloc(4096);

@@ -13,13 +13,3 @@ export interface State {
   readonly bundle: string;
   readonly annotations?: StringMap;
 }
-
-/** What a seccomp agent gets with the listener's fd (config-linux.md#containerprocessstate). */
-export interface ContainerProcessState {
-  readonly ociVersion: string;
-  /** Names of the fds that are passed along, in order: `seccompFd`. */
-  readonly fds: readonly string[];
-  readonly pid: number;
-  readonly metadata?: string;
-  readonly state: State;
-}

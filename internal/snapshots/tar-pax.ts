@@ -59,14 +59,6 @@ export function paxTimeNs(value: Buffer): bigint {
   return sign === '-' ? -ns : ns;
 }
 
-/** Nanoseconds as a pax time, without trailing zeros. */
-export function formatPaxTime(ns: bigint): string {
-  const magnitude = ns < 0n ? -ns : ns;
-  const fraction = (magnitude % 1_000_000_000n).toString().padStart(9, '0').replace(/0+$/, '');
-  const seconds = `${ns < 0n ? '-' : ''}${magnitude / 1_000_000_000n}`;
-  return fraction === '' ? seconds : `${seconds}.${fraction}`;
-}
-
 /** A pax number: decimal digits, at most 2^53. */
 export function paxNumber(key: string, value: Buffer): number {
   const text = value.toString('latin1');
