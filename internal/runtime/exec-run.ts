@@ -20,8 +20,11 @@ export async function execInContainer(
     ...(terminal === undefined ? {} : { consoleFd: terminal.socket }),
   });
   terminal?.attach();
-  using _forwarding = forwardSignals(pid, terminal);
-  const exitCode = await childExit(pid);
+  let exitCode: number;
+  {
+    using _forwarding = forwardSignals(pid, terminal);
+    exitCode = await childExit(pid);
+  } // its pid may be another's now: no signal goes there any more
   await terminal?.drain();
   return exitCode;
 }

@@ -38,9 +38,12 @@ export async function runContainer(options: RuntimeOptions, request: RunRequest)
     bundle,
   );
   terminal?.attach();
-  using _forwarding = forwardSignals(pid, terminal);
-  startOrDelete(options, request.id);
-  const exitCode = await childExit(pid);
+  let exitCode: number;
+  {
+    using _forwarding = forwardSignals(pid, terminal);
+    startOrDelete(options, request.id);
+    exitCode = await childExit(pid);
+  } // its pid may be another's now: no signal goes there any more
   await terminal?.drain();
   if (request.keep !== true) removeContainer(options, readContainerState(options.root, request.id));
   return exitCode;

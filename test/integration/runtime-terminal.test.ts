@@ -1,6 +1,7 @@
 // tsrunc: terminals, by console socket and in the foreground.
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { readSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -147,6 +148,33 @@ test('exec --tty in the foreground: the terminal is proxied', {
   const { status, stdout } = onTerminal(['exec', '--tty', id, 'sh', '-c', 'tty; exit 6'], '');
   assert.equal(status, 6);
   assert.match(stdout, /\/dev\/pts\/0/);
+  runtime.run(['delete', '--force', id]);
+});
+
+test(
+  'exec --tty in the foreground: input that nobody reads does not keep it from ending',
+  options,
+  () => {
+    const id = runtime.newId();
+    runtime.startSleeping(id);
+    const script = 'stty raw -echo; echo ready; sleep 0.5; exit 6';
+    const input = 'x'.repeat(60_000); // far more than a terminal holds
+    const started = Date.now();
+    const { status, stdout } = runtime.run(['exec', '--tty', id, 'sh', '-c', script], { input });
+    assert.deepEqual({ status, hasOutput: /ready/.test(stdout) }, { status: 6, hasOutput: true });
+    assert.ok(Date.now() - started < 30_000);
+    runtime.run(['delete', '--force', id]);
+  },
+);
+
+test('exec --tty in the foreground: all input arrives at one who reads slowly', options, () => {
+  const id = runtime.newId();
+  runtime.startSleeping(id);
+  const script = 'stty raw -echo; sleep 0.3; head -c 60000 | md5sum';
+  const input = Array.from({ length: 10_000 }, (_, i) => `${i % 10}`.repeat(6)).join('');
+  const { status, stdout } = runtime.run(['exec', '--tty', id, 'sh', '-c', script], { input });
+  const digest = createHash('md5').update(input).digest('hex');
+  assert.deepEqual({ status, digest: stdout.split(' ')[0] }, { status: 0, digest });
   runtime.run(['delete', '--force', id]);
 });
 
