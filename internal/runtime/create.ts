@@ -15,7 +15,7 @@ import { connectConsole } from './console-socket.ts';
 import { CONFIG_COPY, EXEC_FIFO, START_ERRORS } from './container-state.ts';
 import { openInnerHooks } from './hooks.ts';
 import { cgroupFds, type OpenedFds, openCgroups, planInit } from './init-plan.ts';
-import { buildInitProgram } from './init-program.ts';
+import { buildInitProgram, type InitPlan } from './init-program.ts';
 import { countPreservedFds } from './preserved-fds.ts';
 import type { Stdio } from './process-steps.ts';
 import { Rollback } from './rollback.ts';
@@ -113,6 +113,7 @@ export function createContainer(
       streams,
       rollback,
     );
+    tellLeftOut(options, plan);
     const program = buildInitProgram(plan);
     writeFileSync(statePath(options.root, request.id, CONFIG_COPY), bundle.config, { mode: 0o600 });
     const birth = new Birth(
@@ -148,6 +149,17 @@ function locate(
     },
     host,
   );
+}
+
+/** Capabilities that this runtime does not hold, or the kernel does not know, cannot be given. */
+function tellLeftOut(options: RuntimeOptions, { identity }: InitPlan): void {
+  const { process: wanted, capabilities } = identity;
+  for (const [set, names] of Object.entries(wanted.capabilities ?? {})) {
+    const given: ReadonlySet<string> = capabilities[set as keyof typeof capabilities];
+    for (const name of names ?? []) {
+      if (!given.has(name)) options.debug(`process.capabilities.${set}: ${name} cannot be given`);
+    }
+  }
 }
 
 function openConsole(
