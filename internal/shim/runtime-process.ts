@@ -55,7 +55,20 @@ export class RuntimeProcess implements RuntimeClient {
     if (options.noNewKeyring && restoreFrom === undefined) args.push('--no-new-keyring');
     const logPath = join(this.#options.bundle, 'log.json');
     await this.#run([...args, id], { stdio: options.stdio, logPath });
-    return readPidFile(options.pidFile);
+    try {
+      return readPidFile(options.pidFile);
+    } catch (thrown) {
+      throw await this.#discard(id, TsError.from(thrown)); // there is a container that nobody knows
+    }
+  }
+
+  async #discard(id: string, error: TsError): Promise<TsError> {
+    try {
+      await this.delete(id, { force: true });
+    } catch (failure) {
+      error.cleanup.push(TsError.from(failure));
+    }
+    return error;
   }
 
   async start(id: string): Promise<void> {
