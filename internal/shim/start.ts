@@ -25,6 +25,7 @@ import {
   MAX_BOOTSTRAP_BYTES,
   parseBootstrapInput,
 } from './bootstrap.ts';
+import { environmentOfChildren } from './command.ts';
 import { reexecArguments } from './reexec.ts';
 import { parseRuntimeOptions } from './runtime-options.ts';
 import type { ShimFlags } from './shim-flags.ts';
@@ -108,7 +109,7 @@ async function launch(
     detached: true,
     stdio: ['ignore', 'ignore', log?.number ?? 'ignore', listener.number],
     env: {
-      ...process.env,
+      ...environmentOfChildren(process.env),
       ...LEAN,
       ...(ttrpcAddress === undefined || ttrpcAddress === '' ? {} : { TTRPC_ADDRESS: ttrpcAddress }),
     },
