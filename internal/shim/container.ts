@@ -263,6 +263,7 @@ export class Container {
       await process.io.attach();
     } catch (thrown) {
       kill(process.pid, SIGKILL);
+      process.pid = 0; // nobody claims its exit: the pid may soon be another's
       await process.io.close();
       throw thrown;
     }
@@ -285,7 +286,10 @@ export class Container {
     }
     markWithoutContainer(this.bundle);
     if (neverRan) await withinDeadline(EXECS_MS, [init.exited]);
-    for (const exec of this.#execs.values()) await exec.io.close();
+    for (const exec of this.#execs.values()) {
+      await exec.io.close();
+      if (exec.state.status === 'created') exec.markDeleted(); // who waits for it hears of it
+    }
     await this.#closeIo(init);
     unmountRootfs(join(this.bundle, 'rootfs'));
     this.#oomWatch?.[Symbol.dispose]();
