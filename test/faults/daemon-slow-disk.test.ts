@@ -20,8 +20,19 @@ const CALLS = 60;
 
 const strace = peer('strace');
 const skip = skipWithout('tscontainerd') || strace.skip;
+// -D: strace is not the parent of the daemon, which so gets the signals of the test.
 const wrapper = [
-  ...[strace.path, '-f', '-qq', '-o', '/dev/null', '--seccomp-bpf', '-e', 'trace=fsync,fdatasync'],
+  ...[
+    strace.path,
+    '-D',
+    '-f',
+    '-qq',
+    '-o',
+    '/dev/null',
+    '--seccomp-bpf',
+    '-e',
+    'trace=fsync,fdatasync',
+  ],
   ...['-e', `inject=fsync,fdatasync:delay_exit=${SYNC_DELAY_MS * 1000}`],
 ];
 
