@@ -18,4 +18,5 @@ export {
   SECCOMP_OPERATORS,
 } from './spec-linux.ts';
 export type * from './spec-resources.ts';
+export { namespaceOfSysctl } from './spec-rules.ts';
 export type * from './state.ts';

@@ -192,7 +192,7 @@ function checkSysctls(linux: Linux, namespaces: Set<NamespaceType>, refuse: Refu
   for (const key of Object.keys(linux.sysctl ?? {})) {
     const property = `linux.sysctl[${JSON.stringify(key)}]`;
     const name = dottedSysctl(key);
-    const type = sysctlNamespace(name);
+    const type = namespaceOfSysctl(key);
     if (type === undefined) {
       refuse(property, 'is not of a namespace: setting it would change the host');
     } else if (!namespaces.has(type)) {
@@ -205,6 +205,11 @@ function checkSysctls(linux: Linux, namespaces: Set<NamespaceType>, refuse: Refu
       refuse(property, 'is set by hostname', 'use the property hostname instead');
     }
   }
+}
+
+/** The namespace to which a sysctl belongs; undefined for one of the whole machine. */
+export function namespaceOfSysctl(key: string): NamespaceType | undefined {
+  return sysctlNamespace(dottedSysctl(key));
 }
 
 /** As sysctl(8) reads names: whichever of dot and slash comes first is the separator. */

@@ -9,7 +9,7 @@ import {
   SyscallProgram,
   steps,
 } from '../linux/index.ts';
-import type { Linux } from '../oci/index.ts';
+import type { Linux, Spec } from '../oci/index.ts';
 import type { Bundle } from './bundle.ts';
 import type { CgroupView } from './cgroup-mount-steps.ts';
 import type { CreateRequest } from './create.ts';
@@ -17,6 +17,7 @@ import { planCapabilities } from './credential-steps.ts';
 import { fillsDev, planDevices } from './device-plan.ts';
 import { withHome } from './home-directory.ts';
 import type { HookStreams } from './hook-steps.ts';
+import { refuseHostNamespaces } from './host-namespaces.ts';
 import { maySetGroups } from './id-mappings.ts';
 import { isWithin } from './in-root.ts';
 import { inheritedOpenFiles } from './inherited-limits.ts';
@@ -95,7 +96,7 @@ export function planInit(
     },
     fds: {
       ...fds,
-      namespaces: openNamespaces(namespaces, rollback),
+      namespaces: openNamespaces(spec, namespaces, rollback),
     },
     rootfs: {
       rootfs: bundle.rootfs,
@@ -141,12 +142,18 @@ function open(path: string, operation: string, rollback: Rollback, flags = 'r'):
   }
 }
 
-function openNamespaces({ joined }: NamespacePlan, rollback: Rollback): InitFds['namespaces'] {
-  return joined.map(({ type, path }) => ({
+function openNamespaces(
+  spec: Spec,
+  { joined }: NamespacePlan,
+  rollback: Rollback,
+): InitFds['namespaces'] {
+  const opened = joined.map(({ type, path }) => ({
     type,
     path,
     fd: open(path, `open ${type} namespace ${path}`, rollback),
   }));
+  refuseHostNamespaces(spec, opened);
+  return opened;
 }
 
 /**

@@ -221,6 +221,42 @@ test('a new user namespace with a network namespace of the host', options, () =>
   }
 });
 
+test(
+  "sysctls and the hostname of the host's own namespace, joined by path, are refused",
+  options,
+  () => {
+    const joining =
+      (type: string, change: (config: Config) => void) =>
+      (config: Config): void => {
+        const path = `/proc/${process.pid}/ns/${FILES[type as keyof typeof FILES]}`;
+        config.hostname = undefined;
+        config.linux.namespaces = config.linux.namespaces
+          .filter((each: { type: string }) => each.type !== type)
+          .concat({ type, path });
+        change(config);
+      };
+    const sysctl = (name: string) => (config: Config) => {
+      config.linux.sysctl = { [name]: '1' };
+    };
+    const named = (config: Config): void => {
+      config.hostname = 'not-the-host';
+    };
+    const rows: [string, string, (config: Config) => void][] = [
+      ['network', 'linux.sysctl["net.ipv4.ip_forward"]', sysctl('net.ipv4.ip_forward')],
+      ['ipc', 'linux.sysctl["kernel.shm_rmid_forced"]', sysctl('kernel.shm_rmid_forced')],
+      ['uts', 'hostname', named],
+    ];
+    for (const [type, property, change] of rows) {
+      const { error } = runtime.runScript('true', joining(type, change));
+      const file = `/proc/${process.pid}/ns/${FILES[type as keyof typeof FILES]}`;
+      assert.equal(
+        error,
+        `config.json: ${property}: would change the host, whose ${type} namespace ${file} is`,
+      );
+    }
+  },
+);
+
 test('a path that is no namespace of its type is refused by name', options, () => {
   const join = (path: string) =>
     runtime.runScript('true', (config) => {
