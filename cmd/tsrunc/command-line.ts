@@ -10,6 +10,8 @@ import { commandHelp, globalHelp } from './help.ts';
 import { type Log, type LogFormat, openLog } from './log.ts';
 import { versionText } from './version.ts';
 
+export { exitProcess } from '../../internal/linux/exit.ts';
+
 const STDOUT = 1;
 const STDERR = 2;
 

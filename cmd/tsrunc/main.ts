@@ -8,7 +8,7 @@ if (args.length === 1 && (args[0] === '--version' || args[0] === '-v')) {
   writeSync(1, `${versionText()}\n`); // process.stdout would load Node's streams first
   process.exit(0);
 } else {
-  void import('./command-line.ts')
-    .then(({ main }) => main(args))
-    .then((code) => process.exit(code));
+  void import('./command-line.ts').then(async ({ exitProcess, main }) => {
+    exitProcess(await main(args)); // all that is printed is written by then: nothing here uses Node's streams
+  });
 }

@@ -10,6 +10,7 @@ export * from './constants/index.ts';
 export * from './descriptor-io.ts';
 export * as entry from './entry.ts';
 export * from './eventfd.ts';
+export * from './exit.ts';
 export * from './fd.ts';
 export * from './fd-watch.ts';
 export * from './fifo.ts';

@@ -22,6 +22,11 @@ export function koffi(): KoffiModule {
   return loaded;
 }
 
+/** Whether {@link koffi} has been called with success. */
+export function isKoffiLoaded(): boolean {
+  return loaded !== undefined;
+}
+
 function loadFile(path: string): KoffiModule {
   const module = { exports: {} };
   process.dlopen(module, path);
