@@ -51,9 +51,7 @@ export function addScheduling(sequence: Sequence, process: Process): void {
  * Attack: a working directory of /proc/self/fd/N leads out by an fd that the runtime left open
  * (CVE-2024-21626). Defence: the directory is opened below the root, where magic links are refused,
  * and entered by that fd.
- *
- * It is entered with the runtime's privileges; where those do not reach (EACCES: root squashed by
- * NFS), the user does it: the caller adds {@link addWorkingDirectoryAsUser}.
+ * It is entered with the runtime's privileges, not yet the user's.
  */
 export function addWorkingDirectory(
   sequence: Sequence,

@@ -172,7 +172,10 @@ function maskFile(sequence: Sequence, nothing: Value, target: Value, label: stri
   attachAndClose(sequence, copy, target, label);
 }
 
-/** Makes `paths` and the mounts below them read-only; those that are not there are left out. */
+/**
+ * Makes `paths` read-only, not the mounts below them, as runc does; those that are not there are
+ * left out.
+ */
 export function addReadOnlyPaths(sequence: Sequence, root: Value, paths: readonly string[]): void {
   for (const path of paths.map(normalizePath)) {
     const label = `make ${path} read-only`;
