@@ -37,7 +37,7 @@ exec unshare --mount --propagation private /bin/sh -ec '
   root=/sys/fs/cgroup
   mount -t tmpfs -o mode=755 tmpfs /mnt
   for h in $root/*; do mkdir /mnt/\${h##*/}; mount --bind $h /mnt/\${h##*/}; done
-  mkdir /mnt/hugetlb
+  mkdir -p /mnt/hugetlb
   mount -t cgroup -o hugetlb cgroup /mnt/hugetlb
   mount --rbind /mnt $root
   umount -l /mnt
