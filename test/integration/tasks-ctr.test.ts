@@ -5,7 +5,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { skipWithout } from '../fixtures/daemon.ts';
-import { shimKinds, TaskBench } from '../fixtures/tasks.ts';
+import { shimKinds, TaskBench, unmountedHierarchies } from '../fixtures/tasks.ts';
 import { peer } from '../peers/index.ts';
 
 const CTRS = ['ctr-2.1', 'ctr-1.6'] as const;
@@ -31,9 +31,10 @@ for (const version of CTRS) {
       assert.deepEqual([echo.status, echo.stdout], [0, 'through stdin\n']);
     });
 
-    test(`${name}: run -d, tasks ls, ps, exec, kill, delete`, { skip }, async () => {
+    test(`${name}: run -d, tasks ls, ps, exec, kill, delete`, { skip }, async (t) => {
       await using at = await start(version, kind);
-      assert.equal(at.ctr(['run', '-d', ...at.container('web'), '/bin/sleep', '1000']).status, 0);
+      const started = at.ctr(['run', '-d', ...at.container('web'), '/bin/sleep', '1000']);
+      assert.equal(started.status, 0, started.stderr);
       assert.match(at.ctr(['tasks', 'ls']).stdout, /^web +\d+ +RUNNING/m);
       assert.match(at.ctr(['tasks', 'ps', 'web']).stdout, /^PID +INFO\n\d+ /);
       const exec = ['tasks', 'exec', '--exec-id', 'e', 'web', '/bin/sh', '-c', 'echo in; exit 7'];
@@ -42,7 +43,10 @@ for (const version of CTRS) {
       assert.equal(at.ctr(['tasks', 'pause', 'web']).status, 0);
       assert.match(at.ctr(['tasks', 'ls']).stdout, /^web +\d+ +PAUSED/m);
       assert.equal(at.ctr(['tasks', 'resume', 'web']).status, 0);
-      assert.match(at.ctr(['tasks', 'metrics', 'web']).stdout, /^web +/m);
+      const metrics = at.ctr(['tasks', 'metrics', 'web']);
+      const hidden = unmountedHierarchies();
+      if (hidden.length === 0) assert.match(metrics.stdout, /^web +/m, metrics.stderr);
+      else t.diagnostic(`not measured: the shim of runc wants ${hidden.join(', ')} mounted`);
       assert.match(at.ctr(['tasks', 'delete', 'web']).stderr, /running/);
       assert.equal(at.ctr(['tasks', 'kill', '--signal', 'SIGKILL', 'web']).status, 0);
       await at.bench.tasks.wait({ containerId: 'web' });

@@ -1,15 +1,7 @@
 // The tasks service of our daemon over each shim: Debian's, with runc and with our runtime, and ours. What a client sees
 // must be the same.
 import assert from 'node:assert/strict';
-import {
-  closeSync,
-  constants,
-  existsSync,
-  openSync,
-  readFileSync,
-  readSync,
-  writeFileSync,
-} from 'node:fs';
+import { closeSync, constants, openSync, readSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { unpackAny } from '../../internal/api/any.ts';
@@ -18,7 +10,7 @@ import { Metrics as MetricsV1 } from '../../internal/api/generated/io.containerd
 import { Metrics as MetricsV2 } from '../../internal/api/generated/io.containerd.cgroups.v2.ts';
 import { makeFifo } from '../../internal/linux/index.ts';
 import { type DaemonKind, skipWithout } from '../fixtures/daemon.ts';
-import { type ShimKind, shimKinds, TaskBench } from '../fixtures/tasks.ts';
+import { type ShimKind, shimKinds, TaskBench, unmountedHierarchies } from '../fixtures/tasks.ts';
 import { peer } from '../peers/index.ts';
 
 const NOT_FOUND = 5;
@@ -166,14 +158,6 @@ test('inspect-runtime of ctr shows what a shim says of itself', async (t) => {
   const missing = bench.daemon.ctr('ctr-2.1', [...args, 'io.containerd.nope.v1']);
   assert.match(missing.stderr, /binary not installed "containerd-shim-nope-v1"/);
 });
-
-/** Hierarchies of cgroup v1 that the kernel has and that are not mounted where all of them are. */
-function unmountedHierarchies(): string[] {
-  return readFileSync('/proc/self/cgroup', 'utf8')
-    .split('\n')
-    .map((line) => (line.split(':')[1] ?? '').replace('name=', ''))
-    .filter((name) => name !== '' && !existsSync(join('/sys/fs/cgroup', name)));
-}
 
 /** Rejects with a gRPC status and, if given, its whole text. */
 async function rejects(call: Promise<unknown>, code: number, details?: string): Promise<void> {
