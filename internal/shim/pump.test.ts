@@ -16,6 +16,9 @@ import {
 import { Pump } from './pump.ts';
 import { DescriptorSink, FileSink, SinkError } from './sink.ts';
 
+/** A pump that stands still fails its test by name. */
+const LIMIT = { timeout: 30_000 };
+
 /** Reads what comes out of a pipe until its end, `delayMs` between reads. */
 async function readAll(fd: number, delayMs = 0): Promise<Buffer> {
   setNonBlocking(fd);
@@ -38,13 +41,14 @@ async function writeAll(fd: number, bytes: Buffer): Promise<void> {
   for (let at = 0; at < bytes.length; ) {
     const length = 1 + Math.floor(Math.random() * 9000);
     const result = writeNow(fd, bytes.subarray(at, at + length));
+    if ('errno' in result) throw new Error(`write: errno ${result.errno}`);
     if ('bytes' in result) at += result.bytes;
-    else await new Promise((resolve) => setImmediate(resolve));
+    else await new Promise((resolve) => setTimeout(resolve, 0));
   }
 }
 
 for (const kind of ['splice', 'copy'] as const) {
-  test(`Pump carries every byte in order (${kind}) to a slow reader`, async () => {
+  test(`Pump carries every byte in order (${kind}) to a slow reader`, LIMIT, async () => {
     const from = new Pipe();
     const to = new Pipe();
     const sent = randomBytes(3_000_000);
@@ -60,7 +64,7 @@ for (const kind of ['splice', 'copy'] as const) {
   });
 }
 
-test('Pump appends to a file and closes it after the last byte', async () => {
+test('Pump appends to a file and closes it after the last byte', LIMIT, async () => {
   const directory = mkdtempSync(join(tmpdir(), 'pump-'));
   const path = join(directory, 'log');
   const from = new Pipe();
@@ -76,7 +80,7 @@ test('Pump appends to a file and closes it after the last byte', async () => {
   rmSync(directory, { recursive: true });
 });
 
-test('Pump.flush resolves while somebody still holds the source open', async () => {
+test('Pump.flush resolves while somebody still holds the source open', LIMIT, async () => {
   const from = new Pipe();
   const to = new Pipe();
   const pump = new Pump({
@@ -95,7 +99,7 @@ test('Pump.flush resolves while somebody still holds the source open', async () 
   to.readEnd.close();
 });
 
-test('Pump.flush waits for a reader that is behind', async () => {
+test('Pump.flush waits for a reader that is behind', LIMIT, async () => {
   const from = new Pipe();
   const to = new Pipe({ nonBlocking: true });
   const full = writeNow(to.writeEnd.number, Buffer.alloc(1 << 20));
@@ -120,31 +124,38 @@ test('Pump.flush waits for a reader that is behind', async () => {
   to.readEnd.close();
 });
 
-test('Pump.flush is done with what was there although another process writes for ever', async () => {
-  const from = new Pipe({ nonBlocking: true });
-  const to = new Pipe();
-  const pump = new Pump({
-    source: from.readEnd,
-    sink: new DescriptorSink(to.writeEnd, { isPipe: true }),
-  });
-  pump.start();
-  let isWriting = true;
-  const write = (): void => {
-    if (!isWriting) return;
-    writeNow(from.writeEnd.number, Buffer.alloc(4096));
-    setImmediate(write);
-  };
-  write();
-  const reading = readAll(to.readEnd.number);
-  await pump.flush();
-  assert.equal(pump.isClosed, false);
-  isWriting = false;
-  from.writeEnd.close();
-  await reading;
-  to.readEnd.close();
-});
+test(
+  'Pump.flush is done with what was there although another process writes for ever',
+  LIMIT,
+  async () => {
+    const from = new Pipe({ nonBlocking: true });
+    const to = new Pipe();
+    const pump = new Pump({
+      source: from.readEnd,
+      sink: new DescriptorSink(to.writeEnd, { isPipe: true }),
+    });
+    pump.start();
+    let isWriting = true;
+    const write = (): void => {
+      if (!isWriting) return;
+      writeNow(from.writeEnd.number, Buffer.alloc(4096));
+      setImmediate(write);
+    };
+    write();
+    const reading = readAll(to.readEnd.number);
+    try {
+      await pump.flush();
+      assert.equal(pump.isClosed, false);
+    } finally {
+      isWriting = false;
+    }
+    from.writeEnd.close();
+    await reading;
+    to.readEnd.close();
+  },
+);
 
-test('Pump.detach ends the output, and who still writes is not stopped', async () => {
+test('Pump.detach ends the output, and who still writes is not stopped', LIMIT, async () => {
   const from = new Pipe({ nonBlocking: true });
   const to = new Pipe();
   const pump = new Pump({
@@ -165,57 +176,65 @@ test('Pump.detach ends the output, and who still writes is not stopped', async (
 });
 
 for (const kind of ['splice', 'copy'] as const) {
-  test(`Pump.detach loses nothing that a slow reader has not read yet (${kind})`, async () => {
-    const from = new Pipe({ nonBlocking: true });
-    const to = new Pipe();
-    const pump = new Pump({
-      source: from.readEnd,
-      sink: new DescriptorSink(to.writeEnd, { isPipe: kind === 'splice' }),
-      discardsWhenBroken: true,
-    });
-    pump.start();
-    const sent = randomBytes(25 * 4096); // more than one pipe holds, less than two, in whole pages
-    for (let at = 0; at < sent.length; ) {
-      const result = writeNow(from.writeEnd.number, sent.subarray(at, at + 4096));
-      if ('bytes' in result) at += result.bytes;
-      else await new Promise((resolve) => setImmediate(resolve));
-    }
-    const flushed = pump.flush();
-    pump.detach();
-    const received = await readAll(to.readEnd.number, 1); // its end comes though a writer is left
-    await flushed;
-    assert.equal(received.compare(sent), 0);
-    assert.equal(pump.isClosed, false);
-    await writeAll(from.writeEnd.number, Buffer.alloc(200_000));
-    pump.close();
-    from.writeEnd.close();
-    to.readEnd.close();
-  });
+  test(
+    `Pump.detach loses nothing that a slow reader has not read yet (${kind})`,
+    LIMIT,
+    async () => {
+      const from = new Pipe({ nonBlocking: true });
+      const to = new Pipe();
+      const pump = new Pump({
+        source: from.readEnd,
+        sink: new DescriptorSink(to.writeEnd, { isPipe: kind === 'splice' }),
+        discardsWhenBroken: true,
+      });
+      pump.start();
+      const sent = randomBytes(25 * 4096); // more than one pipe holds, less than two, in whole pages
+      for (let at = 0; at < sent.length; ) {
+        const result = writeNow(from.writeEnd.number, sent.subarray(at, at + 4096));
+        if ('bytes' in result) at += result.bytes;
+        else await new Promise((resolve) => setImmediate(resolve));
+      }
+      const flushed = pump.flush();
+      pump.detach();
+      const received = await readAll(to.readEnd.number, 1); // its end comes though a writer is left
+      await flushed;
+      assert.equal(received.compare(sent), 0);
+      assert.equal(pump.isClosed, false);
+      await writeAll(from.writeEnd.number, Buffer.alloc(200_000));
+      pump.close();
+      from.writeEnd.close();
+      to.readEnd.close();
+    },
+  );
 }
 
-test('Pump throws output away when its reader is gone, so that the writer never stops', async () => {
-  const from = new Pipe();
-  const to = new Pipe();
-  to.readEnd.close();
-  const errors: SinkError[] = [];
-  const pump = new Pump({
-    source: from.readEnd,
-    sink: new DescriptorSink(to.writeEnd, { isPipe: true }),
-    discardsWhenBroken: true,
-    onBroken: (error) => errors.push(error),
-  });
-  pump.start();
-  await writeAll(from.writeEnd.number, randomBytes(300_000));
-  await pump.flush();
-  assert.deepEqual(
-    errors.map(({ errno }) => errno),
-    [32],
-  );
-  pump.close();
-  from.writeEnd.close();
-});
+test(
+  'Pump throws output away when its reader is gone, so that the writer never stops',
+  LIMIT,
+  async () => {
+    const from = new Pipe();
+    const to = new Pipe();
+    to.readEnd.close();
+    const errors: SinkError[] = [];
+    const pump = new Pump({
+      source: from.readEnd,
+      sink: new DescriptorSink(to.writeEnd, { isPipe: true }),
+      discardsWhenBroken: true,
+      onBroken: (error) => errors.push(error),
+    });
+    pump.start();
+    await writeAll(from.writeEnd.number, randomBytes(300_000));
+    await pump.flush();
+    assert.deepEqual(
+      errors.map(({ errno }) => errno),
+      [32],
+    );
+    pump.close();
+    from.writeEnd.close();
+  },
+);
 
-test('Pump of input closes when the process reads no more', async () => {
+test('Pump of input closes when the process reads no more', LIMIT, async () => {
   const from = new Pipe();
   const to = new Pipe();
   to.readEnd.close();
@@ -230,32 +249,36 @@ test('Pump of input closes when the process reads no more', async () => {
   from.writeEnd.close();
 });
 
-test('Pump of a terminal goes on when it is opened again, and ends with its process', async () => {
-  const master = openPty();
-  const number = master.number;
-  const to = new Pipe();
-  const pump = new Pump({
-    source: master,
-    sink: new DescriptorSink(to.writeEnd, { isPipe: true }),
-    isSourceTerminal: true,
-  });
-  const say = (text: string): void => {
-    const peer = openPtyPeer(number);
-    writeSync(peer.number, text);
-    peer.close();
-  };
-  say('one');
-  pump.start();
-  const received = readAll(to.readEnd.number, 5);
-  await new Promise((resolve) => setTimeout(resolve, 80)); // the pump meets the hang-up
-  say('two');
-  await pump.flush();
-  assert.equal((await received).toString(), 'onetwo');
-  assert.equal(pump.isClosed, true);
-  to.readEnd.close();
-});
+test(
+  'Pump of a terminal goes on when it is opened again, and ends with its process',
+  LIMIT,
+  async () => {
+    const master = openPty();
+    const number = master.number;
+    const to = new Pipe();
+    const pump = new Pump({
+      source: master,
+      sink: new DescriptorSink(to.writeEnd, { isPipe: true }),
+      isSourceTerminal: true,
+    });
+    const say = (text: string): void => {
+      const peer = openPtyPeer(number);
+      writeSync(peer.number, text);
+      peer.close();
+    };
+    say('one');
+    pump.start();
+    const received = readAll(to.readEnd.number, 5);
+    await new Promise((resolve) => setTimeout(resolve, 80)); // the pump meets the hang-up
+    say('two');
+    await pump.flush();
+    assert.equal((await received).toString(), 'onetwo');
+    assert.equal(pump.isClosed, true);
+    to.readEnd.close();
+  },
+);
 
-test('Pump.flush of a terminal does not wait for those who still have it open', async () => {
+test('Pump.flush of a terminal does not wait for those who still have it open', LIMIT, async () => {
   const master = openPty();
   const peer = openPtyPeer(master.number);
   const to = new Pipe();
@@ -274,7 +297,7 @@ test('Pump.flush of a terminal does not wait for those who still have it open', 
   to.readEnd.close();
 });
 
-test('FileSink keeps the error of a disk that is full', async () => {
+test('FileSink keeps the error of a disk that is full', LIMIT, async () => {
   const sink = new FileSink(new OwnedFd(openSync('/dev/full', 'a')));
   assert.equal(sink.write(Buffer.from('x')), 1);
   await new Promise<void>((resolve) => sink.onRoom(resolve));
