@@ -109,7 +109,8 @@ for (const { name, args, env, skip } of programs) {
     const demo = start(args, env);
     await demo.saw('5. ');
     demo.child.kill('SIGKILL');
-    await demo.ended;
+    const killed = await demo.ended;
+    assert.equal(killed.status, null, killed.output); // else it has ended by itself, too early
     const left = traces(join(dir, `tscontainerd-demo-${demo.child.pid}`));
     assert.ok(left.processes.length >= 2, 'daemon and container were left');
     assert.ok(existsSync(shimSocket(demo.child.pid)), 'the socket of the shim was left');
