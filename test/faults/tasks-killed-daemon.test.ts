@@ -68,8 +68,9 @@ const CREATE_STEPS: Step[] = [
 ];
 
 /**
- * The shim of runc kills a `runc create` whose caller is gone, at whatever point that has reached. The cgroups
- * it has made by then are written down nowhere, so no `runc delete` removes them.
+ * Seen with the shim of runc at this step, not each time: empty cgroups of the container are left in some
+ * hierarchies, and nothing else. Presumably its `runc create` ends half-way, before runc has written down what
+ * its `delete` would remove. Our own shim and runtime must leave none.
  */
 function isKilledRunc(kind: ShimKind, step: Step): boolean {
   return kind.name.startsWith('containerd-shim-runc-v2') && step === RUNTIME_CREATES;
