@@ -24,11 +24,12 @@ export function cacheDirectory(): string {
   return join(cache, 'tscontainerd-peers');
 }
 
-/** The directory of an installed suite. Its name changes with the list of packages, so that an edit installs anew. */
+/** The directory of an installed suite. Its name changes with the suite's recipe, so that an edit installs it anew. */
 export function suiteDirectory(suite: SuiteName): string {
-  const recipe = ['packages.ts', 'self-contained.ts']
-    .map((name) => readFileSync(join(import.meta.dirname, name), 'utf8'))
-    .join('');
+  const recipe =
+    JSON.stringify(suites[suite]) +
+    leftOut.source +
+    readFileSync(join(import.meta.dirname, 'self-contained.ts'), 'utf8');
   const key = createHash('sha256').update(recipe).digest('hex').slice(0, 8);
   return join(cacheDirectory(), `${suite}-${key}`);
 }
