@@ -20,7 +20,7 @@ node := node_modules/node-linux-$(host)/bin/node
 packages := node_modules/.package-lock.json
 generated := internal/api/generated/.stamp
 
-.PHONY: all install demo test lint fmt types bench clean generate
+.PHONY: all install demo test test-vm lint fmt types bench clean generate
 .DELETE_ON_ERROR:
 
 all: $(binaries) $(dist)/LICENSES.txt
@@ -59,6 +59,9 @@ demo:
 
 test: all
 	$(node) test/run.ts
+
+test-vm: all
+	$(node) test/vm/run.ts $(VM_ARGS)
 
 bench: all
 	$(node) test/bench/main.ts

@@ -6,6 +6,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
+import { watchResults } from './test-results.ts';
 
 const root = join(import.meta.dirname, '..');
 const parts = process.argv.slice(2);
@@ -70,24 +71,10 @@ async function runTests(paths: string[], concurrency: number): Promise<void> {
     cwd: root,
     timeout: FILE_TIMEOUT_MS,
   });
-  const place = (file: string | undefined, name: string) => {
-    return `${(file ?? '').replace(`${root}/`, '')}: ${name}`;
-  };
-  stream.on('test:pass', ({ name, file, skip, todo, details }) => {
-    // The tests of a skipped suite are not even known: it counts as one.
-    if (skip !== undefined) {
-      totals.skips.push(`${place(file, name)} (${skip === true ? 'no reason given' : skip})`);
-    } else if (details.type === 'suite') return;
-    else if (name === file)
-      totals.failures.push(place(file, 'has no test')); // node's way to say so
-    else if (todo === undefined) totals.passed++;
-  });
-  stream.on('test:fail', ({ name, file, todo, details }) => {
-    // A suite that fails because a test in it did is counted by that test; else one of its hooks did.
-    const { failureType } = details.error as Error & { failureType?: string };
-    const isByTest = failureType === 'subtestsFailed';
-    if (todo !== undefined || (details.type === 'suite' && isByTest)) return;
-    totals.failures.push(place(file, name));
+  watchResults(stream, root, ({ file, name, outcome, detail }) => {
+    if (outcome === 'passed') totals.passed++;
+    else if (outcome === 'failed') totals.failures.push(`${file}: ${name}`);
+    else totals.skips.push(`${file}: ${name} (${detail})`);
   });
   const reporter = stream.compose(new spec());
   for await (const chunk of reporter) process.stdout.write(chunk as string);
