@@ -1,9 +1,10 @@
+import type { Operation } from '../linux/index.ts';
 import type { DeviceRule, LinuxResources } from '../oci/index.ts';
 import type { CgroupStatistics } from './statistics.ts';
 
 /**
  * A container's cgroup in every hierarchy of this machine: what the runtime and the shim need of
- * it, whatever the kernel's layout. All calls are synchronous.
+ * it, whatever the kernel's layout. What may have to wait is an operation.
  *
  * Errors name the file and the value: `write "max" to /sys/fs/cgroup/a/memory.max: EINVAL`.
  */
@@ -23,22 +24,22 @@ export interface CgroupManager {
    * Throws FailedPrecondition if processes are in the cgroup or a controller is missing that
    * `resources` needs, InvalidArgument if the kernel refuses a value.
    */
-  create(resources: CgroupResources): void;
+  create(resources: CgroupResources): Operation<void>;
 
   /**
    * Takes back what {@link create} made, parents included as far as nobody else uses them; for a
    * container whose creation fails later. Waits for processes as {@link remove} does.
    */
-  undoCreate(deadlineMs?: number): void;
+  undoCreate(deadlineMs?: number): Operation<void>;
 
   /** Changes limits of an existing cgroup; properties that are absent stay as they are. */
-  update(resources: CgroupResources): void;
+  update(resources: CgroupResources): Operation<void>;
 
   /**
    * Moves a process in. On cgroup v1 the first write waits for an RCU grace period (some 10 ms):
    * call it as soon as the pid is known and let the child work meanwhile.
    */
-  join(pid: number): void;
+  join(pid: number): Operation<void>;
 
   /**
    * An open directory for clone3's CLONE_INTO_CGROUP, close-on-exec, owned by the caller; undefined
@@ -56,7 +57,7 @@ export interface CgroupManager {
   allPids(): number[];
 
   /** Stops all processes; returns when they stand still or throws DeadlineExceeded, thawed again. */
-  freeze(deadlineMs?: number): void;
+  freeze(deadlineMs?: number): Operation<void>;
 
   thaw(): void;
 
@@ -66,10 +67,10 @@ export interface CgroupManager {
    * Sends SIGKILL to every process in and below the cgroup, those included that are forked
    * meanwhile. Frozen cgroups are thawed. Processes may still be dying when it returns.
    */
-  kill(): void;
+  kill(): Operation<void>;
 
   /** Sends `signal` to every process in and below the cgroup. */
-  signal(signal: number): void;
+  signal(signal: number): Operation<void>;
 
   statistics(): CgroupStatistics;
 
@@ -86,7 +87,7 @@ export interface CgroupManager {
    * Removes the cgroup and what is below it, waiting while processes are dying. No error if it is
    * gone. Throws FailedPrecondition naming the leftover directory and the processes in it.
    */
-  remove(deadlineMs?: number): void;
+  remove(deadlineMs?: number): Operation<void>;
 }
 
 /** unified: cgroup v2 alone; legacy: v1 alone; hybrid: v1 controllers and an empty v2 tree. */

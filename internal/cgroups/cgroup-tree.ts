@@ -1,5 +1,6 @@
 import { posix } from 'node:path';
 import { TsError } from '../errors/index.ts';
+import type { Operation } from '../linux/index.ts';
 import type { CgroupFiles } from './cgroup-files.ts';
 import { waitUntil } from './wait-until.ts';
 
@@ -66,9 +67,13 @@ export function cgroupTreePids(files: CgroupFiles, directory: string): number[] 
  *
  * Throws FailedPrecondition with the processes that are still there after the deadline.
  */
-export function removeCgroup(files: CgroupFiles, directory: string, deadlineMs: number): void {
+export function* removeCgroup(
+  files: CgroupFiles,
+  directory: string,
+  deadlineMs: number,
+): Operation<void> {
   let failure: TsError | undefined;
-  const isRemoved = waitUntil(() => {
+  const isRemoved = yield* waitUntil(() => {
     try {
       removeTree(files, directory);
       return true;
@@ -143,11 +148,11 @@ export function refuseBusyCgroup(files: CgroupFiles, directory: string): void {
 }
 
 /** Moves a process into a cgroup. */
-export function joinCgroup(files: CgroupFiles, directory: string, pid: number): void {
+export function* joinCgroup(files: CgroupFiles, directory: string, pid: number): Operation<void> {
   const file = `${directory}/cgroup.procs`;
   let failure: unknown;
   // EINVAL may mean that the clone of the process is not quite done.
-  const isIn = waitUntil(() => {
+  const isIn = yield* waitUntil(() => {
     try {
       files.write(file, String(pid));
       return true;

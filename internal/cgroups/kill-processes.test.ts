@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { test } from 'node:test';
 import { TsError } from '../errors/index.ts';
+import { type Operation, runBlocking } from '../linux/index.ts';
 import { type Killable, killProcesses } from './kill-processes.ts';
 
 /** A cgroup whose processes are sleeps; each list but the last shows one that was just forked. */
@@ -24,7 +25,8 @@ class ForkingCgroup implements Killable {
     return alive.map(({ pid }) => pid ?? 0);
   }
 
-  freeze(): void {
+  // biome-ignore lint/correctness/useYield: it is done at once
+  *freeze(): Operation<void> {
     this.calls.push('freeze');
     if (this.#freezeError !== undefined) throw this.#freezeError;
     this.#isFrozen = true;
@@ -50,7 +52,7 @@ class ForkingCgroup implements Killable {
 
 test('killProcesses: frozen, one list is enough', async () => {
   const cgroup = new ForkingCgroup();
-  killProcesses(cgroup);
+  runBlocking(killProcesses(cgroup));
   assert.deepEqual(cgroup.calls, ['freeze', 'list', 'thaw']);
   assert.deepEqual(await cgroup.signals(), ['SIGKILL']);
 });
@@ -61,7 +63,7 @@ for (const error of [
 ]) {
   test(`killProcesses: lists until nothing is left, ${error.message}`, async () => {
     const cgroup = new ForkingCgroup(error);
-    killProcesses(cgroup);
+    runBlocking(killProcesses(cgroup));
     assert.equal(cgroup.calls.filter((call) => call === 'list').length, 3);
     assert.deepEqual(await cgroup.signals(), ['SIGKILL', 'SIGKILL', 'SIGKILL']);
   });
@@ -69,7 +71,9 @@ for (const error of [
 
 test('killProcesses: another error of freezing is not hidden', async () => {
   const cgroup = new ForkingCgroup(TsError.ofErrno(5, 'write "FROZEN" to x'));
-  assert.throws(() => killProcesses(cgroup), { message: 'write "FROZEN" to x: EIO' });
+  assert.throws(() => runBlocking(killProcesses(cgroup)), {
+    message: 'write "FROZEN" to x: EIO',
+  });
   cgroup.children[0]?.kill('SIGKILL');
   await cgroup.signals();
 });

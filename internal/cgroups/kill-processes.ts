@@ -1,4 +1,5 @@
 import { TsError } from '../errors/index.ts';
+import type { Operation } from '../linux/index.ts';
 import { hasErrno, signalProcesses } from './cgroup-tree.ts';
 
 const SIGKILL = 9;
@@ -9,7 +10,7 @@ const ROUNDS = 10;
 /** A cgroup without cgroup.kill, or whose processes it does not reach. */
 export interface Killable {
   allPids(): number[];
-  freeze(deadlineMs: number): void;
+  freeze(deadlineMs: number): Operation<void>;
   isFrozen(): boolean;
   thaw(): void;
 }
@@ -18,9 +19,9 @@ export interface Killable {
  * Kills what is in a cgroup, one process after the other. Frozen, none can fork between the list and
  * the signal; where freezing is not to be had, the list is read until it is empty.
  */
-export function killProcesses(cgroup: Killable): void {
+export function* killProcesses(cgroup: Killable): Operation<void> {
   for (let round = 0; round < ROUNDS; round++) {
-    const areStill = tryFreeze(cgroup);
+    const areStill = yield* tryFreeze(cgroup);
     const pids = cgroup.allPids();
     try {
       signalProcesses(pids, SIGKILL);
@@ -31,9 +32,9 @@ export function killProcesses(cgroup: Killable): void {
   }
 }
 
-function tryFreeze(cgroup: Killable): boolean {
+function* tryFreeze(cgroup: Killable): Operation<boolean> {
   try {
-    cgroup.freeze(FREEZE_DEADLINE_MS);
+    yield* cgroup.freeze(FREEZE_DEADLINE_MS);
     return true;
   } catch (thrown) {
     const isTooSlow = thrown instanceof TsError && thrown.kind === 'DeadlineExceeded';

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { TsError } from '../errors/index.ts';
+import { type Operation, runBlocking } from '../linux/index.ts';
 import type { CgroupHost } from './cgroup-host.ts';
 import type { CgroupResources } from './cgroup-manager.ts';
 import { FakeCgroupFiles } from './fake-cgroup-files.ts';
@@ -71,7 +72,7 @@ const LAYOUTS = [
 
 test('create on v1: directories in all hierarchies, CPUs from above, limits', () => {
   const files = v1();
-  locateCgroup(OPTIONS, V1_HOST, files).create(RESOURCES);
+  runBlocking(locateCgroup(OPTIONS, V1_HOST, files).create(RESOURCES));
   assert.deepEqual(files.journal, [
     '+cpuset/pods',
     '+cpuset/pods/web',
@@ -94,7 +95,7 @@ test('create on v1: directories in all hierarchies, CPUs from above, limits', ()
 
 test('create on v2: controllers are handed down from the top before limits are set', () => {
   const files = v2();
-  locateCgroup(OPTIONS, V2_HOST, files).create(RESOURCES);
+  runBlocking(locateCgroup(OPTIONS, V2_HOST, files).create(RESOURCES));
   assert.deepEqual(files.journal, [
     '+pods',
     '+pods/web',
@@ -111,7 +112,7 @@ test('create on v2: a controller that cannot be handed down does not hold up the
     (entry) => entry.startsWith('pods/cgroup.subtree') && entry.includes('cpu'),
     'EBUSY',
   );
-  locateCgroup(OPTIONS, V2_HOST, files).create({ pids: { limit: 5n } });
+  runBlocking(locateCgroup(OPTIONS, V2_HOST, files).create({ pids: { limit: 5n } }));
   assert.deepEqual(files.journal.slice(-2), [
     'pods/cgroup.subtree_control=+pids',
     'pods/web/pids.max=5',
@@ -121,7 +122,7 @@ test('create on v2: a controller that cannot be handed down does not hold up the
 for (const [name, host, make] of LAYOUTS) {
   test(`create on ${name}: fails at each step in turn, and nothing is left`, () => {
     const whole = make();
-    locateCgroup(OPTIONS, host, whole).create(RESOURCES);
+    runBlocking(locateCgroup(OPTIONS, host, whole).create(RESOURCES));
     const steps = whole.journal.length;
     assert.ok(steps > 5);
     for (let failing = 0; failing < steps; failing++) {
@@ -129,7 +130,7 @@ for (const [name, host, make] of LAYOUTS) {
       const before = [...files.directories].sort();
       files.refuse((entry) => !entry.startsWith('-') && files.journal.length === failing, 'EIO');
       const manager = locateCgroup(OPTIONS, host, files);
-      assert.throws(() => manager.create(RESOURCES), /: EIO$/, `step ${failing}`);
+      assert.throws(() => runBlocking(manager.create(RESOURCES)), /: EIO$/, `step ${failing}`);
       assert.deepEqual([...files.directories].sort(), before, String(whole.journal[failing]));
     }
   });
@@ -139,7 +140,7 @@ for (const [name, host, make] of LAYOUTS) {
     files.refuse((entry) => entry.endsWith('pids.max=5'), 'EINVAL');
     files.refuse((entry) => entry.startsWith('-') && entry.endsWith('web'), 'EPERM');
     try {
-      locateCgroup(OPTIONS, host, files).create(RESOURCES);
+      runBlocking(locateCgroup(OPTIONS, host, files).create(RESOURCES));
       assert.fail('it was made');
     } catch (thrown) {
       assert.ok(thrown instanceof TsError);
@@ -153,11 +154,11 @@ for (const [name, host, make] of LAYOUTS) {
 
   test(`create on ${name}: a cgroup with processes is refused and left as it is`, () => {
     const files = make();
-    locateCgroup(OPTIONS, host, files).create({});
+    runBlocking(locateCgroup(OPTIONS, host, files).create({}));
     const [busy] = [...files.directories].filter((directory) => directory.endsWith('/pods/web'));
     files.contents.set(`${busy}/cgroup.procs`, '12\n13');
     const before = [...files.directories];
-    assert.throws(() => locateCgroup(OPTIONS, host, files).create({}), {
+    assert.throws(() => runBlocking(locateCgroup(OPTIONS, host, files).create({})), {
       kind: 'FailedPrecondition',
       code: 'TS_CGROUP_NOT_EMPTY',
       text:
@@ -175,7 +176,7 @@ for (const [name, host, make] of LAYOUTS) {
       controllers.map((controller) => [controller, mountPoint]),
     );
     const root = openCgroup(Object.fromEntries(entries), files);
-    const calls: [string, () => void][] = [
+    const calls: [string, () => Operation<void>][] = [
       ['kill the processes of', () => root.kill()],
       ['signal the processes of', () => root.signal(15)],
       ['signal the processes of', () => root.signal(9)],
@@ -183,12 +184,15 @@ for (const [name, host, make] of LAYOUTS) {
       ['remove', () => root.remove(1)],
     ];
     for (const [operation, call] of calls) {
-      assert.throws(call, (thrown: unknown) => {
-        assert.ok(thrown instanceof TsError);
-        assert.equal(thrown.code, 'TS_CGROUP_PATH_IS_ROOT');
-        assert.ok(thrown.message.startsWith(`${operation} /c`), thrown.message);
-        return true;
-      });
+      assert.throws(
+        () => runBlocking(call()),
+        (thrown: unknown) => {
+          assert.ok(thrown instanceof TsError);
+          assert.equal(thrown.code, 'TS_CGROUP_PATH_IS_ROOT');
+          assert.ok(thrown.message.startsWith(`${operation} /c`), thrown.message);
+          return true;
+        },
+      );
     }
     assert.deepEqual([...files.directories], before);
     // Nor are the kills of the whole machine those of a container.
@@ -202,7 +206,7 @@ for (const [name, host, make] of LAYOUTS) {
   test(`remove on ${name}: what is below goes too; again is no error`, () => {
     const files = make();
     const manager = locateCgroup(OPTIONS, host, files);
-    manager.create({});
+    runBlocking(manager.create({}));
     for (const directory of Object.values(manager.paths)) {
       if (!files.directories.has(`${directory}/a`)) {
         files.makeDirectory(`${directory}/a`);
@@ -211,26 +215,26 @@ for (const [name, host, make] of LAYOUTS) {
     }
     const again = openCgroup(JSON.parse(JSON.stringify(manager.paths)), files);
     assert.equal(again.exists(), true);
-    again.remove();
+    runBlocking(again.remove());
     assert.equal(again.exists(), false);
     assert.deepEqual(
       [...files.directories].filter((path) => path.includes('web')),
       [],
     );
-    again.remove();
+    runBlocking(again.remove());
   });
 
   test(`undoCreate on ${name}: parents that were made go, those that others use stay`, () => {
     const files = make();
     const before = [...files.directories].sort();
     const manager = locateCgroup(OPTIONS, host, files);
-    manager.create(RESOURCES);
-    manager.undoCreate();
+    runBlocking(manager.create(RESOURCES));
+    runBlocking(manager.undoCreate());
     assert.deepEqual([...files.directories].sort(), before);
 
-    manager.create(RESOURCES);
-    locateCgroup({ id: 'other', cgroupsPath: '/pods/other' }, host, files).create({});
-    manager.undoCreate();
+    runBlocking(manager.create(RESOURCES));
+    runBlocking(locateCgroup({ id: 'other', cgroupsPath: '/pods/other' }, host, files).create({}));
+    runBlocking(manager.undoCreate());
     const left = [...files.directories].filter((path) => !before.includes(path));
     assert.ok(left.length > 0);
     assert.ok(left.every((path) => path.endsWith('/pods') || path.endsWith('/pods/other')));
@@ -239,10 +243,10 @@ for (const [name, host, make] of LAYOUTS) {
   test(`remove on ${name}: processes that stay are named after the deadline`, () => {
     const files = make();
     const manager = locateCgroup(OPTIONS, host, files);
-    manager.create({});
+    runBlocking(manager.create({}));
     const busy = manager.paths['pids'] ?? manager.paths[''];
     files.contents.set(`${busy}/cgroup.procs`, '77');
-    assert.throws(() => manager.remove(5), {
+    assert.throws(() => runBlocking(manager.remove(5)), {
       kind: 'FailedPrecondition',
       code: 'TS_CGROUP_BUSY',
       text: `remove cgroup ${busy}: EBUSY: end its processes (77) and delete again`,
@@ -252,14 +256,17 @@ for (const [name, host, make] of LAYOUTS) {
   test(`join on ${name}: every hierarchy once; a process that is gone`, () => {
     const files = make();
     const manager = locateCgroup(OPTIONS, host, files);
-    manager.create({});
+    runBlocking(manager.create({}));
     files.journal.length = 0;
-    manager.join(42);
+    runBlocking(manager.join(42));
     const directories = new Set(Object.values(manager.paths));
     assert.equal(files.journal.length, directories.size);
     assert.ok(files.journal.every((entry) => entry.endsWith('/cgroup.procs=42')));
     files.refuse((entry) => entry.endsWith('cgroup.procs=43'), 'ESRCH');
-    assert.throws(() => manager.join(43), /write "43" to .*\/pods\/web\/cgroup\.procs: ESRCH$/);
+    assert.throws(
+      () => runBlocking(manager.join(43)),
+      /write "43" to .*\/pods\/web\/cgroup\.procs: ESRCH$/,
+    );
   });
 
   test(`rootless on ${name}: no permission is no error unless limits are asked for`, () => {
@@ -267,15 +274,18 @@ for (const [name, host, make] of LAYOUTS) {
     const files = make();
     files.refuse((entry) => entry.startsWith('+'), 'EACCES');
     const manager = locateCgroup(options, host, files);
-    manager.create({ devices: [{ allow: false }] });
+    runBlocking(manager.create({ devices: [{ allow: false }] }));
     assert.deepEqual(manager.paths, {});
     assert.equal(manager.exists(), false);
     assert.deepEqual(manager.allPids(), []);
-    manager.join(1);
-    manager.remove();
-    assert.throws(() => locateCgroup(options, host, files).create(RESOURCES), TsError);
-    assert.throws(() => locateCgroup({ ...OPTIONS, rootless: true }, host, files).create({}), {
-      kind: 'PermissionDenied',
-    });
+    runBlocking(manager.join(1));
+    runBlocking(manager.remove());
+    assert.throws(() => runBlocking(locateCgroup(options, host, files).create(RESOURCES)), TsError);
+    assert.throws(
+      () => runBlocking(locateCgroup({ ...OPTIONS, rootless: true }, host, files).create({})),
+      {
+        kind: 'PermissionDenied',
+      },
+    );
   });
 }

@@ -1,4 +1,5 @@
 import { TsError } from '../errors/index.ts';
+import type { Operation } from '../linux/index.ts';
 import type { CgroupFiles } from './cgroup-files.ts';
 import type { CgroupManager, CgroupResources } from './cgroup-manager.ts';
 import {
@@ -59,7 +60,7 @@ export class V1CgroupManager implements CgroupManager {
     return new Set(Object.values(this.#paths));
   }
 
-  create(resources: CgroupResources): void {
+  *create(resources: CgroupResources): Operation<void> {
     const made: string[] = [];
     this.#made = made;
     try {
@@ -69,7 +70,7 @@ export class V1CgroupManager implements CgroupManager {
       if (this.isFrozen()) this.thaw(); // left over from a container that was paused
       const cpuset = this.#paths['cpuset'];
       if (cpuset !== undefined) inheritCpuset(this.#files, cpuset);
-      this.update(resources);
+      yield* this.update(resources);
     } catch (thrown) {
       const error = TsError.from(thrown);
       unmakeCgroups(this.#files, made, error);
@@ -77,8 +78,8 @@ export class V1CgroupManager implements CgroupManager {
     }
   }
 
-  undoCreate(deadlineMs?: number): void {
-    this.remove(deadlineMs);
+  *undoCreate(deadlineMs?: number): Operation<void> {
+    yield* this.remove(deadlineMs);
     removeUnused(this.#files, this.#made);
   }
 
@@ -94,15 +95,16 @@ export class V1CgroupManager implements CgroupManager {
     }
   }
 
-  update(resources: CgroupResources): void {
+  // biome-ignore lint/correctness/useYield: the kernel does it at once here
+  *update(resources: CgroupResources): Operation<void> {
     const { devices, ...others } = resources;
     const canSetDevices = this.#paths['devices'] !== undefined || !this.#isTolerant;
     const settable = canSetDevices && devices !== undefined ? resources : others;
     setV1Limits(this.#files, this.#paths, settable);
   }
 
-  join(pid: number): void {
-    for (const directory of this.#directories()) joinCgroup(this.#files, directory, pid);
+  *join(pid: number): Operation<void> {
+    for (const directory of this.#directories()) yield* joinCgroup(this.#files, directory, pid);
   }
 
   openForClone(): undefined {
@@ -148,11 +150,11 @@ export class V1CgroupManager implements CgroupManager {
     }
   }
 
-  freeze(deadlineMs = FREEZE_DEADLINE_MS): void {
+  *freeze(deadlineMs = FREEZE_DEADLINE_MS): Operation<void> {
     this.#refuseRoot('freeze');
     const file = this.#freezerFile();
     // A process that is being cloned or traced can keep the state at FREEZING: asking again helps.
-    const isFrozen = waitUntil(() => {
+    const isFrozen = yield* waitUntil(() => {
       this.#files.write(file, 'FROZEN');
       return this.#files.read(file) === 'FROZEN';
     }, deadlineMs);
@@ -179,18 +181,18 @@ export class V1CgroupManager implements CgroupManager {
     return state === 'FROZEN' || state === 'FREEZING';
   }
 
-  kill(): void {
+  *kill(): Operation<void> {
     this.#refuseRoot('kill the processes of');
     const unified = this.#paths[''];
     const killFile = unified === undefined ? undefined : `${unified}/cgroup.kill`;
     if (killFile !== undefined && this.#files.exists(killFile)) this.#files.write(killFile, '1');
     // Also what has left the v2 tree, and what is frozen by the v1 freezer and so cannot die.
-    killProcesses(this);
+    yield* killProcesses(this);
   }
 
-  signal(signal: number): void {
+  *signal(signal: number): Operation<void> {
     this.#refuseRoot('signal the processes of');
-    if (signal === SIGKILL) this.kill();
+    if (signal === SIGKILL) yield* this.kill();
     else signalProcesses(this.allPids(), signal);
   }
 
@@ -216,13 +218,13 @@ export class V1CgroupManager implements CgroupManager {
     return watchV1Oom(memory, () => this.oomKills(), onOom);
   }
 
-  remove(deadlineMs = REMOVE_DEADLINE_MS): void {
+  *remove(deadlineMs = REMOVE_DEADLINE_MS): Operation<void> {
     this.#refuseRoot('remove');
     const end = monotonicMs() + deadlineMs;
     let first: TsError | undefined;
     for (const directory of this.#directories()) {
       try {
-        removeCgroup(this.#files, directory, end - monotonicMs());
+        yield* removeCgroup(this.#files, directory, end - monotonicMs());
       } catch (thrown) {
         const error = TsError.from(thrown);
         if (first === undefined) first = error;

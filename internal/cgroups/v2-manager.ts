@@ -1,6 +1,7 @@
 import { constants, openSync } from 'node:fs';
 import { posix } from 'node:path';
 import { TsError } from '../errors/index.ts';
+import type { Operation } from '../linux/index.ts';
 import type { CgroupFiles } from './cgroup-files.ts';
 import type { CgroupManager, CgroupResources } from './cgroup-manager.ts';
 import {
@@ -56,7 +57,8 @@ export class V2CgroupManager implements CgroupManager {
     return this.#directory === undefined ? {} : { '': this.#directory };
   }
 
-  create(resources: CgroupResources): void {
+  // biome-ignore lint/correctness/useYield: the kernel does it at once here
+  *create(resources: CgroupResources): Operation<void> {
     const directory = this.#directory;
     if (directory === undefined) return;
     const made: string[] = [];
@@ -78,12 +80,13 @@ export class V2CgroupManager implements CgroupManager {
     }
   }
 
-  undoCreate(deadlineMs?: number): void {
-    this.remove(deadlineMs);
+  *undoCreate(deadlineMs?: number): Operation<void> {
+    yield* this.remove(deadlineMs);
     removeUnused(this.#files, this.#made);
   }
 
-  update(resources: CgroupResources): void {
+  // biome-ignore lint/correctness/useYield: the kernel does it at once here
+  *update(resources: CgroupResources): Operation<void> {
     if (this.#directory !== undefined) this.#apply(this.#directory, resources, false);
   }
 
@@ -98,8 +101,8 @@ export class V2CgroupManager implements CgroupManager {
     }
   }
 
-  join(pid: number): void {
-    if (this.#directory !== undefined) joinCgroup(this.#files, this.#directory, pid);
+  *join(pid: number): Operation<void> {
+    if (this.#directory !== undefined) yield* joinCgroup(this.#files, this.#directory, pid);
   }
 
   openForClone(): number | undefined {
@@ -131,12 +134,12 @@ export class V2CgroupManager implements CgroupManager {
     });
   }
 
-  freeze(deadlineMs = FREEZE_DEADLINE_MS): void {
+  *freeze(deadlineMs = FREEZE_DEADLINE_MS): Operation<void> {
     const directory = this.#existing('freeze');
     refuseRootCgroup(this.#files, directory, 'freeze');
     this.#files.write(`${directory}/cgroup.freeze`, '1');
     const events = `${directory}/cgroup.events`;
-    const isFrozen = waitUntil(
+    const isFrozen = yield* waitUntil(
       () => parseFlatKeyed(this.#files.read(events))['frozen'] === 1n,
       deadlineMs,
     );
@@ -162,7 +165,7 @@ export class V2CgroupManager implements CgroupManager {
     return this.#files.tryRead(`${this.#directory}/cgroup.freeze`) === '1';
   }
 
-  kill(): void {
+  *kill(): Operation<void> {
     const directory = this.#directory;
     if (directory === undefined || !this.#files.exists(directory)) return;
     refuseRootCgroup(this.#files, directory, 'kill the processes of');
@@ -170,13 +173,13 @@ export class V2CgroupManager implements CgroupManager {
       this.#files.write(`${directory}/cgroup.kill`, '1'); // since Linux 5.14; frozen ones die too
       return;
     }
-    killProcesses(this);
+    yield* killProcesses(this);
   }
 
-  signal(signal: number): void {
+  *signal(signal: number): Operation<void> {
     if (this.#directory === undefined) return;
     refuseRootCgroup(this.#files, this.#directory, 'signal the processes of');
-    if (signal === SIGKILL) this.kill();
+    if (signal === SIGKILL) yield* this.kill();
     else signalProcesses(this.allPids(), signal);
   }
 
@@ -198,10 +201,10 @@ export class V2CgroupManager implements CgroupManager {
     return watchV2Oom(directory, () => this.oomKills(), onOom);
   }
 
-  remove(deadlineMs = REMOVE_DEADLINE_MS): void {
+  *remove(deadlineMs = REMOVE_DEADLINE_MS): Operation<void> {
     if (this.#directory === undefined) return;
     refuseRootCgroup(this.#files, this.#directory, 'remove');
-    removeCgroup(this.#files, this.#directory, deadlineMs);
+    yield* removeCgroup(this.#files, this.#directory, deadlineMs);
   }
 }
 

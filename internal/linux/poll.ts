@@ -1,4 +1,6 @@
+import { TsError } from '../errors/index.ts';
 import { koffi } from './koffi.ts';
+import { rawSyscall } from './syscall.ts';
 
 /**
  * Resolves when reading from the fd would not block, also at its end of file. The wait is libuv's
@@ -24,4 +26,30 @@ export function waitReadable(fd: number, signal?: AbortSignal): Promise<void> {
     );
     signal?.addEventListener('abort', abort);
   });
+}
+
+const EINTR = 4;
+const POLLIN = 1;
+
+/**
+ * As {@link waitReadable}, blocking this thread (ppoll(2)). False: not within `timeoutMs`, which a
+ * signal in between may make a little longer.
+ */
+export function blockUntilReadable(fd: number, timeoutMs?: number): boolean {
+  const pollfd = Buffer.alloc(8); // struct pollfd
+  pollfd.writeInt32LE(fd, 0);
+  pollfd.writeInt16LE(POLLIN, 4);
+  const timeout = timeoutMs === undefined ? null : timespec(timeoutMs);
+  let result: number;
+  do result = rawSyscall('ppoll', pollfd, 1, timeout, null, 0);
+  while (result === -EINTR);
+  if (result < 0) throw TsError.ofErrno(-result, 'wait for a file descriptor');
+  return result > 0;
+}
+
+function timespec(ms: number): Uint8Array {
+  const bytes = Buffer.alloc(16);
+  bytes.writeBigInt64LE(BigInt(Math.floor(ms / 1000)), 0);
+  bytes.writeBigInt64LE(BigInt(Math.floor((ms % 1000) * 1_000_000)), 8);
+  return bytes;
 }

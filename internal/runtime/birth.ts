@@ -1,10 +1,10 @@
 import { writeFileSync, writeSync } from 'node:fs';
 import type { CgroupManager } from '../cgroups/index.ts';
 import { TsError } from '../errors/index.ts';
-import { type OwnedFd, type Pipe, waitForChild } from '../linux/index.ts';
+import { type Operation, type OwnedFd, type Pipe, type Reached, readable } from '../linux/index.ts';
 import type { State } from '../oci/index.ts';
 import type { Bundle } from './bundle.ts';
-import { killAndReap, sendPidfd, setLimits } from './child.ts';
+import { OwnChild, sendPidfd, setLimits } from './child.ts';
 import { type ContainerState, writeContainerState } from './container-state.ts';
 import type { CreateRequest } from './create.ts';
 import { endedError, type InnerHook, runHooks, writeState } from './hooks.ts';
@@ -47,15 +47,15 @@ export class Birth {
     this.#hooks = hooks;
   }
 
-  run(rollback: Rollback): number {
+  *run(rollback: Rollback): Operation<number> {
     const { program, pid } = this.#init;
     const run = rollback.use(program.run());
     this.#pipes.report.writeEnd.close();
     const first = run.value(pid);
-    rollback.onFailure(() => killAndReap(first));
+    const child = yield* OwnChild.adopt(first);
+    rollback.onFailure(() => child.end());
     if (this.#init.joined === undefined) this.#born(first);
-    else rollback.onFailure(() => killAndReap(this.#pid));
-    this.#followUntilReady(first);
+    yield* this.#followUntilReady(child, rollback);
     if (this.#plan.identity.parentSetsLimits) setLimits(this.#pid, this.#plan.identity);
     const { pidFile, pidfdSocket } = this.#request;
     if (pidfdSocket !== undefined) sendPidfd(pidfdSocket, this.#pid, 'standard');
@@ -78,21 +78,30 @@ export class Birth {
     }
   }
 
-  #followUntilReady(first: number): void {
-    const { program, joined, unsharedTime, hooksDue, ready, hookEnds } = this.#init;
+  *#nextReport(): Operation<Reached | undefined> {
+    const fd = this.#pipes.report.readEnd.number;
+    yield* readable(fd);
+    return this.#init.program.readReport(fd);
+  }
+
+  /** `first` is the container's process, or the one that joins namespaces and clones it. */
+  *#followUntilReady(first: OwnChild, rollback: Rollback): Operation<void> {
+    const { joined, unsharedTime, hooksDue, ready, hookEnds } = this.#init;
     for (;;) {
-      const reached = program.readReport(this.#pipes.report.readEnd.number);
+      const reached = yield* this.#nextReport();
       if (reached === undefined) throw diedEarly();
       const { announcement, value } = reached;
       if (announcement === ready) return;
       if (announcement === joined) {
-        waitForChild(first);
-        this.#born(Number(value));
+        const child = yield* OwnChild.adopt(Number(value));
+        rollback.onFailure(() => child.end());
+        if (child.isThere) this.#born(child.pid); // else what it died of comes next
+        yield* first.exit();
       } else if (announcement === unsharedTime) {
         this.#writeTimeOffsets();
         this.#sayGoOn();
       } else if (announcement === hooksDue) {
-        this.#runHooks();
+        yield* this.#runHooks();
         this.#sayGoOn();
       } else if (hookEnds.has(announcement) && value !== 0n) {
         throw this.#innerHookError(announcement.name, Number(value));
@@ -116,15 +125,15 @@ export class Birth {
     write(`/proc/${this.#pid}/timens_offsets`, lines.join(''), 'set linux.timeOffsets');
   }
 
-  #runHooks(): void {
+  *#runHooks(): Operation<void> {
     const { hooks } = this.#bundle.spec;
     const state = this.#specState('creating');
     for (const { stdin, name } of this.#hooks) {
       const status = name.startsWith('createContainer') ? 'creating' : 'created';
       writeState(stdin, this.#specState(status));
     }
-    runHooks(hooks?.prestart, 'prestart', state, this.#plan.identity.openFiles);
-    runHooks(hooks?.createRuntime, 'createRuntime', state, this.#plan.identity.openFiles);
+    yield* runHooks(hooks?.prestart, 'prestart', state, this.#plan.identity.openFiles);
+    yield* runHooks(hooks?.createRuntime, 'createRuntime', state, this.#plan.identity.openFiles);
   }
 
   #innerHookError(announcement: string, status: number): TsError {

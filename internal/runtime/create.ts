@@ -7,8 +7,7 @@ import {
   detectCgroupHost,
   locateCgroup,
 } from '../cgroups/index.ts';
-import { TsError } from '../errors/index.ts';
-import { lockExclusively, makeFifo, Pipe } from '../linux/index.ts';
+import { makeFifo, type Operation, Pipe } from '../linux/index.ts';
 import { Birth } from './birth.ts';
 import { type Bundle, loadBundle } from './bundle.ts';
 import { connectConsole } from './console-socket.ts';
@@ -45,17 +44,21 @@ export interface CreateRequest {
 const OWN_STDIO: Stdio = [0, 1, 2];
 
 /** The program that `create` would run, as text; nothing is made. */
-export function explainCreate(options: RuntimeOptions, request: CreateRequest): string[] {
+export function* explainCreate(
+  options: RuntimeOptions,
+  request: CreateRequest,
+): Operation<string[]> {
   const bundle = loadBundle(request.bundle);
   refuseUnsupported(bundle.spec);
   const host = detectCgroupHost();
-  const cgroup = locate(options, request.id, bundle, host);
-  using rollback = new Rollback();
-  const { streams } = openInnerHooks(bundle.spec.hooks ?? {}, rollback);
-  const fds = standInFds(cgroup);
-  return buildInitProgram(
-    planInit(bundle, request, { host, manager: cgroup }, fds, 0, streams, rollback),
-  ).program.explain();
+  const manager = locate(options, request.id, bundle, host);
+  // biome-ignore lint/correctness/useYield: it only opens and closes
+  return yield* Rollback.run('explain create', function* (rollback): Operation<string[]> {
+    const { streams } = openInnerHooks(bundle.spec.hooks ?? {}, rollback);
+    const fds = standInFds(manager);
+    const plan = planInit(bundle, request, { host, manager }, fds, 0, streams, rollback);
+    return buildInitProgram(plan).program.explain();
+  });
 }
 
 /** Numbers that stand for fds which only a real run opens. */
@@ -75,22 +78,21 @@ function standInFds(cgroup: CgroupManager): OpenedFds {
  * Creates a container and returns when its process waits for `start`. Whatever fails, nothing is
  * left behind: no process, cgroup, mount or state directory. Returns its pid.
  */
-export function createContainer(
+export function* createContainer(
   options: RuntimeOptions,
   request: CreateRequest,
   bundle: Bundle = loadBundle(request.bundle),
-): number {
+): Operation<number> {
   refuseUnsupported(bundle.spec);
   const preserved = countPreservedFds(request.preserveFds ?? 0, request.listenFds ?? 0);
-  using rollback = new Rollback();
-  try {
+  return yield* Rollback.run('create container', function* (rollback) {
     const console = openConsole(request, bundle, rollback);
     const directory = makeStateDirectory(options.root, request.id);
     rollback.onFailure(() => removeStateDirectory(options.root, request.id));
     const host = detectCgroupHost();
     const cgroup = locate(options, request.id, bundle, host);
     const resources = bundle.spec.linux?.resources ?? {};
-    cgroup.create({ ...resources, devices: containerDeviceRules(resources.devices) });
+    yield* cgroup.create({ ...resources, devices: containerDeviceRules(resources.devices) });
     rollback.onFailure(() => cgroup.undoCreate());
 
     const report = rollback.use(new Pipe());
@@ -116,22 +118,10 @@ export function createContainer(
     tellLeftOut(options, plan);
     const program = buildInitProgram(plan);
     writeFileSync(statePath(options.root, request.id, CONFIG_COPY), bundle.config, { mode: 0o600 });
-    const birth = new Birth(
-      options,
-      request,
-      bundle,
-      plan,
-      program,
-      cgroup,
-      { report, goOn },
-      hooks,
-    );
-    const pid = birth.run(rollback);
-    rollback.keep();
-    return pid;
-  } catch (thrown) {
-    throw rollback.failed(TsError.from(thrown, 'create container'));
-  }
+    const pipes = { report, goOn };
+    const birth = new Birth(options, request, bundle, plan, program, cgroup, pipes, hooks);
+    return yield* birth.run(rollback);
+  });
 }
 
 function locate(
@@ -173,20 +163,18 @@ function openConsole(
   return socket === undefined ? undefined : rollback.use(socket).number;
 }
 
-/** The fifo on which the process waits, and the file for what fails after that. */
+/** The fifos on which the process waits, and which takes what fails after that. */
 function openStartFiles(
   directory: string,
   rollback: Rollback,
 ): { startFifo: number; startErrors: number } {
-  const open = (name: string, flags: string): number => {
-    const fd = openSync(`${directory}/${name}`, flags, 0o600);
+  // Open for writing too, so that the reader waits for a byte instead of for a writer; and for
+  // reading, so that the writer needs no reader.
+  const open = (name: string): number => {
+    makeFifo(`${directory}/${name}`, 0o600);
+    const fd = openSync(`${directory}/${name}`, 'r+');
     rollback.always(() => closeSync(fd));
     return fd;
   };
-  makeFifo(`${directory}/${EXEC_FIFO}`, 0o600);
-  const startErrors = open(START_ERRORS, 'a');
-  // The child shares the lock: it ends when the last copy of the fd is closed, by execve or by exit.
-  lockExclusively(startErrors, START_ERRORS);
-  // Open for writing too, so that the reader waits for a byte instead of for a writer.
-  return { startFifo: open(EXEC_FIFO, 'r+'), startErrors };
+  return { startFifo: open(EXEC_FIFO), startErrors: open(START_ERRORS) };
 }

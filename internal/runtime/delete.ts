@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { openCgroup } from '../cgroups/index.ts';
 import { isErrno, TsError } from '../errors/index.ts';
+import { type Operation, openPidfd, readable } from '../linux/index.ts';
 import { parseSpec } from '../oci/index.ts';
 import {
   CONFIG_COPY,
@@ -18,17 +19,16 @@ import { removeStateDirectory, statePath } from './state-directory.ts';
 import { containerStatus } from './status.ts';
 
 const DEATH_DEADLINE_MS = 10_000;
-const GREATEST_PAUSE_MS = 20;
 
 /**
  * Deletes a stopped or created container; with `force` one in any state, and then it is no error if
  * there is none.
  */
-export function deleteContainer(
+export function* deleteContainer(
   options: RuntimeOptions,
   id: string,
   { force }: { force: boolean },
-): void {
+): Operation<void> {
   let state: ContainerState;
   try {
     state = readContainerState(options.root, id);
@@ -48,21 +48,21 @@ export function deleteContainer(
       { code: 'TS_CONTAINER_RUNNING', advice: 'kill it first, or use --force', fields: { id } },
     );
   }
-  if (status !== 'stopped') killAndWait(state);
-  removeContainer(options, state);
+  if (status !== 'stopped') yield* killAndWait(state);
+  yield* removeContainer(options, state);
 }
 
 /** Removes cgroup, state and what processes are left, then runs the poststop hooks. */
-export function removeContainer(options: RuntimeOptions, state: ContainerState): void {
+export function* removeContainer(options: RuntimeOptions, state: ContainerState): Operation<void> {
   const cgroup = openCgroup(state.cgroupPaths);
   if (cgroup.exists()) {
-    if (cgroup.allPids().length > 0) cgroup.kill();
-    cgroup.remove();
+    if (cgroup.allPids().length > 0) yield* cgroup.kill();
+    yield* cgroup.remove();
   }
   const hooks = readPoststopHooks(options, state.id);
   removeStateDirectory(options.root, state.id);
   try {
-    runHooks(hooks, 'poststop', hookState(state, 'stopped'), inheritedOpenFiles());
+    yield* runHooks(hooks, 'poststop', hookState(state, 'stopped'), inheritedOpenFiles());
   } catch (thrown) {
     // The container is gone whatever a hook says (runtime-spec runtime.md#lifecycle, step 13).
     options.debug(TsError.from(thrown).message);
@@ -79,21 +79,13 @@ function readPoststopHooks(options: RuntimeOptions, id: string) {
   }
 }
 
-function killAndWait(state: ContainerState): void {
-  killProcesses(state);
-  const deadline = Date.now() + DEATH_DEADLINE_MS;
-  for (let pauseMs = 1; isInitAlive(state); pauseMs = Math.min(pauseMs * 2, GREATEST_PAUSE_MS)) {
-    if (Date.now() > deadline) {
-      throw new TsError('DeadlineExceeded', `${state.id}: container init still running`, {
-        code: 'TS_INIT_UNKILLABLE',
-        advice: `look at /proc/${state.pid}/stack for what it waits for`,
-      });
-    }
-    pause(pauseMs);
-  }
-}
-
-/** Blocks this thread: nothing else happens in this process meanwhile. */
-function pause(ms: number): void {
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+function* killAndWait(state: ContainerState): Operation<void> {
+  using pidfd = openPidfd(state.pid);
+  yield* killProcesses(state);
+  if (pidfd === undefined || !isInitAlive(state)) return;
+  if (yield* readable(pidfd.number, DEATH_DEADLINE_MS)) return;
+  throw new TsError('DeadlineExceeded', `${state.id}: container init still running`, {
+    code: 'TS_INIT_UNKILLABLE',
+    advice: `look at /proc/${state.pid}/stack for what it waits for`,
+  });
 }

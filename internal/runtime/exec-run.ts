@@ -1,4 +1,5 @@
 /** `exec` as the command line knows it: detached, or in the foreground until the process ends. */
+import { runAlone } from '../linux/index.ts';
 import { type ExecRequest, resolveExecProcess, startExec } from './exec.ts';
 import type { ForegroundTerminal } from './foreground-terminal.ts';
 import { childExit } from './run.ts';
@@ -11,14 +12,12 @@ export async function execInContainer(
   request: ExecRequest,
 ): Promise<number> {
   if (request.detach === true) {
-    startExec(options, request);
+    await runAlone(startExec(options, request));
     return 0;
   }
   using terminal = await terminalFor(options, request);
-  const pid = startExec(options, {
-    ...request,
-    ...(terminal === undefined ? {} : { consoleFd: terminal.socket }),
-  });
+  const console = terminal === undefined ? {} : { consoleFd: terminal.socket };
+  const pid = await runAlone(startExec(options, { ...request, ...console }));
   terminal?.attach();
   let exitCode: number;
   {

@@ -2,9 +2,9 @@
 import { readFileSync, writeFileSync, writeSync } from 'node:fs';
 import { openCgroup } from '../cgroups/index.ts';
 import { TsError } from '../errors/index.ts';
-import { kill, type OwnedFd, openPidfd, Pipe, waitForChild } from '../linux/index.ts';
+import { type Operation, type OwnedFd, openPidfd, Pipe, readable } from '../linux/index.ts';
 import { type Process, parseSpec, type Spec } from '../oci/index.ts';
-import { killAndReap, sendPidfd, setLimits } from './child.ts';
+import { OwnChild, sendPidfd, setLimits } from './child.ts';
 import { connectConsole } from './console-socket.ts';
 import {
   CONFIG_COPY,
@@ -61,28 +61,26 @@ function readSpecCopy(options: RuntimeOptions, id: string): Spec {
  * Starts the process and returns its pid once it has executed its program; it is a child of this
  * process. Throws FailedPrecondition if the container does not run.
  */
-export function startExec(options: RuntimeOptions, request: ExecRequest): number {
-  using rollback = new Rollback();
-  try {
+export function* startExec(options: RuntimeOptions, request: ExecRequest): Operation<number> {
+  return yield* Rollback.run('exec', function* (rollback) {
     const report = rollback.use(new Pipe());
     const goOn = rollback.use(new Pipe());
     const plan = planExec(options, request, { report, goOn }, rollback);
-    const pid = new ExecBirth(plan, { report, goOn }).run(rollback);
+    const pid = yield* new ExecBirth(plan, { report, goOn }).run(rollback);
     const { pidFile, pidfdSocket } = request;
     if (pidfdSocket !== undefined) sendPidfd(pidfdSocket, pid, 'setns');
     if (pidFile !== undefined) writePidFile(pidFile, pid);
-    rollback.keep();
     return pid;
-  } catch (thrown) {
-    throw rollback.failed(TsError.from(thrown, 'exec'));
-  }
+  });
 }
 
 /** The program that `exec` would run, as text. */
-export function explainExec(options: RuntimeOptions, request: ExecRequest): string[] {
-  using rollback = new Rollback();
-  const pipes = { report: rollback.use(new Pipe()), goOn: rollback.use(new Pipe()) };
-  return buildExecProgram(planExec(options, request, pipes, rollback)).program.explain();
+export function explainExec(options: RuntimeOptions, request: ExecRequest): Operation<string[]> {
+  // biome-ignore lint/correctness/useYield: it only opens and closes
+  return Rollback.run('explain exec', function* (rollback): Operation<string[]> {
+    const pipes = { report: rollback.use(new Pipe()), goOn: rollback.use(new Pipe()) };
+    return buildExecProgram(planExec(options, request, pipes, rollback)).program.explain();
+  });
 }
 
 interface ExecPipes {
@@ -187,7 +185,6 @@ class ExecBirth {
   readonly #plan: ExecPlan;
   readonly #exec: ExecProgram;
   readonly #pipes: ExecPipes;
-  #pid = 0;
 
   constructor(plan: ExecPlan, pipes: ExecPipes) {
     this.#plan = plan;
@@ -195,40 +192,51 @@ class ExecBirth {
     this.#pipes = pipes;
   }
 
-  run(rollback: Rollback): number {
+  *run(rollback: Rollback): Operation<number> {
     const run = rollback.use(this.#exec.program.run());
     this.#pipes.report.writeEnd.close();
     const joiner = run.value(this.#exec.joiner);
-    rollback.onFailure(() => killAndReap(this.#pid));
-    this.#follow();
-    waitForChild(joiner);
-    return this.#pid;
+    const first = yield* OwnChild.adopt(joiner);
+    rollback.onFailure(() => first.end());
+    const child = yield* this.#follow(rollback);
+    yield* first.exit();
+    return child.pid;
   }
 
   /**
    * Reads to the end: the pipe closes when the joiner has ended and the process has executed its
    * program. An error is kept until then, since the pid may come after it.
    */
-  #follow(): void {
+  *#follow(rollback: Rollback): Operation<OwnChild> {
     const { program, joined, limitsDue } = this.#exec;
+    const fd = this.#pipes.report.readEnd.number;
+    let child: OwnChild | undefined;
     let failure: TsError | undefined;
     for (;;) {
+      yield* readable(fd);
       try {
-        const reached = program.readReport(this.#pipes.report.readEnd.number);
+        const reached = program.readReport(fd);
         if (reached === undefined) break;
-        if (reached.announcement === joined) this.#born(Number(reached.value));
-        else if (reached.announcement === limitsDue) this.#setLimits();
+        if (reached.announcement === joined) {
+          const born = yield* OwnChild.adopt(Number(reached.value));
+          rollback.onFailure(() => born.end());
+          child = born;
+          if (born.isThere) this.#setOomScore(born.pid);
+        } else if (reached.announcement === limitsDue && child !== undefined) {
+          setLimits(child.pid, this.#plan.identity);
+          writeSync(this.#pipes.goOn.writeEnd.number, '\0');
+        }
       } catch (thrown) {
         failure ??= TsError.from(thrown);
-        if (this.#pid > 0) kill(this.#pid, SIGKILL);
+        child?.kill();
       }
     }
     if (failure !== undefined) throw failure;
-    if (this.#pid === 0) throw new TsError('Unknown', 'the exec process died before it was ready');
+    if (child !== undefined) return child;
+    throw new TsError('Unknown', 'the exec process died before it was ready');
   }
 
-  #born(pid: number): void {
-    this.#pid = pid;
+  #setOomScore(pid: number): void {
     const { parentSetsLimits, process } = this.#plan.identity;
     if (!parentSetsLimits || process.oomScoreAdj === undefined) return;
     try {
@@ -237,11 +245,4 @@ class ExecBirth {
       throw TsError.from(thrown, `set process.oomScoreAdj ${process.oomScoreAdj}`);
     }
   }
-
-  #setLimits(): void {
-    setLimits(this.#pid, this.#plan.identity);
-    writeSync(this.#pipes.goOn.writeEnd.number, '\0');
-  }
 }
-
-const SIGKILL = 9;

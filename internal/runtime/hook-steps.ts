@@ -1,4 +1,4 @@
-import { type Announcement, type Sequence, steps } from '../linux/index.ts';
+import { type Announcement, type Result, type Sequence, type Step, steps } from '../linux/index.ts';
 import type { Hook } from '../oci/index.ts';
 
 /** fds that a hook's process gets; all of them are close-on-exec otherwise. */
@@ -27,11 +27,31 @@ export function addHook(
   name: string,
   context: HookContext,
 ): Announcement {
-  const { streams, report, openFiles } = context;
-  const timeoutMs = hook.timeout === undefined ? undefined : hook.timeout * 1000;
-  const deadline = new steps.Deadline(timeoutMs);
-  const pid = sequence.clone(
-    steps.cloneProcess({ pidfd: deadline.pidfd }),
+  const deadline = new steps.Deadline(hookTimeoutMs(hook));
+  const clone = steps.cloneProcess({ pidfd: deadline.pidfd });
+  const pid = addHookProcess(sequence, clone, hook, name, context);
+  let ended: Announcement | undefined;
+  deadline.addWait(sequence, pid, name, (next, status) => {
+    ended = next.announce(`${name} ended`, context.report, status);
+  });
+  return ended as Announcement;
+}
+
+/** A hook without a timeout may take for ever. */
+export function hookTimeoutMs({ timeout }: Hook): number | undefined {
+  return timeout === undefined ? undefined : timeout * 1000;
+}
+
+/** Starts a hook's process and does not wait for it. Returns its pid. */
+export function addHookProcess(
+  sequence: Sequence,
+  clone: Step,
+  hook: Hook,
+  name: string,
+  { streams, report, openFiles }: HookContext,
+): Result {
+  return sequence.clone(
+    clone,
     { reportTo: report, label: `${name}: clone`, as: 'hook' },
     (child) => {
       child.addAll(steps.resetSignals());
@@ -49,9 +69,4 @@ export function addHook(
       });
     },
   );
-  let ended: Announcement | undefined;
-  deadline.addWait(sequence, pid, name, (next, status) => {
-    ended = next.announce(`${name} ended`, report, status);
-  });
-  return ended as Announcement;
 }

@@ -1,26 +1,35 @@
 /** Hooks that the runtime itself runs, in its own namespaces. */
 import { closeSync, fstatSync, openSync, readSync, writeSync } from 'node:fs';
-import { TsError } from '../errors/index.ts';
-import { createMemfd, OwnedFd, Pipe, SyscallProgram } from '../linux/index.ts';
+import { Errno, TsError } from '../errors/index.ts';
+import {
+  createMemfd,
+  type ExitedChild,
+  type Operation,
+  OwnedFd,
+  Pipe,
+  SyscallProgram,
+  steps,
+} from '../linux/index.ts';
 import type { Hook, State } from '../oci/index.ts';
-import { addHook, type HookStreams } from './hook-steps.ts';
+import { OwnChild } from './child.ts';
+import { addHookProcess, type HookStreams, hookTimeoutMs } from './hook-steps.ts';
 import type { Rollback } from './rollback.ts';
 
 export type OpenFiles = { readonly soft: bigint; readonly hard: bigint };
 
 /** Runs the hooks of one point in order; the first that fails ends it. */
-export function runHooks(
+export function* runHooks(
   hooks: readonly Hook[] | undefined,
   point: string,
   state: State,
   openFiles: OpenFiles,
-): void {
-  hooks?.forEach((hook, index) => {
-    runHook(hook, `hooks.${point}[${index}]`, state, openFiles);
-  });
+): Operation<void> {
+  for (const [index, hook] of (hooks ?? []).entries()) {
+    yield* runHook(hook, `hooks.${point}[${index}]`, state, openFiles);
+  }
 }
 
-function runHook(hook: Hook, name: string, state: State, openFiles: OpenFiles): void {
+function* runHook(hook: Hook, name: string, state: State, openFiles: OpenFiles): Operation<void> {
   using report = new Pipe();
   using stdin = createMemfd('state', new Uint8Array(0), ['MFD_CLOEXEC']);
   using stderr = createMemfd('stderr', new Uint8Array(0), ['MFD_CLOEXEC']);
@@ -29,39 +38,30 @@ function runHook(hook: Hook, name: string, state: State, openFiles: OpenFiles): 
   const streams = { stdin: stdin.number, stdout: nothing.number, stderr: stderr.number };
   const program = new SyscallProgram();
   const context = { streams, report: report.writeEnd.number, openFiles };
-  const ended = addHook(program.main, hook, name, context);
-  try {
-    program.run()[Symbol.dispose]();
-  } catch (thrown) {
-    report.writeEnd.close();
-    throw hookError(
-      TsError.from(thrown),
-      name,
-      () => {
-        // The hook's own child reports first if it could not be executed.
-        const reached = program.readReport(report.readEnd.number);
-        return reached?.announcement === ended ? Number(reached.value) : undefined;
-      },
-      stderr,
-    );
-  }
+  const child = addHookProcess(program.main, steps.cloneProcess({}), hook, name, context);
+  using run = program.run();
+  report.writeEnd.close();
+  const process = yield* OwnChild.adopt(run.value(child));
+  const exit = yield* exitOfHook(process, name, hookTimeoutMs(hook));
+  program.readReport(report.readEnd.number); // throws if it could not be executed
+  const { signal, status = 0 } = exit;
+  const waitStatus = signal ?? status << 8;
+  if (waitStatus !== 0) throw endedError(name, waitStatus, stderr);
 }
 
-/** The hook's exit status and what it said, instead of the bare failure of the step. */
-export function hookError(
-  error: TsError,
+/** Waits for a hook; whatever happens meanwhile, it does not outlive its turn. */
+function* exitOfHook(
+  process: OwnChild,
   name: string,
-  readStatus: () => number | undefined,
-  stderr: OwnedFd,
-): TsError {
-  let status: number | undefined;
+  timeoutMs: number | undefined,
+): Operation<ExitedChild> {
   try {
-    status = readStatus();
-  } catch (thrown) {
-    return TsError.from(thrown);
+    const exit = yield* process.exit(timeoutMs);
+    if (exit !== undefined) return exit;
+  } finally {
+    yield* process.end();
   }
-  if (status === undefined) return error;
-  return endedError(name, status, stderr);
+  throw TsError.ofErrno(Errno.ETIMEDOUT, `${name} took longer than ${timeoutMs} ms`);
 }
 
 /** `hooks.poststart[0] ended with an error: exit status 3: what it wrote`. */

@@ -4,6 +4,7 @@
  * `tsrunc` starts anew for each command and pays for every module that it loads.
  */
 
+import { type Operation, runAlone } from '../linux/index.ts';
 import type { Features, LinuxResources } from '../oci/index.ts';
 import type { CreateRequest } from './create.ts';
 import type { ContainerEvent } from './events.ts';
@@ -22,12 +23,18 @@ export type { RunRequest } from './run.ts';
 export { defaultRoot, type RuntimeOptions } from './runtime-options.ts';
 export type { ContainerInfo } from './status.ts';
 
+/** In a process with other work the operation waits as that process says; else it blocks. */
+function perform<T>(options: RuntimeOptions, operation: Operation<T>): Promise<T> {
+  return options.perform === undefined ? runAlone(operation) : options.perform(operation);
+}
+
 /** Makes a container whose process waits for {@link startContainer}; returns its pid. */
 export async function createContainer(
   options: RuntimeOptions,
   request: CreateRequest,
 ): Promise<number> {
-  return (await import('./create.ts')).createContainer(options, request);
+  const operation = (await import('./create.ts')).createContainer(options, request);
+  return perform(options, operation);
 }
 
 /** The system calls of a create, a line each; nothing is made. */
@@ -35,12 +42,12 @@ export async function explainCreate(
   options: RuntimeOptions,
   request: CreateRequest,
 ): Promise<string[]> {
-  return (await import('./create.ts')).explainCreate(options, request);
+  return perform(options, (await import('./create.ts')).explainCreate(options, request));
 }
 
 /** Lets the process of a created container execute its program. */
 export async function startContainer(options: RuntimeOptions, id: string): Promise<void> {
-  (await import('./start.ts')).startContainer(options, id);
+  await perform(options, (await import('./start.ts')).startContainer(options, id));
 }
 
 /** Create and start; in the foreground also wait and delete. Returns the exit code. */
@@ -55,7 +62,8 @@ export async function killContainer(
   signal: string,
   all: boolean,
 ): Promise<void> {
-  (await import('./kill.ts')).killContainer(options, id, signal, { all });
+  const operation = (await import('./kill.ts')).killContainer(options, id, signal, { all });
+  await perform(options, operation);
 }
 
 /** Takes away all that a container holds; `force` kills it first. */
@@ -64,7 +72,8 @@ export async function deleteContainer(
   id: string,
   force: boolean,
 ): Promise<void> {
-  (await import('./delete.ts')).deleteContainer(options, id, { force });
+  const operation = (await import('./delete.ts')).deleteContainer(options, id, { force });
+  await perform(options, operation);
 }
 
 /** State of one container. Throws NotFound. */
@@ -87,7 +96,7 @@ export async function execInContainer(
 
 /** Starts a process in a container as a child of this process; returns its pid. */
 export async function startExec(options: RuntimeOptions, request: ExecRequest): Promise<number> {
-  return (await import('./exec.ts')).startExec(options, request);
+  return perform(options, (await import('./exec.ts')).startExec(options, request));
 }
 
 /** The system calls of an exec, a line each. */
@@ -95,11 +104,11 @@ export async function explainExec(
   options: RuntimeOptions,
   request: ExecRequest,
 ): Promise<string[]> {
-  return (await import('./exec.ts')).explainExec(options, request);
+  return perform(options, (await import('./exec.ts')).explainExec(options, request));
 }
 
 export async function pauseContainer(options: RuntimeOptions, id: string): Promise<void> {
-  (await import('./pause.ts')).pauseContainer(options, id);
+  await perform(options, (await import('./pause.ts')).pauseContainer(options, id));
 }
 
 export async function resumeContainer(options: RuntimeOptions, id: string): Promise<void> {
@@ -135,7 +144,8 @@ export async function updateContainer(
   id: string,
   resources: LinuxResources,
 ): Promise<void> {
-  (await import('./update.ts')).updateContainer(options, id, resources);
+  const operation = (await import('./update.ts')).updateContainer(options, id, resources);
+  await perform(options, operation);
 }
 
 /** Statistics of a container, now. */

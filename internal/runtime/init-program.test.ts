@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { runBlocking } from '../linux/index.ts';
 import { defaultSpec, formatJson } from '../oci/index.ts';
 import { explainCreate } from './create.ts';
 
@@ -17,7 +18,7 @@ before(() => {
   spec.process.terminal = false;
   spec.process.args = ['/bin/true'];
   writeFileSync(join(bundle, 'config.json'), JSON.stringify(spec));
-  lines = explainCreate(options, { id: 'c', bundle });
+  lines = runBlocking(explainCreate(options, { id: 'c', bundle }));
 });
 
 /** Position of the first line with this text. */

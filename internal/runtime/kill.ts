@@ -1,6 +1,6 @@
 import { openCgroup } from '../cgroups/index.ts';
 import { TsError } from '../errors/index.ts';
-import { openPidfd, parseSignal, signalPidfd } from '../linux/index.ts';
+import { type Operation, openPidfd, parseSignal, signalPidfd } from '../linux/index.ts';
 import { type ContainerState, isInitAlive, readContainerState } from './container-state.ts';
 import type { RuntimeOptions } from './runtime-options.ts';
 
@@ -12,12 +12,12 @@ const SIGKILL = 9;
  *
  * Throws InvalidArgument for an unknown signal, FailedPrecondition if there is nobody to get it.
  */
-export function killContainer(
+export function* killContainer(
   options: RuntimeOptions,
   id: string,
   signalText: string,
   { all }: { all: boolean },
-): void {
+): Operation<void> {
   const signal = parseSignal(signalText);
   if (signal === undefined) {
     throw new TsError('InvalidArgument', `unknown signal ${JSON.stringify(signalText)}`, {
@@ -25,17 +25,17 @@ export function killContainer(
     });
   }
   const state = readContainerState(options.root, id);
-  const isSent = signal === SIGKILL ? killProcesses(state) : signalInit(state, signal);
+  const isSent = signal === SIGKILL ? yield* killProcesses(state) : signalInit(state, signal);
   if (!isSent && !all) throw notRunning(id);
 }
 
 /** SIGKILL to all of the container. False: none is left. */
-export function killProcesses(state: ContainerState): boolean {
+export function* killProcesses(state: ContainerState): Operation<boolean> {
   const cgroup = openCgroup(state.cgroupPaths);
   let isSent = signalInit(state, SIGKILL);
   // Without a pid namespace of its own the others outlive init, and go on when it has ended.
   if (state.sharesPidNamespace && cgroup.exists() && cgroup.allPids().length > 0) {
-    cgroup.kill();
+    yield* cgroup.kill();
     isSent = true;
   }
   // cgroup v1 keeps even the killed frozen. Not before the signal: nothing of it shall run again.

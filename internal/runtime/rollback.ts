@@ -1,19 +1,40 @@
 import { TsError } from '../errors/index.ts';
+import type { Operation } from '../linux/index.ts';
+
+/** An undoing may have to wait, as for the end of a killed child. */
+// biome-ignore lint/suspicious/noConfusingVoidType: most have no value
+type Action = () => Operation<unknown> | void;
 
 /**
- * What has to be undone if the operation fails later on, last first. After success call
- * {@link keep}; then only what was registered with {@link always} is done.
+ * What has to be undone if the operation fails later on, last first. After success only what was
+ * registered with {@link always} is done.
  */
-export class Rollback implements Disposable {
-  readonly #actions: { readonly action: () => void; readonly onFailureOnly: boolean }[] = [];
-  #failure: TsError | undefined;
-  #isKept = false;
+export class Rollback {
+  readonly #actions: { readonly action: Action; readonly onFailureOnly: boolean }[] = [];
 
-  onFailure(action: () => void): void {
+  /**
+   * Runs an operation and whatever it leaves to be undone. Failures of the clean-up are attached to
+   * the operation's own error; `name` is for errors that are not ours.
+   */
+  static *run<T>(name: string, body: (rollback: Rollback) => Operation<T>): Operation<T> {
+    const rollback = new Rollback();
+    let result: T;
+    try {
+      result = yield* body(rollback);
+    } catch (thrown) {
+      const error = TsError.from(thrown, name);
+      yield* rollback.#end(error);
+      throw error;
+    }
+    yield* rollback.#end(undefined);
+    return result;
+  }
+
+  onFailure(action: Action): void {
     this.#actions.push({ action, onFailureOnly: true });
   }
 
-  always(action: () => void): void {
+  always(action: Action): void {
     this.#actions.push({ action, onFailureOnly: false });
   }
 
@@ -23,25 +44,16 @@ export class Rollback implements Disposable {
     return resource;
   }
 
-  keep(): void {
-    this.#isKept = true;
-  }
-
-  /** The error to which failures of the clean-up are attached. */
-  failed(error: TsError): TsError {
-    this.#failure = error;
-    return error;
-  }
-
-  [Symbol.dispose](): void {
+  *#end(failure: TsError | undefined): Operation<void> {
     for (const { action, onFailureOnly } of this.#actions.reverse()) {
-      if (this.#isKept && onFailureOnly) continue;
+      if (failure === undefined && onFailureOnly) continue;
       try {
-        action();
+        const waiting = action();
+        if (waiting !== undefined) yield* waiting;
       } catch (thrown) {
         const error = TsError.from(thrown, 'clean up');
-        if (this.#failure === undefined) throw error;
-        this.#failure.cleanup.push(error);
+        if (failure === undefined) throw error;
+        failure.cleanup.push(error);
       }
     }
   }

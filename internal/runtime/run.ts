@@ -1,6 +1,12 @@
 /** `run`: create, start, and in the foreground wait for the end. */
 import { TsError } from '../errors/index.ts';
-import { openPidfd, setChildSubreaper, waitForChild, waitReadable } from '../linux/index.ts';
+import {
+  openPidfd,
+  runAlone,
+  setChildSubreaper,
+  waitForChild,
+  waitReadable,
+} from '../linux/index.ts';
 import { loadBundle } from './bundle.ts';
 import { readContainerState } from './container-state.ts';
 import { type CreateRequest, createContainer } from './create.ts';
@@ -20,32 +26,31 @@ export interface RunRequest extends CreateRequest {
 /** Returns the exit code of the container's process: its status, or 128 + signal; 0 when detached. */
 export async function runContainer(options: RuntimeOptions, request: RunRequest): Promise<number> {
   if (request.detach === true) {
-    createContainer(options, request);
-    startOrDelete(options, request.id);
+    await runAlone(createContainer(options, request));
+    await startOrDelete(options, request.id);
     return 0;
   }
   if (request.noSubreaper !== true) setChildSubreaper(true);
   const bundle = loadBundle(request.bundle);
   const ownsTerminal = request.consoleSocket === undefined && bundle.process.terminal === true;
   using terminal = ownsTerminal ? await openTerminal() : undefined;
-  const pid = createContainer(
-    options,
-    {
-      ...request,
-      isForeground: true,
-      ...(terminal === undefined ? {} : { consoleFd: terminal.socket }),
-    },
-    bundle,
-  );
+  const foreground = {
+    ...request,
+    isForeground: true,
+    ...(terminal === undefined ? {} : { consoleFd: terminal.socket }),
+  };
+  const pid = await runAlone(createContainer(options, foreground, bundle));
   terminal?.attach();
   let exitCode: number;
   {
     using _forwarding = forwardSignals(pid, terminal);
-    startOrDelete(options, request.id);
+    await startOrDelete(options, request.id);
     exitCode = await childExit(pid);
   } // its pid may be another's now: no signal goes there any more
   await terminal?.drain();
-  if (request.keep !== true) removeContainer(options, readContainerState(options.root, request.id));
+  if (request.keep !== true) {
+    await runAlone(removeContainer(options, readContainerState(options.root, request.id)));
+  }
   return exitCode;
 }
 
@@ -55,13 +60,13 @@ async function openTerminal(): Promise<ForegroundTerminal> {
   return new Terminal();
 }
 
-function startOrDelete(options: RuntimeOptions, id: string): void {
+async function startOrDelete(options: RuntimeOptions, id: string): Promise<void> {
   try {
-    startContainer(options, id);
+    await runAlone(startContainer(options, id));
   } catch (thrown) {
     const error = TsError.from(thrown);
     try {
-      deleteContainer(options, id, { force: true });
+      await runAlone(deleteContainer(options, id, { force: true }));
     } catch (second) {
       error.cleanup.push(TsError.from(second));
     }

@@ -1,3 +1,5 @@
+import type { Operation } from '../linux/index.ts';
+
 /** What all operations need to know, from the global flags. */
 export interface RuntimeOptions {
   /** The state root: one directory per container below it. */
@@ -6,6 +8,8 @@ export interface RuntimeOptions {
   readonly rootless: boolean | 'auto';
   /** Takes a line for the debug log. */
   readonly debug: (message: string) => void;
+  /** Runs an operation in a process that has other work; absent: it may block this one. */
+  readonly perform?: <T>(operation: Operation<T>) => Promise<T>;
 }
 
 /** `/run/tsrunc`, or below $XDG_RUNTIME_DIR for an unprivileged user who has one. */

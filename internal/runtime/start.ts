@@ -1,7 +1,7 @@
 /** `start`: lets the waiting process of a created container execute its program. */
 import { closeSync, constants, openSync, readFileSync, unlinkSync, writeSync } from 'node:fs';
 import { errnoName, isErrno, TsError } from '../errors/index.ts';
-import { lockExclusively } from '../linux/index.ts';
+import { type Operation, readable, readNow } from '../linux/index.ts';
 import { parseSpec, type State } from '../oci/index.ts';
 import {
   CONFIG_COPY,
@@ -21,7 +21,7 @@ import { containerStatus } from './status.ts';
  *
  * Throws FailedPrecondition if the container is not in the created state.
  */
-export function startContainer(options: RuntimeOptions, id: string): void {
+export function* startContainer(options: RuntimeOptions, id: string): Operation<void> {
   const state = readContainerState(options.root, id);
   const status = containerStatus(options.root, state);
   if (status === 'stopped') {
@@ -29,10 +29,35 @@ export function startContainer(options: RuntimeOptions, id: string): void {
   }
   if (status !== 'created') throw notCreated(id, 'cannot start an already running container');
   const fifo = statePath(options.root, id, EXEC_FIFO);
-  wake(id, fifo);
-  awaitExecution(options, state);
+  const reports = yield* wakeAndFollow(options.root, id, fifo);
+  throwFailure(state, reports);
   unlinkSync(fifo);
-  runPoststartHooks(options, state);
+  yield* runPoststartHooks(options, state);
+}
+
+/**
+ * Wakes the waiting process and reads what it reports until it has executed its program or has
+ * ended: until then it holds the fifo open, which is close-on-exec.
+ */
+function* wakeAndFollow(root: string, id: string, fifo: string): Operation<Buffer> {
+  // A reader before there is anything to read: the fifo forgets what was written with the last one
+  // that has it open.
+  const path = statePath(root, id, START_ERRORS);
+  const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  try {
+    wake(id, fifo);
+    const chunks: Buffer[] = [];
+    for (;;) {
+      const chunk = Buffer.alloc(CHUNK_BYTES);
+      const read = readNow(fd, chunk);
+      if ('wouldBlock' in read) yield* readable(fd);
+      else if ('errno' in read) throw TsError.ofErrno(read.errno, `read ${path}`);
+      else if (read.bytes === 0) return Buffer.concat(chunks);
+      else chunks.push(chunk.subarray(0, read.bytes));
+    }
+  } finally {
+    closeSync(fd);
+  }
 }
 
 function notCreated(id: string, problem: string): TsError {
@@ -62,28 +87,18 @@ function wake(id: string, fifo: string): void {
 
 /** Three words: errno (0 for an announcement, which has a hook's wait status), step, value. */
 const REPORT_BYTES = 24;
+const CHUNK_BYTES = 100 * REPORT_BYTES;
 
-/**
- * The waiting process holds a lock on the file for its errors, which ends with it or with execve:
- * the file is close-on-exec.
- */
-function awaitExecution(options: RuntimeOptions, state: ContainerState): void {
-  const path = statePath(options.root, state.id, START_ERRORS);
-  const fd = openSync(path, 'r');
-  try {
-    lockExclusively(fd, path);
-    const failure = findFailure(readFileSync(fd));
-    if (failure === undefined) return;
-    const { errno, step, hookStatus } = failure;
-    const label = state.startLabels[step] ?? `step ${step}`;
-    const how = hookStatus === undefined ? `: ${errno}` : `: ${describeStatus(hookStatus)}`;
-    throw new TsError(errno === 'ENOENT' ? 'NotFound' : 'FailedPrecondition', `${label}${how}`, {
-      code: 'TS_START_FAILED',
-      fields: { id: state.id, errno },
-    });
-  } finally {
-    closeSync(fd);
-  }
+function throwFailure(state: ContainerState, reports: Buffer): void {
+  const failure = findFailure(reports);
+  if (failure === undefined) return;
+  const { errno, step, hookStatus } = failure;
+  const label = state.startLabels[step] ?? `step ${step}`;
+  const how = hookStatus === undefined ? `: ${errno}` : `: ${describeStatus(hookStatus)}`;
+  throw new TsError(errno === 'ENOENT' ? 'NotFound' : 'FailedPrecondition', `${label}${how}`, {
+    code: 'TS_START_FAILED',
+    fields: { id: state.id, errno },
+  });
 }
 
 interface StartFailure {
@@ -108,12 +123,12 @@ function findFailure(reports: Buffer): StartFailure | undefined {
   return undefined;
 }
 
-function runPoststartHooks(options: RuntimeOptions, state: ContainerState): void {
+function* runPoststartHooks(options: RuntimeOptions, state: ContainerState): Operation<void> {
   const path = statePath(options.root, state.id, CONFIG_COPY);
   const text = readFileSync(path);
   if (!text.includes('"poststart"')) return; // spares most containers the parsing
   const { hooks } = parseSpec(text);
-  runHooks(hooks?.poststart, 'poststart', hookState(state, 'running'), inheritedOpenFiles());
+  yield* runHooks(hooks?.poststart, 'poststart', hookState(state, 'running'), inheritedOpenFiles());
 }
 
 /** What hooks get on their stdin. */

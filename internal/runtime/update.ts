@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { openCgroup } from '../cgroups/index.ts';
 import { TsError } from '../errors/index.ts';
+import type { Operation } from '../linux/index.ts';
 import { type LinuxResources, parseResources } from '../oci/index.ts';
 import { readContainerState } from './container-state.ts';
 import { notRunning } from './kill.ts';
@@ -20,13 +21,13 @@ export function readResources(path: string): LinuxResources {
  * Changes limits of a container; what `resources` does not name stays. Device rules are not changed,
  * as with runc.
  */
-export function updateContainer(
+export function* updateContainer(
   options: RuntimeOptions,
   id: string,
   resources: LinuxResources,
-): void {
+): Operation<void> {
   const state = readContainerState(options.root, id);
   if (containerStatus(options.root, state) === 'stopped') throw notRunning(id);
   const { devices: _unchanged, ...limits } = resources;
-  openCgroup(state.cgroupPaths).update(limits);
+  yield* openCgroup(state.cgroupPaths).update(limits);
 }

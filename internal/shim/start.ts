@@ -17,7 +17,7 @@ import {
 import { dirname, join } from 'node:path';
 import { isatty } from 'node:tty';
 import { errnoNameOf, TsError } from '../errors/index.ts';
-import { listenUnix, OpenFlag, OwnedFd } from '../linux/index.ts';
+import { listenUnix, OpenFlag, OwnedFd, runBlocking } from '../linux/index.ts';
 import {
   answerForm,
   type BootstrapInput,
@@ -129,8 +129,8 @@ async function launch(
 async function joinCgroup(cgroupsPath: string, pid: number): Promise<void> {
   const { locateCgroup } = await import('../cgroups/index.ts');
   const cgroup = locateCgroup({ id: '', cgroupsPath });
-  if (!cgroup.exists()) cgroup.create({});
-  cgroup.join(pid);
+  if (!cgroup.exists()) runBlocking(cgroup.create({}));
+  runBlocking(cgroup.join(pid));
 }
 
 /** The daemon is to be killed before a shim, whose death orphans containers: its score plus one. */

@@ -14,7 +14,14 @@ import {
   openCgroup,
   parseCgroupHost,
 } from '../../internal/cgroups/index.ts';
-import { OwnedFd, Pipe, SyscallProgram, steps, waitForChild } from '../../internal/linux/index.ts';
+import {
+  OwnedFd,
+  Pipe,
+  runBlocking,
+  SyscallProgram,
+  steps,
+  waitForChild,
+} from '../../internal/linux/index.ts';
 
 const host = detectCgroupHost();
 const isV2 = host.layout === 'unified';
@@ -38,7 +45,7 @@ const DEADLINE_MS = 30_000;
 after(() => {
   if (root) return;
   const paths = locateCgroup({ id: 'x', cgroupsPath: `/${parent}` }, host).paths;
-  openCgroup(paths).remove();
+  runBlocking(openCgroup(paths).remove());
 });
 
 let count = 0;
@@ -50,7 +57,7 @@ class TestCgroup implements Disposable {
 
   constructor(resources: CgroupResources = {}) {
     this.manager = locateCgroup({ id: 'x', cgroupsPath: `/${parent}/${++count}` }, host);
-    this.manager.create(resources);
+    runBlocking(this.manager.create(resources));
   }
 
   /** Content of a controller's file. */
@@ -64,15 +71,15 @@ class TestCgroup implements Disposable {
     const child = spawn('sh', ['-c', `read go; ${script}`], { stdio: ['pipe', 'pipe', 'inherit'] });
     this.#children.push(child);
     assert.ok(child.pid);
-    this.manager.join(child.pid);
+    runBlocking(this.manager.join(child.pid));
     child.stdin.write('go\n');
     return child as ChildProcess & { readonly pid: number };
   }
 
   [Symbol.dispose](): void {
-    this.manager.kill();
+    runBlocking(this.manager.kill());
     for (const child of this.#children) child.unref();
-    this.manager.remove(DEADLINE_MS);
+    runBlocking(this.manager.remove(DEADLINE_MS));
   }
 }
 
@@ -124,7 +131,7 @@ test('create: the kernel has the limits', {
   }
   assert.equal(cgroup.read('pids', 'pids.max'), '77');
   assert.equal(cgroup.read('cpuset', 'cpuset.cpus'), '0');
-  cgroup.manager.update({ pids: { limit: -1n }, memory: { limit: 128n << 20n } });
+  runBlocking(cgroup.manager.update({ pids: { limit: -1n }, memory: { limit: 128n << 20n } }));
   assert.equal(cgroup.read('pids', 'pids.max'), 'max');
   const limit = isV2 ? 'memory.max' : 'memory.limit_in_bytes';
   assert.equal(cgroup.read('memory', limit), '134217728');
@@ -135,7 +142,7 @@ test('create: a limit that the kernel refuses leaves no cgroup behind', {
 }, () => {
   const manager = locateCgroup({ id: 'x', cgroupsPath: `/${parent}-bad/new/x` }, host);
   assert.throws(
-    () => manager.create({ cpu: { cpus: '4000' } }),
+    () => runBlocking(manager.create({ cpu: { cpus: '4000' } })),
     /^TsError: linux\.resources\.cpu\.cpus: write "4000" to \/.*\/cpuset\.cpus: E[A-Z]+$/,
   );
   for (const { mountPoint } of host.hierarchies) {
@@ -189,7 +196,7 @@ test('freeze: no process runs until the thaw', {
   const child = cgroup.start('trap "echo got; exit 3" USR1; echo ready; while :; do :; done');
   await firstLine(child);
   assert.equal(cgroup.manager.isFrozen(), false);
-  cgroup.manager.freeze();
+  runBlocking(cgroup.manager.freeze());
   assert.equal(cgroup.manager.isFrozen(), true);
   const ticks = () => readFileSync(`/proc/${child.pid}/stat`, 'utf8').split(' ')[13];
   const before = ticks();
@@ -206,8 +213,8 @@ test('freeze: an empty cgroup, and one that is frozen already', {
   skip: without(isV2 ? 'cpu' : 'freezer'),
 }, () => {
   using cgroup = new TestCgroup();
-  cgroup.manager.freeze();
-  cgroup.manager.freeze();
+  runBlocking(cgroup.manager.freeze());
+  runBlocking(cgroup.manager.freeze());
   assert.equal(cgroup.manager.isFrozen(), true);
   cgroup.manager.thaw();
 });
@@ -220,17 +227,17 @@ test('kill: processes that fork all the time, and frozen ones', {
     'echo ready; while :; do (sleep 1000 & (sleep 1000 &) ) 2>/dev/null; done 2>/dev/null',
   );
   await firstLine(child);
-  cgroup.manager.kill();
+  runBlocking(cgroup.manager.kill());
   const [, signal] = await once(child, 'exit');
   assert.equal(signal, 'SIGKILL');
-  cgroup.manager.remove(DEADLINE_MS);
+  runBlocking(cgroup.manager.remove(DEADLINE_MS));
   assert.equal(cgroup.manager.exists(), false);
 
   using frozen = new TestCgroup();
   const sleeper = frozen.start('echo ready; sleep 1000');
   await firstLine(sleeper);
-  if (isV2 || controllers.has('freezer')) frozen.manager.freeze();
-  frozen.manager.kill();
+  if (isV2 || controllers.has('freezer')) runBlocking(frozen.manager.freeze());
+  runBlocking(frozen.manager.kill());
   await once(sleeper, 'exit');
 });
 
@@ -239,9 +246,9 @@ test('signal: every process of the cgroup gets it', { skip: root }, async () => 
   const child = cgroup.start('trap "" TERM; sleep 1000 & echo ready; wait $!; echo status $?');
   await firstLine(child);
   // The shell ignores TERM, and so does its sleep: nothing ends. USR1 ends both.
-  cgroup.manager.signal(15);
+  runBlocking(cgroup.manager.signal(15));
   assert.equal(cgroup.manager.allPids().length, 2);
-  cgroup.manager.signal(10);
+  runBlocking(cgroup.manager.signal(10));
   const [, signal] = await once(child, 'exit');
   assert.equal(signal, 'SIGUSR1');
 });
@@ -252,7 +259,7 @@ test('remove: live processes are named, dying ones waited for', { skip: root }, 
   await firstLine(child);
   const pids = cgroup.manager.allPids();
   assert.throws(
-    () => cgroup.manager.remove(20),
+    () => runBlocking(cgroup.manager.remove(20)),
     (thrown: unknown) => {
       const error = thrown as { code?: string; text?: string };
       assert.equal(error.code, 'TS_CGROUP_BUSY');
@@ -264,8 +271,8 @@ test('remove: live processes are named, dying ones waited for', { skip: root }, 
       return true;
     },
   );
-  cgroup.manager.kill();
-  cgroup.manager.remove(DEADLINE_MS);
+  runBlocking(cgroup.manager.kill());
+  runBlocking(cgroup.manager.remove(DEADLINE_MS));
   assert.equal(cgroup.manager.exists(), false);
   await once(child, 'exit');
 });
@@ -275,7 +282,7 @@ test('create: refuses a cgroup in which others run', { skip: root }, async () =>
   const child = cgroup.start('echo ready; sleep 1000');
   await firstLine(child);
   const again = locateCgroup({ id: 'x', cgroupsPath: `/${parent}/${count}` }, host);
-  assert.throws(() => again.create({}), { code: 'TS_CGROUP_NOT_EMPTY' });
+  assert.throws(() => runBlocking(again.create({})), { code: 'TS_CGROUP_NOT_EMPTY' });
   assert.ok(cgroup.manager.pids().includes(child.pid), 'and leaves them alone');
 });
 
@@ -310,9 +317,13 @@ test('devices: what is not allowed cannot be opened', {
   const script = `exec 2>&-; (${opens('/dev/null')} ${opens('/dev/kmsg')} ${opens('/dev/zero')} echo end) | tr "\\n" " "`;
   assert.equal(await firstLine(cgroup.start(script)), '/dev/null /dev/zero end');
   const kmsg = { allow: true, type: 'c', major: 1, minor: 11, access: 'r' } as const;
-  cgroup.manager.update({ devices: containerDeviceRules([{ allow: false, access: 'rwm' }, kmsg]) });
+  runBlocking(
+    cgroup.manager.update({
+      devices: containerDeviceRules([{ allow: false, access: 'rwm' }, kmsg]),
+    }),
+  );
   assert.equal(await firstLine(cgroup.start(script)), '/dev/null /dev/kmsg /dev/zero end');
-  cgroup.manager.update({ devices: [{ allow: false }] });
+  runBlocking(cgroup.manager.update({ devices: [{ allow: false }] }));
   assert.equal(await firstLine(cgroup.start(script)), 'end');
 });
 
@@ -345,7 +356,7 @@ test('unified limits are set, or refused on v1', { skip: root }, () => {
     using cgroup = new TestCgroup(resources);
     assert.equal(cgroup.read('', 'memory.high'), '33554432');
     const missing: CgroupResources = { unified: { 'nothing.max': '1' } };
-    assert.throws(() => cgroup.manager.update(missing), {
+    assert.throws(() => runBlocking(cgroup.manager.update(missing)), {
       code: 'TS_CGROUP_NO_CONTROLLER',
       message: /^linux\.resources\.unified\["nothing\.max"\]: write "1" to .*nothing\.max: ENOENT$/,
     });
@@ -369,7 +380,7 @@ test('nothing stays open', { skip: root }, async () => {
   const open = () => readdirSync('/proc/self/fd').length;
   const round = async () => {
     using cgroup = new TestCgroup({ devices: containerDeviceRules([{ allow: false }]) });
-    cgroup.manager.update({ devices: containerDeviceRules([{ allow: false }]) });
+    runBlocking(cgroup.manager.update({ devices: containerDeviceRules([{ allow: false }]) }));
     using watch = cgroup.manager.watchOom(() => {});
     void watch;
     const child = cgroup.start('exit 0');

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { locateCgroup, openCgroup } from '../../internal/cgroups/index.ts';
+import { runBlocking } from '../../internal/linux/index.ts';
 import { skipWithout, TestDaemon } from '../fixtures/daemon.ts';
 import { cgroupsNamed, needsRoot, tsruncCommand } from '../fixtures/runtime-bundle.ts';
 import { sharedRootfs } from '../fixtures/shim.ts';
@@ -36,7 +37,9 @@ for (const [kind, ctr] of KINDS) {
     const runtime = ['--runc-binary', runtimeBinary(), '--runc-root', root];
     t.after(() => {
       // The namespace's own cgroup, which stays as with runc.
-      openCgroup(locateCgroup({ id: '', cgroupsPath: `/${namespace}` }).paths).remove();
+      runBlocking(
+        openCgroup(locateCgroup({ id: '', cgroupsPath: `/${namespace}` }).paths).remove(),
+      );
     });
     const call = (...args: string[]) => daemon.ctr(ctr, ['--namespace', namespace, ...args]);
     /** Runs a container to its end and checks that nothing of it is left. */

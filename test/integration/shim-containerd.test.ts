@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { locateCgroup } from '../../internal/cgroups/index.ts';
+import { runBlocking } from '../../internal/linux/index.ts';
 import { DEFAULT_ROOT } from '../../internal/shim/runtime-options.ts';
 import {
   type CtrResult,
@@ -126,7 +127,7 @@ class Machine implements AsyncDisposable {
     rmSync(join(DEFAULT_ROOT, this.namespace), { recursive: true, force: true });
     // containerd's default for a container is a cgroup below one with the namespace's name.
     const cgroup = locateCgroup({ id: '', cgroupsPath: `/${this.namespace}` });
-    if (cgroup.exists()) cgroup.remove();
+    if (cgroup.exists()) runBlocking(cgroup.remove());
     rmSync(this.directory, { recursive: true, force: true });
   }
 }

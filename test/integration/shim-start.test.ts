@@ -23,6 +23,7 @@ import {
 import { RuntimeInfo } from '../../internal/api/generated/containerd.types.ts';
 import { Any } from '../../internal/api/generated/google.protobuf.ts';
 import { locateCgroup } from '../../internal/cgroups/index.ts';
+import { runBlocking } from '../../internal/linux/index.ts';
 import {
   isAlive,
   PlayedDaemon,
@@ -189,7 +190,7 @@ test('ShimCgroup is where the serving process lives', { skip }, async () => {
   );
   process.kill(shim.pid, 'SIGKILL');
   await until(() => !isAlive(shim.pid), 'the shim to die');
-  locateCgroup({ id: '', cgroupsPath: shimCgroup }).remove();
+  runBlocking(locateCgroup({ id: '', cgroupsPath: shimCgroup }).remove());
 });
 
 test('the log of a shim goes to the fifo of its bundle', { skip }, async () => {
