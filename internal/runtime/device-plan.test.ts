@@ -15,6 +15,7 @@ function mount(destination: string, type: string, ...options: string[]): Planned
     isDirectory: true,
     isThere: true,
     mode: undefined,
+    copyUp: [],
   };
 }
 

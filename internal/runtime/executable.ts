@@ -29,6 +29,9 @@ export function searchExecutable(name: string, env: readonly string[]): Executab
 
 const NOT_HERE = ['ENOENT', 'ENOTDIR', 'EACCES'] as const;
 
+/** A seccomp profile that does not know faccessat2(2) is in force already: then execve has to tell. */
+const UNTOLD = ['ENOSYS', 'EPERM'] as const;
+
 /** Fails unless one of the candidates is there and may be executed by this process. */
 export function addExecutableCheck(sequence: Sequence, search: ExecutableSearch): void {
   const [first, ...others] = search.candidates;
@@ -37,9 +40,9 @@ export function addExecutableCheck(sequence: Sequence, search: ExecutableSearch)
   sequence.add(steps.checkExecutable(first), {
     label: isLast ? search.notFound : `look for ${first}`,
     ...(isLast
-      ? {}
+      ? { tolerate: UNTOLD }
       : {
-          tolerate: NOT_HERE,
+          tolerate: [...NOT_HERE, ...UNTOLD],
           ifTolerated: (next) => addExecutableCheck(next, { ...search, candidates: others }),
         }),
   });

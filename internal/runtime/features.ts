@@ -17,7 +17,7 @@ export function runtimeFeatures(version: string): Features {
     ociVersionMin: '1.0.0',
     ociVersionMax: OCI_VERSION,
     hooks: HOOK_POINTS,
-    mountOptions: MOUNT_OPTION_NAMES.filter((name) => name !== 'tmpcopyup'),
+    mountOptions: MOUNT_OPTION_NAMES,
     linux: {
       namespaces: NAMESPACE_TYPES,
       capabilities: CAPABILITY_NAMES,

@@ -45,6 +45,8 @@ export interface MountOptions {
   readonly superblockFlags: ReadonlySet<SuperblockFlag>;
   readonly propagation: readonly PropagationChange[];
   readonly idmap: 'idmap' | 'ridmap' | undefined;
+  /** `tmpcopyup`: a tmpfs starts with a copy of what it covers. */
+  readonly copiesUp: boolean;
   /** Left for the file system, in order: `mode=755`, `newinstance`. */
   readonly data: readonly string[];
 }
@@ -104,6 +106,7 @@ export function parseMountOptions(options: readonly string[]): MountOptions {
   let bind: MountOptions['bind'];
   let idmap: MountOptions['idmap'];
   let isRemount = false;
+  let copiesUp = false;
   for (const option of options) {
     const attribute = own(ATTRIBUTES, option);
     const superblock = own(SUPERBLOCK, option);
@@ -119,6 +122,7 @@ export function parseMountOptions(options: readonly string[]): MountOptions {
       propagation.push({ type: option.slice(1) as Propagation, isRecursive: true });
     } else if (option === 'bind' || option === 'rbind') bind = option;
     else if (option === 'remount') isRemount = true;
+    else if (option === 'tmpcopyup') copiesUp = true;
     else if (option === 'idmap' || option === 'ridmap') idmap = option;
     else if (option !== '') data.push(option);
   }
@@ -130,6 +134,7 @@ export function parseMountOptions(options: readonly string[]): MountOptions {
     superblockFlags,
     propagation,
     idmap,
+    copiesUp,
     data,
   };
 }

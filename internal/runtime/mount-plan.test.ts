@@ -114,3 +114,21 @@ test('planMounts: files of /proc that others may replace', () => {
   const { early } = plan([{ destination: '/proc/meminfo', source: file, options: ['bind'] }]);
   assert.equal(early[0]?.destination, '/proc/meminfo');
 });
+
+test('planMounts: tmpcopyup copies what the mounts before it show', () => {
+  const copied = (destination: string): Mount => ({
+    destination,
+    type: 'tmpfs',
+    options: ['tmpcopyup'],
+  });
+  const copies = (...mounts: Mount[]) =>
+    plan(mounts).early.map(({ copyUp }) => copyUp.map(({ path }) => path));
+  const data = { destination: '/mnt', source: 'data', options: ['bind'] };
+  assert.deepEqual(copies(copied('/etc')), [['resolv.conf']]);
+  assert.deepEqual(copies(data, copied('/mnt')), [[], ['file']]);
+  assert.deepEqual(copies(copied('/etc'), copied('/etc')), [['resolv.conf'], ['resolv.conf']]);
+  assert.deepEqual(copies({ destination: '/etc', type: 'tmpfs' }, copied('/etc')), [[], []]);
+  const remount = { destination: '/mnt', options: ['remount', 'ro'] };
+  assert.deepEqual(copies(data, remount, copied('/mnt')), [[], [], ['file']]);
+  assert.deepEqual(copies(copied('/not/there')), [[]]);
+});

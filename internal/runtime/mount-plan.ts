@@ -7,6 +7,7 @@ import { lstatSync, readlinkSync, statSync } from 'node:fs';
 import { posix } from 'node:path';
 import { errnoNameOf, TsError } from '../errors/index.ts';
 import type { Mount } from '../oci/index.ts';
+import { type CopyUpEntry, planCopyUp } from './copy-up.ts';
 import { isWithin, normalizePath } from './in-root.ts';
 import { type MountOptions, parseMountOptions } from './mount-options.ts';
 
@@ -29,6 +30,8 @@ export interface PlannedMount {
   readonly isThere: boolean;
   /** Permission bits of a destination that is there. */
   readonly mode: number | undefined;
+  /** What a tmpfs starts with (`tmpcopyup`). */
+  readonly copyUp: readonly CopyUpEntry[];
 }
 
 export interface MountPlan {
@@ -107,10 +110,32 @@ function planMount(
     : statSync(`${rootfs}${destination}`, { throwIfNoEntry: false });
   const isThere = stat !== undefined;
   const mode = stat === undefined ? undefined : stat.mode & 0o7777;
-  const planned = { property, mount, options, kind, destination, isThere, mode };
+  const covered = options.copiesUp ? coveredDirectory(destination, rootfs, earlier) : undefined;
+  const copyUp = covered === undefined ? [] : planCopyUp(covered, property);
+  const planned = { property, mount, options, kind, destination, isThere, mode, copyUp };
   if (kind !== 'bind') return { ...planned, source: '', isDirectory: true };
   const source = posix.resolve(bundle, mount.source ?? '');
   return { ...planned, source, ...sourceType(source, property) };
+}
+
+/**
+ * The directory of the host that a destination shows when its turn comes; undefined if that is of a new file
+ * system, which has nothing to be copied.
+ */
+function coveredDirectory(
+  destination: string,
+  rootfs: string,
+  earlier: readonly PlannedMount[],
+): string | undefined {
+  const index = earlier.findLastIndex((other) => isWithin(destination, other.destination));
+  const cover = earlier[index];
+  if (cover === undefined) return `${rootfs}${destination}`;
+  if (cover.kind === 'remount')
+    return coveredDirectory(destination, rootfs, earlier.slice(0, index));
+  const below = destination.slice(cover.destination.length);
+  if (cover.kind === 'bind') return `${cover.source}${resolveInRootfs(cover.source, below)}`;
+  const isCopied = cover.options.copiesUp;
+  return isCopied ? coveredDirectory(destination, rootfs, earlier.slice(0, index)) : undefined;
 }
 
 function kindOf(mount: Mount, options: MountOptions): PlannedMount['kind'] {

@@ -1,4 +1,5 @@
 import { type Result, type Sequence, steps, type Value } from '../linux/index.ts';
+import { addCopyUp } from './copy-up.ts';
 import { ensureDirectory, ensureFile, openStep } from './in-root.ts';
 import {
   exactChange,
@@ -121,7 +122,9 @@ function addFileSystem(sequence: Sequence, planned: PlannedMount, context: Mount
     flags,
     attributes: kernelAttributes(attributes),
   });
-  attach(sequence, made, planned, context, purpose);
+  attach(sequence, made, planned, context, purpose, (target) => {
+    addCopyUp(sequence, { from: target, to: made }, planned.copyUp, purpose);
+  });
   if (isTmpfs && options.attributes.set.has('ro')) {
     context.finally.push((end) => {
       const target = ensureDirectory(end, context.root, destination, { purpose });
@@ -166,13 +169,17 @@ export function newFileSystem(
   return mounted;
 }
 
-/** Puts a detached mount at its place and gives it its propagation. Closes it. */
+/**
+ * Puts a detached mount at its place and gives it its propagation. Closes it. `before` is called when the place,
+ * which the mount is to cover, is open.
+ */
 function attach(
   sequence: Sequence,
   mounted: Value,
   planned: PlannedMount,
   context: MountContext,
   purpose: string,
+  before: (target: Value) => void = () => {},
 ): void {
   const { destination, options, mount, isDirectory } = planned;
   const { recursiveAttributes } = options;
@@ -191,6 +198,7 @@ function attach(
     : isDirectory
       ? ensureDirectory(sequence, context.root, destination, { purpose, withoutSymlinks })
       : ensureFile(sequence, context.root, destination, { purpose });
+  before(target);
   sequence.add(steps.moveMount({ from: mounted, to: target }), { label: purpose });
   for (const change of options.propagation) {
     sequence.add(
@@ -236,8 +244,9 @@ function addByMountCall(
     }),
     { label: purpose },
   );
-  sequence.add(steps.close(target));
   const mounted = ensureDirectory(sequence, context.root, destination, { purpose });
+  addCopyUp(sequence, { from: target, to: mounted }, planned.copyUp, purpose);
+  sequence.add(steps.close(target));
   sequence.add(
     steps.setMountAttributes({ directory: mounted, change: namedChange(options.attributes) }),
     { label: `${purpose}: set attributes` },

@@ -11,7 +11,6 @@ const UNSUPPORTED = ['linux.intelRdt', 'linux.netDevices', 'linux.seccomp.listen
  */
 export function refuseUnsupported(spec: Spec): void {
   refuseProperties(spec, UNSUPPORTED);
-  refuseCopyUp(spec);
   if (spec.process !== undefined) refuseMissingModules(spec.process, 'process.');
   if (spec.linux?.mountLabel !== undefined && spec.linux.mountLabel !== '' && !hasSelinux()) {
     throw missingModule('linux.mountLabel', 'SELinux');
@@ -23,22 +22,6 @@ export function refuseUnsupported(spec: Spec): void {
       fields: { property: 'linux.namespaces' },
     });
   }
-}
-
-/** An option of the runtime's, not of the kernel's: a tmpfs that starts with what it covers. */
-function refuseCopyUp({ mounts = [] }: Spec): void {
-  const index = mounts.findIndex(({ options = [] }) => options.includes('tmpcopyup'));
-  if (index === -1) return;
-  const property = `mounts[${index}].options`;
-  throw new TsError(
-    'NotImplemented',
-    `config.json: ${property}: tmpcopyup is not supported by this runtime`,
-    {
-      code: 'TS_SPEC_UNSUPPORTED',
-      advice: 'leave it out (with podman: --tmpfs DIRECTORY:notmpcopyup), or use a volume',
-      fields: { property },
-    },
-  );
 }
 
 /** `prefix` is `process.`, or nothing for a process file of its own. */

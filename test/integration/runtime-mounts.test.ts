@@ -251,11 +251,6 @@ const REFUSED: [string, Config, string][] = [
     'mounts[7].source /tmp is not a proc file system: EINVAL (invalid argument)',
   ],
   [
-    'tmpcopyup',
-    { destination: '/etc', type: 'tmpfs', source: 'tmpfs', options: ['tmpcopyup'] },
-    'config.json: mounts[7].options: tmpcopyup is not supported by this runtime: leave it out (with podman: --tmpfs DIRECTORY:notmpcopyup), or use a volume',
-  ],
-  [
     'an unknown file system',
     { destination: '/mnt', type: 'nofs', source: 'x' },
     'mount nofs on /mnt: ENODEV (no such device)',

@@ -1,5 +1,6 @@
 export * from './access.ts';
 export * from './affinity.ts';
+export * from './copies.ts';
 export * from './credentials.ts';
 export * from './executable.ts';
 export * from './file-checks.ts';
