@@ -30,6 +30,7 @@ export * from './process-attributes.ts';
 export * from './program/index.ts';
 export * from './pty.ts';
 export * from './rlimit.ts';
+export * from './route-netlink.ts';
 export * from './seccomp-program.ts';
 export * from './signal-mask.ts';
 export * from './socket-pair.ts';

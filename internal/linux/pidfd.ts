@@ -1,7 +1,7 @@
 import { TsError } from '../errors/index.ts';
 import { signalName } from './constants/signal.ts';
 import { OwnedFd } from './fd.ts';
-import { rawSyscall } from './syscall.ts';
+import { rawSyscall, syscall } from './syscall.ts';
 
 const ESRCH = 3;
 
@@ -22,4 +22,10 @@ export function signalPidfd(pidfd: OwnedFd, signal: number): boolean {
   if (result === -ESRCH) return false;
   if (result < 0) throw TsError.ofErrno(-result, `send ${signalName(signal)}`);
   return true;
+}
+
+/** pidfd_getfd(2): a copy of a process's descriptor, close-on-exec. Needs the right to trace the process. */
+export function copyFdOf(pidfd: OwnedFd, fd: number): OwnedFd {
+  const operation = () => `copy fd ${fd} of a process`;
+  return new OwnedFd(syscall(operation, 'pidfd_getfd', pidfd.number, fd, 0));
 }

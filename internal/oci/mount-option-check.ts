@@ -55,7 +55,8 @@ const LABELS = ['context', 'defcontext', 'fscontext', 'rootcontext', 'seclabel']
 export function checkMountOptions(mount: Mount, property: string, document: string): void {
   const options = mount.options ?? [];
   const isBind = options.includes('bind') || options.includes('rbind');
-  const takes = isBind ? [] : parametersOf(mount.type);
+  // Configurations give binds the options of a tmpfs: no runtime minds, and they mean nothing there.
+  const takes = parametersOf(isBind ? 'tmpfs' : mount.type);
   if (takes === undefined) return;
   options.forEach((option, index) => {
     if (option === '' || MOUNT_OPTION_NAMES.includes(option)) return;

@@ -104,9 +104,25 @@ function checkNamespaceUse(
   demand('linux.readonlyPaths', linux.readonlyPaths, 'mount');
   demand('linux.timeOffsets', linux.timeOffsets, 'time');
   demand('linux.netDevices', linux.netDevices, 'network');
+  checkNetDeviceNames(linux, refuse);
   const timePath = linux.namespaces?.find(({ type }) => type === 'time')?.path;
   if (linux.timeOffsets !== undefined && timePath !== undefined) {
     refuse('linux.timeOffsets', 'cannot be set for a time namespace that is joined');
+  }
+}
+
+/** Two devices cannot have one name in the container. */
+function checkNetDeviceNames({ netDevices = {} }: Linux, refuse: Refuse): void {
+  const taken = new Set<string>();
+  for (const [key, { name = '' }] of Object.entries(netDevices)) {
+    const inside = name === '' ? key : name;
+    if (taken.has(inside)) {
+      refuse(
+        `linux.netDevices[${JSON.stringify(key)}].name`,
+        `"${inside}" is another device's name`,
+      );
+    }
+    taken.add(inside);
   }
 }
 

@@ -10,10 +10,12 @@ import type { CreateRequest } from './create.ts';
 import { endedError, type InnerHook, runHooks, writeState } from './hooks.ts';
 import { writeIdMappings } from './id-mappings.ts';
 import type { InitPlan, InitProgram } from './init-program.ts';
+import { MovedNetDevices } from './net-devices.ts';
 import { writePidFile } from './pid-file.ts';
 import { readProcessStat } from './process-stat.ts';
 import type { Rollback } from './rollback.ts';
 import { isRootless, type RuntimeOptions } from './runtime-options.ts';
+import { sendListener } from './seccomp-listener.ts';
 
 /** The time from the first clone until the container's process waits for `start`. */
 export class Birth {
@@ -86,7 +88,7 @@ export class Birth {
 
   /** `first` is the container's process, or the one that joins namespaces and clones it. */
   *#followUntilReady(first: OwnChild, rollback: Rollback): Operation<void> {
-    const { joined, unsharedTime, hooksDue, ready, hookEnds } = this.#init;
+    const { joined, unsharedTime, hooksDue, ready, listener, hookEnds } = this.#init;
     for (;;) {
       const reached = yield* this.#nextReport();
       if (reached === undefined) throw diedEarly();
@@ -101,12 +103,30 @@ export class Birth {
         this.#writeTimeOffsets();
         this.#sayGoOn();
       } else if (announcement === hooksDue) {
+        this.#moveNetDevices(rollback);
         yield* this.#runHooks();
+        this.#sayGoOn();
+      } else if (announcement === listener) {
+        this.#sendListener(Number(value));
         this.#sayGoOn();
       } else if (hookEnds.has(announcement) && value !== 0n) {
         throw this.#innerHookError(announcement.name, Number(value));
       }
     }
+  }
+
+  #moveNetDevices(rollback: Rollback): void {
+    const devices = this.#bundle.spec.linux?.netDevices ?? {};
+    if (Object.keys(devices).length === 0) return;
+    const moved = rollback.use(new MovedNetDevices(this.#pid));
+    rollback.onFailure(() => moved.undo());
+    moved.move(devices);
+  }
+
+  #sendListener(fd: number): void {
+    const { seccomp } = this.#bundle.spec.linux ?? {};
+    if (seccomp === undefined) return;
+    sendListener(seccomp, { pid: this.#pid, fd, state: this.#specState('creating') });
   }
 
   #sayGoOn(): void {

@@ -15,6 +15,7 @@ import { CONFIG_COPY, EXEC_FIFO, START_ERRORS } from './container-state.ts';
 import { openInnerHooks } from './hooks.ts';
 import { cgroupFds, type OpenedFds, openCgroups, planInit } from './init-plan.ts';
 import { buildInitProgram, type InitPlan } from './init-program.ts';
+import { checkNetDevices } from './net-devices.ts';
 import { countPreservedFds } from './preserved-fds.ts';
 import type { Stdio } from './process-steps.ts';
 import { Rollback } from './rollback.ts';
@@ -84,6 +85,7 @@ export function* createContainer(
   bundle: Bundle = loadBundle(request.bundle),
 ): Operation<number> {
   refuseUnsupported(bundle.spec);
+  checkNetDevices(bundle.spec.linux?.netDevices ?? {});
   const preserved = countPreservedFds(request.preserveFds ?? 0, request.listenFds ?? 0);
   return yield* Rollback.run('create container', function* (rollback) {
     const console = openConsole(request, bundle, rollback);

@@ -12,9 +12,16 @@ import {
   SyscallProgram,
   steps,
 } from '../linux/index.ts';
+import type { Seccomp, State } from '../oci/index.ts';
 import { addConsole } from './console-steps.ts';
 import { parseIdList } from './id-list.ts';
-import { addIdentity, addOomScore, addProgram, type IdentityPlan } from './identity-steps.ts';
+import {
+  addEarlyFilter,
+  addIdentity,
+  addOomScore,
+  addProgram,
+  type IdentityPlan,
+} from './identity-steps.ts';
 import { addScheduling, addStdio, type Stdio } from './process-steps.ts';
 
 export interface ExecPlan {
@@ -32,6 +39,8 @@ export interface ExecPlan {
   readonly cgroupTasks: readonly (readonly [path: string, fd: number])[];
   readonly cgroup: number | undefined;
   readonly stdio: Stdio;
+  /** For the agent of a seccomp filter that notifies: the container's profile and state. */
+  readonly supervised: { readonly seccomp: Seccomp | undefined; readonly state: State };
 }
 
 export interface ExecProgram {
@@ -41,13 +50,15 @@ export interface ExecProgram {
   readonly joined: Announcement;
   /** The runtime has to set limits now. */
   readonly limitsDue: Announcement | undefined;
+  /** The value is the fd that supervises what the seccomp filter notifies of. */
+  readonly listener: Announcement | undefined;
 }
 
 export function buildExecProgram(plan: ExecPlan): ExecProgram {
   const { identity, report } = plan;
   const program = new SyscallProgram();
   let joined: Announcement | undefined;
-  let limitsDue: Announcement | undefined;
+  let ends: ReturnType<typeof addExecChild> | undefined;
   const joinerStep = steps.cloneProcess(plan.cgroup === undefined ? {} : { cgroup: plan.cgroup });
   const options = { reportTo: report, as: 'joiner' };
   const joiner = program.main.clone(joinerStep, options, (first) => {
@@ -70,11 +81,12 @@ export function buildExecProgram(plan: ExecPlan): ExecProgram {
     });
     const clone = steps.cloneProcess({ sibling: true });
     const pid = first.clone(clone, { reportTo: report, as: 'pid' }, (child) => {
-      limitsDue = addExecChild(child, plan);
+      ends = addExecChild(child, plan);
     });
     joined = first.announce('joined', report, pid);
   });
-  return { program, joiner, joined: joined as Announcement, limitsDue };
+  const { limitsDue, listener } = ends ?? {};
+  return { program, joiner, joined: joined as Announcement, limitsDue, listener };
 }
 
 /** CPUs to run on before and after the process is in the container's cgroup. */
@@ -84,7 +96,10 @@ function addAffinity(sequence: Sequence, cpus: string | undefined, name: string)
   sequence.add(steps.setCpuAffinity(parseIdList(cpus, property)), { label: `set ${property}` });
 }
 
-function addExecChild(child: Sequence, plan: ExecPlan): Announcement | undefined {
+function addExecChild(
+  child: Sequence,
+  plan: ExecPlan,
+): Pick<ExecProgram, 'limitsDue' | 'listener'> {
   const { identity, namespaces } = plan;
   const { process } = identity;
   child.add(steps.setParentDeathSignal('SIGKILL'));
@@ -106,7 +121,7 @@ function addExecChild(child: Sequence, plan: ExecPlan): Announcement | undefined
       bindsDevConsole: false,
     });
   } else addStdio(child, plan.stdio);
-  addIdentity(child, root, identity, { makesCwd: false });
+  let listener = addIdentity(child, root, identity, { makesCwd: false });
   child.addAll(steps.resetSignals());
   let limitsDue: Announcement | undefined;
   if (identity.parentSetsLimits) {
@@ -116,6 +131,7 @@ function addExecChild(child: Sequence, plan: ExecPlan): Announcement | undefined
     child.add(check(label, length, { equals: 1, errno: 'EPIPE' }));
   }
   child.add(steps.setParentDeathSignal(undefined));
+  listener ??= addEarlyFilter(child, identity);
   addProgram(child, identity);
-  return limitsDue;
+  return { limitsDue, listener };
 }

@@ -25,6 +25,8 @@ import type { Stdio } from './process-steps.ts';
 import { Rollback } from './rollback.ts';
 import type { RuntimeOptions } from './runtime-options.ts';
 import { compileSeccomp } from './seccomp-filter.ts';
+import { sendListener } from './seccomp-listener.ts';
+import { hookState } from './start.ts';
 import { statePath } from './state-directory.ts';
 import { containerStatus } from './status.ts';
 import { subCgroupPaths } from './sub-cgroups.ts';
@@ -118,6 +120,7 @@ function planExec(
     console: openConsole(request, ownProcess, rollback),
     ...openCgroups(openCgroup(paths), rollback),
     stdio,
+    supervised: { seccomp, state: hookState(state, 'running') },
     identity: {
       process: ownProcess,
       personality,
@@ -131,6 +134,8 @@ function planExec(
       ownedStdio: ownedStdio(stdio, ownProcess.terminal === true),
       proc: openHostProc(rollback),
       preserved: countPreservedFds(request.preserveFds ?? 0, request.listenFds ?? 0),
+      report: report.writeEnd.number,
+      goOn: goOn.readEnd.number,
     },
   };
 }
@@ -208,7 +213,7 @@ class ExecBirth {
    * program. An error is kept until then, since the pid may come after it.
    */
   *#follow(rollback: Rollback): Operation<OwnChild> {
-    const { program, joined, limitsDue } = this.#exec;
+    const { program, joined, limitsDue, listener } = this.#exec;
     const fd = this.#pipes.report.readEnd.number;
     let child: OwnChild | undefined;
     let failure: TsError | undefined;
@@ -224,6 +229,11 @@ class ExecBirth {
           if (born.isThere) this.#setOomScore(born.pid);
         } else if (reached.announcement === limitsDue && child !== undefined) {
           setLimits(child.pid, this.#plan.identity);
+          writeSync(this.#pipes.goOn.writeEnd.number, '\0');
+        } else if (reached.announcement === listener && child !== undefined) {
+          const { seccomp, state } = this.#plan.supervised;
+          const fd = Number(reached.value);
+          if (seccomp !== undefined) sendListener(seccomp, { pid: child.pid, fd, state });
           writeSync(this.#pipes.goOn.writeEnd.number, '\0');
         }
       } catch (thrown) {

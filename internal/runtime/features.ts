@@ -2,6 +2,8 @@ import {
   CAPABILITY_NAMES,
   type Features,
   HOOK_POINTS,
+  MEMORY_POLICY_FLAGS,
+  MEMORY_POLICY_MODES,
   MOUNT_OPTION_NAMES,
   NAMESPACE_TYPES,
   OCI_VERSION,
@@ -24,7 +26,7 @@ export function runtimeFeatures(version: string): Features {
       cgroup: { v1: true, v2: true, systemd: false, systemdUser: false, rdma: true },
       seccomp: {
         enabled: true,
-        actions: SECCOMP_ACTIONS.filter((action) => action !== 'SCMP_ACT_NOTIFY'),
+        actions: SECCOMP_ACTIONS,
         operators: SECCOMP_OPERATORS,
         archs: SECCOMP_ARCHITECTURES,
         knownFlags: SECCOMP_FLAGS,
@@ -34,7 +36,8 @@ export function runtimeFeatures(version: string): Features {
       selinux: { enabled: true },
       intelRdt: { enabled: false },
       mountExtensions: { idmap: { enabled: true } },
-      netDevices: { enabled: false },
+      netDevices: { enabled: true },
+      memoryPolicy: { modes: MEMORY_POLICY_MODES, flags: MEMORY_POLICY_FLAGS },
     },
     annotations: {
       'org.opencontainers.runc.checkpoint.enabled': 'false',

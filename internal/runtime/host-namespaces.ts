@@ -32,6 +32,8 @@ function changing(spec: Spec, type: 'network' | 'ipc' | 'uts'): string | undefin
     (each) => namespaceOfSysctl(each) === type,
   );
   if (key !== undefined) return `linux.sysctl[${JSON.stringify(key)}]`;
+  const devices = Object.keys(spec.linux?.netDevices ?? {});
+  if (type === 'network' && devices.length > 0) return 'linux.netDevices';
   if (type !== 'uts') return undefined;
   return (['hostname', 'domainname'] as const).find((name) => (spec[name] ?? '') !== '');
 }

@@ -1,5 +1,12 @@
 /** Who the process is to be: labels, limits, user, capabilities, filter. The same for init and exec. */
-import { type Sequence, steps, type Value } from '../linux/index.ts';
+import {
+  type Announcement,
+  check,
+  type Sequence,
+  StoredValue,
+  steps,
+  type Value,
+} from '../linux/index.ts';
 import type { MemoryPolicy, Personality, Process } from '../oci/index.ts';
 import { addBoundingSet, addUser, type CapabilityPlan } from './credential-steps.ts';
 import { addExecutableCheck, addExecute, searchExecutable } from './executable.ts';
@@ -10,6 +17,8 @@ import { addResourceLimits, addStdioOwner, addWorkingDirectory } from './process
 export interface SeccompPlan {
   readonly filter: Uint8Array;
   readonly flags: NonNullable<Parameters<typeof steps.setSeccompFilter>[1]>;
+  /** Whether installing it gives an fd for `listenerPath`. */
+  readonly hasListener: boolean;
 }
 
 export interface IdentityPlan {
@@ -30,6 +39,9 @@ export interface IdentityPlan {
   readonly proc: number;
   /** Number of fds from 3 on that are passed to the container. */
   readonly preserved: number;
+  /** Write end of the pipe for announcements, read end of the one on which the runtime says: go on. */
+  readonly report: number;
+  readonly goOn: number;
 }
 
 /**
@@ -71,8 +83,9 @@ export function addIdentity(
   root: Value,
   plan: IdentityPlan,
   { makesCwd }: { makesCwd: boolean },
-): void {
-  const { process, seccomp } = plan;
+): Announcement | undefined {
+  const { process } = plan;
+  let listener: Announcement | undefined;
   if (plan.personality !== undefined) sequence.add(steps.setPersonality(plan.personality.domain));
   if (plan.memoryPolicy !== undefined) addMemoryPolicy(sequence, plan.memoryPolicy);
   addWorkingDirectory(sequence, root, process.cwd, { create: makesCwd });
@@ -84,10 +97,11 @@ export function addIdentity(
   addStdioOwner(sequence, plan.ownedStdio, process.user.uid);
   if (process.noNewPrivileges === true) sequence.add(steps.setNoNewPrivileges());
   // Without no_new_privs a filter needs CAP_SYS_ADMIN, which the user may not have.
-  else addFilter(sequence, seccomp);
+  else listener = addFilter(sequence, plan);
   addBoundingSet(sequence, plan.capabilities, plan.lastCapability);
   addUser(sequence, process, plan.capabilities, plan);
   addExecutableCheck(sequence, searchExecutable(process.args[0] ?? '', process.env ?? []));
+  return listener;
 }
 
 function addMemoryPolicy(sequence: Sequence, policy: MemoryPolicy): void {
@@ -103,14 +117,37 @@ export function addProgram(sequence: Sequence, plan: IdentityPlan): void {
   for (let fd = 3; fd < 3 + plan.preserved; fd++) {
     sequence.add(steps.setCloseOnExec(fd, false), { label: `pass on fd ${fd}` });
   }
-  if (process.noNewPrivileges === true) addFilter(sequence, plan.seccomp);
+  if (process.noNewPrivileges === true && plan.seccomp?.hasListener === false) {
+    addFilter(sequence, plan);
+  }
   const env = process.env ?? [];
   addExecute(sequence, searchExecutable(process.args[0] ?? '', env), process.args, env);
 }
 
-function addFilter(sequence: Sequence, seccomp: SeccompPlan | undefined): void {
-  if (seccomp === undefined) return;
-  sequence.add(steps.setSeccompFilter(seccomp.filter, seccomp.flags), {
-    label: 'set linux.seccomp',
-  });
+/**
+ * A filter with a listener is installed while the runtime is still there to pass the listener on, where another
+ * filter may wait until just before execve. Returns what tells the listener's fd.
+ */
+export function addEarlyFilter(sequence: Sequence, plan: IdentityPlan): Announcement | undefined {
+  const isDue = plan.process.noNewPrivileges === true && plan.seccomp?.hasListener === true;
+  return isDue ? addFilter(sequence, plan) : undefined;
+}
+
+function addFilter(sequence: Sequence, plan: IdentityPlan): Announcement | undefined {
+  const { seccomp, report, goOn } = plan;
+  if (seccomp === undefined) return undefined;
+  const step = steps.setSeccompFilter(seccomp.filter, seccomp.flags);
+  const label = 'set linux.seccomp';
+  if (!seccomp.hasListener) {
+    sequence.add(step, { label });
+    return undefined;
+  }
+  const listener = new StoredValue();
+  sequence.add(step, { label, as: 'listener', into: listener.field });
+  const announced = sequence.announceStored('seccomp listener', report, listener);
+  // execve closes the listener: the runtime has to have a copy by then.
+  const wait = 'wait for the runtime: seccomp listener';
+  const length = sequence.add(steps.waitForBytes(goOn), { label: wait, retryOn: 'EINTR' });
+  sequence.add(check(wait, length, { equals: 1, errno: 'EPIPE' }));
+  return announced;
 }

@@ -93,6 +93,8 @@ export function planInit(
       ownedStdio: ownedStdio(fds.stdio, containerProcess.terminal === true),
       proc: openHostProc(rollback),
       preserved,
+      report: fds.report,
+      goOn: fds.goOn,
     },
     fds: {
       ...fds,

@@ -17,7 +17,13 @@ import { addConsole } from './console-steps.ts';
 import type { PlannedDevice } from './device-plan.ts';
 import { addDevices, addDevSymlinks } from './device-steps.ts';
 import { addHook, type HookContext, type HookStreams } from './hook-steps.ts';
-import { addIdentity, addOomScore, addProgram, type IdentityPlan } from './identity-steps.ts';
+import {
+  addEarlyFilter,
+  addIdentity,
+  addOomScore,
+  addProgram,
+  type IdentityPlan,
+} from './identity-steps.ts';
 import type { MaskedPath } from './mask-plan.ts';
 import type { MountPlan, PlannedMount } from './mount-plan.ts';
 import { addMount, type MountContext } from './mount-steps.ts';
@@ -87,9 +93,11 @@ export interface InitProgram {
   /** The container's pid, where the first clone was the joiner. */
   readonly joined: Announcement | undefined;
   readonly unsharedTime: Announcement | undefined;
-  /** The rootfs is complete but not yet entered: time for the runtime's hooks. */
+  /** The rootfs is complete but not yet entered: time for network devices and the runtime's hooks. */
   readonly hooksDue: Announcement | undefined;
   readonly ready: Announcement;
+  /** The value is the fd that supervises what the seccomp filter notifies of. */
+  readonly listener: Announcement | undefined;
   /** Exit status of each hook that ran inside. */
   readonly hookEnds: ReadonlySet<Announcement>;
   /** Labels of the steps after `start`, by index. */
@@ -126,6 +134,7 @@ export function buildInitProgram(plan: InitPlan): InitProgram {
     unsharedTime: builder.unsharedTime,
     hooksDue: builder.hooksDue,
     ready: builder.ready as Announcement,
+    listener: builder.listener,
     hookEnds: builder.hookEnds,
     startLabels: builder.startLabels,
   };
@@ -147,6 +156,7 @@ class InitBuilder {
   unsharedTime: Announcement | undefined;
   hooksDue: Announcement | undefined;
   ready: Announcement | undefined;
+  listener: Announcement | undefined;
   startLabels: Record<string, string> = {};
 
   constructor(plan: InitPlan) {
@@ -195,7 +205,7 @@ class InitBuilder {
     if (this.#plan.usesPivotRoot) addPivotRoot(child, root);
     else addMoveRoot(child, root);
     this.#finishRoot(child, root);
-    addIdentity(child, root, identity, { makesCwd: true });
+    this.listener = addIdentity(child, root, identity, { makesCwd: true });
     this.#waitForStart(child);
     const afterStart = child.items.length;
     this.#execute(child);
@@ -267,7 +277,8 @@ class InitBuilder {
     const hooks = spec.hooks ?? {};
     const inside = hooks.createContainer ?? [];
     const outside = [...(hooks.prestart ?? []), ...(hooks.createRuntime ?? [])];
-    if (inside.length === 0 && outside.length === 0) return;
+    const hasDevices = Object.keys(spec.linux?.netDevices ?? {}).length > 0;
+    if (inside.length === 0 && outside.length === 0 && !hasDevices) return;
     this.hooksDue = child.announce('hooks due', fds.report);
     this.#waitForRuntime(child, 'hooks');
     inside.forEach((hook, index) => {
@@ -303,9 +314,10 @@ class InitBuilder {
   }
 
   #waitForStart(child: Sequence): void {
-    const { fds } = this.#plan;
+    const { fds, identity } = this.#plan;
     child.addAll(steps.resetSignals());
     child.add(steps.setParentDeathSignal(undefined));
+    this.listener ??= addEarlyFilter(child, identity);
     this.ready = child.announce('ready', fds.report);
     // The runtime is gone soon: errors from now on are for the one that starts the container.
     child.add(steps.duplicate(fds.startErrors, fds.report, { closeOnExec: true }));

@@ -238,6 +238,11 @@ function knownSyscalls(
 function filterFlags({ flags }: Seccomp, hasListener: boolean): SeccompFlag[] {
   // As runc: without a list, mitigations that only slow the container down are left off.
   const wanted: readonly SeccompFlag[] = flags ?? ['SECCOMP_FILTER_FLAG_SPEC_ALLOW'];
-  const given = wanted.filter((flag) => flag !== 'SECCOMP_FILTER_FLAG_TSYNC');
+  const meaningless = [
+    'SECCOMP_FILTER_FLAG_TSYNC',
+    // How a notified call waits: where none is, the kernel refuses it.
+    ...(hasListener ? [] : ['SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV']),
+  ];
+  const given = wanted.filter((flag) => !meaningless.includes(flag));
   return hasListener ? [...given, 'SECCOMP_FILTER_FLAG_NEW_LISTENER'] : given;
 }

@@ -3,7 +3,7 @@ import { TsError } from '../errors/index.ts';
 import { type Process, refuseProperties, type Spec } from '../oci/index.ts';
 
 /** Properties of the spec that this version does not apply, and so refuses by name. */
-const UNSUPPORTED = ['linux.intelRdt', 'linux.netDevices', 'linux.seccomp.listenerPath'];
+const UNSUPPORTED = ['linux.intelRdt'];
 
 /**
  * Refuses what would otherwise be ignored in silence: properties that are not implemented, labels of

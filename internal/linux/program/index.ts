@@ -13,6 +13,7 @@ export {
   type BranchOptions,
   type ChildOptions,
   type Sequence,
+  StoredValue,
 } from './sequence.ts';
 export { check, explainStep, type Step, type StepOptions } from './step.ts';
 export { ProgramRun, type Reached, SyscallProgram } from './syscall-program.ts';

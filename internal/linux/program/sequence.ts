@@ -1,5 +1,5 @@
 import { TsError } from '../../errors/index.ts';
-import { Memory, Result, type Value } from './argument.ts';
+import { type Field, Memory, Result, type Value } from './argument.ts';
 import { ARGUMENTS, REPORT_BYTES } from './record.ts';
 import type { Step, StepOptions } from './step.ts';
 
@@ -54,6 +54,25 @@ export class Announcement {
 
   constructor(name: string) {
     this.name = name;
+  }
+}
+
+/** Where a step leaves its result (as `into`) for {@link Sequence.announceStored}. */
+export class StoredValue {
+  readonly message: Memory;
+  /** Of the announcing step; set when it is added. */
+  index = 0;
+
+  constructor() {
+    this.message = new Memory(
+      REPORT_BYTES,
+      () => 'message',
+      (view) => view.setBigUint64(8, BigInt(this.index), true),
+    );
+  }
+
+  get field(): Field {
+    return this.message.field(16, 'value');
   }
 }
 
@@ -127,6 +146,16 @@ export class Sequence {
     const args = [reportTo, announcementVector(index, name, value), 2];
     this.#append({ label: `announce ${name}`, call: 'writev', args }, NO_OPTIONS);
     this.#parts.announcements.set(index, announcement);
+    return announcement;
+  }
+
+  /** As {@link announce}, with write(2): the one call that a process under a new seccomp filter is sure to have. */
+  announceStored(name: string, reportTo: Value, stored: StoredValue): Announcement {
+    const announcement = new Announcement(name);
+    stored.index = this.#parts.items.length;
+    const args = [reportTo, stored.message, REPORT_BYTES];
+    this.#append({ label: `announce ${name}`, call: 'write', args }, NO_OPTIONS);
+    this.#parts.announcements.set(stored.index, announcement);
     return announcement;
   }
 
