@@ -553,3 +553,22 @@ test('refuseProperties: the first property that is there is named, empty ones ar
   });
   refuseProperties(spec, ['linux.netDevices', 'mounts[].uidMappings', 'linux.personality']);
 });
+
+test('parseSpec: what is of other platforms may be anything', () => {
+  const text = JSON.stringify({
+    ociVersion: '1.3.0',
+    root: { path: 'rootfs' },
+    process: {
+      args: ['x'],
+      cwd: '/',
+      commandLine: 'x y',
+      user: { uid: 0, gid: 0, username: 'me' },
+    },
+    solaris: { milestone: 'x' },
+    windows: { layerFolders: ['C:\\x'], hyperv: {} },
+    vm: { kernel: { path: '/vmlinux' } },
+    zos: { namespaces: [{ type: 'pid' }] },
+    freebsd: { jail: { vnet: 'new' } },
+  });
+  assert.deepEqual(parseSpec(Buffer.from(text)).process.args, ['x']);
+});

@@ -10,7 +10,7 @@ import {
   isInitAlive,
   readContainerState,
 } from './container-state.ts';
-import { runHooks } from './hooks.ts';
+import { runHook } from './hooks.ts';
 import { inheritedOpenFiles } from './inherited-limits.ts';
 import { killProcesses } from './kill.ts';
 import type { RuntimeOptions } from './runtime-options.ts';
@@ -61,11 +61,14 @@ export function* removeContainer(options: RuntimeOptions, state: ContainerState)
   }
   const hooks = readPoststopHooks(options, state.id);
   removeStateDirectory(options.root, state.id);
-  try {
-    yield* runHooks(hooks, 'poststop', hookState(state, 'stopped'), inheritedOpenFiles());
-  } catch (thrown) {
-    // The container is gone whatever a hook says (runtime-spec runtime.md#lifecycle, step 13).
-    options.debug(TsError.from(thrown).message);
+  const openFiles = inheritedOpenFiles();
+  for (const [index, hook] of (hooks ?? []).entries()) {
+    try {
+      yield* runHook(hook, `hooks.poststop[${index}]`, hookState(state, 'stopped'), openFiles);
+    } catch (thrown) {
+      // The container is gone whatever a hook says, and the others run (runtime-spec runtime.md#lifecycle, step 13).
+      options.debug(TsError.from(thrown).message);
+    }
   }
 }
 

@@ -29,7 +29,13 @@ export function* runHooks(
   }
 }
 
-function* runHook(hook: Hook, name: string, state: State, openFiles: OpenFiles): Operation<void> {
+/** Runs one hook; `name` is its property. */
+export function* runHook(
+  hook: Hook,
+  name: string,
+  state: State,
+  openFiles: OpenFiles,
+): Operation<void> {
   using report = new Pipe();
   using stdin = createMemfd('state', new Uint8Array(0), ['MFD_CLOEXEC']);
   using stderr = createMemfd('stderr', new Uint8Array(0), ['MFD_CLOEXEC']);

@@ -50,6 +50,14 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       what: '`exec`, with user, capabilities, environment, fds',
       shownBy: [integration('runtime-exec')],
     },
+    {
+      what: "The validation suite of the OCI's runtime-tools, as far as a runtime can pass it on this machine",
+      shownBy: ['test/conformance/runtime-tools.test.ts'],
+    },
+    {
+      what: 'Every property of config.json is applied or refused by name: a table of which test shows which',
+      shownBy: ['test/conformance/config-properties.test.ts'],
+    },
     { what: '`spec`, as runc writes it', shownBy: ['test/conformance/spec-command.test.ts'] },
     {
       what: 'Namespaces, mounts, devices, capabilities, rlimits, seccomp, terminals, hooks of config.json',
