@@ -1,10 +1,11 @@
-// node test/bench/main.ts [--rounds N] [--part start|run|memory] [--write]: measures our programs and the originals in turn
+// node test/bench/main.ts [--rounds N] [--part start|run|lifecycle|memory] [--write]: measures our programs and the originals in turn
 // (ours, theirs, ours, theirs, …), so that what else the machine does meets both, and prints Markdown tables or puts them
 // into the README.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { lifecycleTable } from './lifecycle-table.ts';
 import { memoryTable } from './memory-table.ts';
 import { machine } from './report.ts';
 import { runTable } from './run-table.ts';
@@ -12,8 +13,8 @@ import { startTable } from './start-table.ts';
 
 const { values } = parseArgs({
   options: {
-    rounds: { type: 'string', default: '40' },
-    part: { type: 'string', multiple: true, default: ['start', 'run', 'memory'] },
+    rounds: { type: 'string', default: '30' },
+    part: { type: 'string', multiple: true, default: ['start', 'run', 'lifecycle', 'memory'] },
     write: { type: 'boolean', default: false },
     inside: { type: 'boolean', default: false },
   },
@@ -37,6 +38,7 @@ console.log(sections[0]);
 for (const [part, measureTable] of [
   ['start', () => startTable(rounds)],
   ['run', () => runTable(rounds)],
+  ['lifecycle', () => lifecycleTable(rounds)],
   ['memory', memoryTable],
 ] as const) {
   if (!values.part.includes(part)) continue;

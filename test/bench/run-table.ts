@@ -1,11 +1,9 @@
 // `run` of a container whose process is `true`, from a bundle: our runtime, runc and crun.
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { defaultSpec } from '../../internal/oci/index.ts';
-import { formatJson } from '../../internal/oci/json.ts';
-import { findStaticBusybox, hostRootfs, writeRootfs } from '../fixtures/rootfs.ts';
 import { peer } from '../peers/index.ts';
+import { makeBundle } from './bundle.ts';
 import { measure, median, peakMemoryKb, type Sample } from './measure.ts';
 import { mb, ms, table } from './report.ts';
 
@@ -25,7 +23,7 @@ export async function runTable(rounds: number): Promise<string> {
   const dir = mkdtempSync(join(tmpdir(), 'bench-run-'));
   try {
     const bundle = join(dir, 'bundle');
-    makeBundle(bundle);
+    makeBundle(bundle, ['/bin/true']);
     let number = 0;
     const subjects = candidates().map(({ name, path, skip }) => {
       const state = join(dir, `state-${name.replace(' ', '-')}`);
@@ -78,15 +76,4 @@ export async function runTable(rounds: number): Promise<string> {
   } finally {
     rmSync(dir, { recursive: true });
   }
-}
-
-function makeBundle(bundle: string): void {
-  const rootfs = join(bundle, 'rootfs');
-  mkdirSync(rootfs, { recursive: true });
-  const busybox = peer('busybox');
-  const program = busybox.skip === false ? busybox.path : findStaticBusybox();
-  writeRootfs(rootfs, hostRootfs(program).entries);
-  const spec = defaultSpec(existsSync('/sys/fs/cgroup/cgroup.controllers'));
-  const process = { ...spec.process, terminal: false, args: ['/bin/true'], rlimits: [] };
-  writeFileSync(join(bundle, 'config.json'), formatJson({ ...spec, process }));
 }

@@ -3,24 +3,19 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { binaries } from '../../build/binaries.ts';
-import { baseNode, koffiAddon } from '../../build/platform.ts';
-import { makeSea } from '../../build/sea.ts';
+import { makeEmptyProgram } from './empty-program.ts';
 import { measure, median, type Sample } from './measure.ts';
 import { ms, table } from './report.ts';
 
 const root = join(import.meta.dirname, '../..');
 
-/** Measures and prints the table. The empty program exits as ours do, at once: that is the harder mark. */
+/** Measures and prints the table. */
 export async function startTable(rounds: number): Promise<string> {
   const dir = mkdtempSync(join(tmpdir(), 'bench-start-'));
   try {
-    const arch = process.arch === 'arm64' ? 'arm64' : 'x64';
-    const node = baseNode(root, arch);
     const subjects = Object.entries(binaries).map(([name, binary]) => {
       const empty = join(dir, name);
-      const assets = { 'koffi.node': koffiAddon(root, arch) };
-      const code = 'process.exit(0);';
-      makeSea({ binary, code, node, cacheMaker: [node], hostNode: node, assets }, empty);
+      makeEmptyProgram(binary, empty);
       const ours = [join(root, 'dist/bin', name), name.includes('shim') ? '-v' : '--version'];
       return {
         name,
