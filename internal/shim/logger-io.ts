@@ -6,6 +6,7 @@ import type { ChildStdio } from './runtime-client.ts';
 /** Output that goes straight from the process to a logging program; no input. */
 export class LoggerIo implements ProcessIo {
   readonly runtimeStdio: ChildStdio;
+  readonly logs = [];
   readonly #logger: Logger;
 
   constructor(logger: Logger, owner: StdioOwner) {

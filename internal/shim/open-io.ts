@@ -1,11 +1,13 @@
 import { tmpdir } from 'node:os';
 import type { ChildRegistry } from './command.ts';
 import { InputFifo, openLogFile, openOutput } from './fifo.ts';
+import { LogSink, openLog } from './log-sink.ts';
+import type { LogTarget, StreamName } from './log-uri.ts';
 import { Logger } from './logger.ts';
 import { LoggerIo } from './logger-io.ts';
 import { PipeIo } from './pipe-io.ts';
 import { NULL_IO, type ProcessIo, type StdioOwner, type StdioRequest } from './process-io.ts';
-import type { Sink, SinkError } from './sink.ts';
+import type { Sink } from './sink.ts';
 import { parseStdioUri, type StdioTarget } from './stdio-uri.ts';
 import { TerminalIo } from './terminal-io.ts';
 
@@ -22,7 +24,7 @@ export async function openIo(
   request: StdioRequest,
   owner: StdioOwner,
   children: ChildRegistry,
-  onBroken: (stream: string, error: SinkError) => void,
+  onBroken: (stream: string, error: Error) => void,
 ): Promise<ProcessIo> {
   const stdout = parseStdioUri(request.stdout);
   const stderr = request.hasTerminal ? parseStdioUri('') : parseStdioUri(request.stderr);
@@ -40,30 +42,53 @@ export async function openIo(
       stdout.kind === 'binary' ? keep(await Logger.start(stdout, owner, children)) : undefined;
     if (logger !== undefined && !request.hasTerminal) return new LoggerIo(logger, owner);
     const input = stdin.kind === 'fifo' ? keep(new InputFifo(stdin.path)) : undefined;
-    const output = logger === undefined ? await openSink(stdout, keep) : undefined;
+    const logs = new LogSinks(onBroken);
+    const open = async (target: StdioTarget, stream: StreamName): Promise<Sink | undefined> => {
+      const sink = target.kind === 'log' ? logs.open(target, stream) : openSink(target);
+      const opened = await sink;
+      return opened === undefined ? undefined : keep(opened);
+    };
+    const output = logger === undefined ? await open(stdout, 'stdout') : undefined;
     if (request.hasTerminal) {
-      const targets = { stdin: input, stdout: output, logger, onBroken };
+      const targets = { stdin: input, stdout: output, logger, logs: logs.all, onBroken };
       return new TerminalIo(targets, runDirectory());
     }
-    const errors = await openSink(stdout.kind === 'file' ? stdout : stderr, keep);
-    return new PipeIo({ stdin: input, stdout: output, stderr: errors, onBroken }, owner);
+    const errors = await open(stdout.kind === 'file' ? stdout : stderr, 'stderr');
+    const targets = { stdin: input, stdout: output, stderr: errors, logs: logs.all, onBroken };
+    return new PipeIo(targets, owner);
   } catch (thrown) {
     for (const resource of opened.reverse()) await resource.close();
     throw thrown;
   }
 }
 
-async function openSink(
-  target: StdioTarget,
-  keep: (sink: Sink) => Sink,
-): Promise<Sink | undefined> {
+async function openSink(target: StdioTarget): Promise<Sink | undefined> {
   switch (target.kind) {
     case 'fifo':
-      return keep(openOutput(target.path));
+      return openOutput(target.path);
     case 'file':
-      return keep(await openLogFile(target.path));
+      return openLogFile(target.path);
     default:
       return undefined;
+  }
+}
+
+/** The logs of one process. Streams that name the same path share the file, line by line. */
+class LogSinks {
+  readonly all: LogSink[] = [];
+  readonly #onBroken: (stream: string, error: Error) => void;
+
+  constructor(onBroken: (stream: string, error: Error) => void) {
+    this.#onBroken = onBroken;
+  }
+
+  async open(target: LogTarget, field: StreamName): Promise<LogSink> {
+    const stream = target.stream ?? field;
+    const shared = this.all.find(({ file }) => file.path === target.path)?.file;
+    const file = shared ?? (await openLog(target, (error) => this.#onBroken(stream, error)));
+    const sink = new LogSink(file, target, stream);
+    this.all.push(sink);
+    return sink;
   }
 }
 

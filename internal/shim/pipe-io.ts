@@ -1,21 +1,25 @@
 import { fchownSync } from 'node:fs';
 import { type OwnedFd, Pipe } from '../linux/index.ts';
 import type { InputFifo } from './fifo.ts';
+import type { LogSink } from './log-sink.ts';
 import { type ProcessIo, type StdioOwner, withinDeadline } from './process-io.ts';
 import { Pump } from './pump.ts';
 import type { ChildStdio } from './runtime-client.ts';
-import { DescriptorSink, type Sink, type SinkError } from './sink.ts';
+import { DescriptorSink, type Sink } from './sink.ts';
 
 export interface PipeIoTargets {
   readonly stdin: InputFifo | undefined;
   readonly stdout: Sink | undefined;
   readonly stderr: Sink | undefined;
-  readonly onBroken: (stream: string, error: SinkError) => void;
+  /** Those of the two that are logs. */
+  readonly logs: readonly LogSink[];
+  readonly onBroken: (stream: string, error: Error) => void;
 }
 
 /** Three pipes: the process has their far ends, the shim carries between the near ones and the client. */
 export class PipeIo implements ProcessIo {
   readonly runtimeStdio: ChildStdio;
+  readonly logs: readonly LogSink[];
   readonly #childEnds: OwnedFd[] = [];
   readonly #outputs: Pump[] = [];
   #input: Pump | undefined;
@@ -24,6 +28,7 @@ export class PipeIo implements ProcessIo {
   /** Owns the targets from now on. */
   constructor(targets: PipeIoTargets, owner: StdioOwner) {
     this.#stdin = targets.stdin;
+    this.logs = targets.logs;
     try {
       this.runtimeStdio = {
         stdin: this.#addInput(targets.stdin),

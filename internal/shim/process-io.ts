@@ -1,4 +1,5 @@
 import type { WindowSize } from '../linux/index.ts';
+import type { LogSink } from './log-sink.ts';
 import type { RuntimeStdio } from './runtime-client.ts';
 
 /** What a client asked for as a process's streams. */
@@ -22,6 +23,9 @@ export interface StdioOwner {
 export interface ProcessIo {
   /** What the runtime is given for the process. */
   readonly runtimeStdio: RuntimeStdio;
+
+  /** The outputs that go to log files of the shim's own. */
+  readonly logs: readonly LogSink[];
 
   /** To be called once the process exists: lets go of its ends and begins to carry. */
   attach(): Promise<void>;
@@ -51,6 +55,7 @@ export interface ProcessIo {
 /** Streams that lead nowhere. */
 export const NULL_IO: ProcessIo = {
   runtimeStdio: {},
+  logs: [],
   attach: async () => {},
   closeStdin: () => {},
   resize: () => {},

@@ -213,11 +213,13 @@ export class Pump {
 
   #settleWhenIdle(): void {
     if (this.#settled.length === 0) return;
+    this.#sink.finish();
     if (this.#sink.isIdle || this.#isDiscarding) this.#settle();
     else this.#sink.onRoom(() => this.#settleWhenIdle());
   }
 
   #end(): 'wait' {
+    this.#sink.finish();
     if (this.#sink.isIdle || this.#isDiscarding) this.close();
     else this.#sink.onRoom(() => this.close());
     return 'wait';

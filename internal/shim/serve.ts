@@ -19,6 +19,7 @@ import { EventPublisher } from './event-publisher.ts';
 import { ExitLedger } from './exit-ledger.ts';
 import { IdleMemory } from './idle-memory.ts';
 import { closeInheritedFds } from './inherited-fds.ts';
+import { addLazyService } from './lazy-service.ts';
 import { createShimLog, type ShimLog } from './log.ts';
 import { Reaper } from './reaper.ts';
 import { RunningRequests } from './running-requests.ts';
@@ -30,6 +31,8 @@ import { TaskService } from './task-service.ts';
 const LISTENER_FD = 3;
 /** Version 3 has the messages of version 2: loading its module, too, would cost each pod memory. */
 const TASK_V3 = { ...Task, typeName: 'containerd.task.v3.Task' } as const;
+/** Methods of services that are loaded when somebody calls them. */
+const LOGS_METHODS = { Reopen: 'unary', Status: 'unary', Attach: 'server' } as const;
 /** How long the last events may take on the way out. */
 const LAST_EVENTS_MS = 5_000;
 
@@ -65,6 +68,9 @@ export async function serve(flags: ShimFlags): Promise<void> {
   const requests = new RunningRequests(() => memory.touch());
   const handlers = requests.watch(service.handlers);
   server.add(Task, handlers).add(TASK_V3, handlers);
+  addLazyService(server, 'tscontainerd.shim.v1.Logs', LOGS_METHODS, async () => {
+    return (await import('./log-service.ts')).logService(service);
+  });
   handleSignals({ service, events, requests, leave: shutdown.resolve, log });
   await server.listen({ fd: LISTENER_FD });
   log.debug('serving', { pid: process.pid, socket: socketPath });

@@ -11,6 +11,8 @@ export interface Sink {
   onRoom(callback: () => void): void;
   /** Whether all that was taken has arrived. */
   readonly isIdle: boolean;
+  /** What was taken must arrive now, though more may come: an unfinished line, say. */
+  finish(): void;
   /** Gives the descriptor back. Bytes taken before still arrive. */
   close(): void;
 }
@@ -45,6 +47,10 @@ export class DescriptorSink implements Sink {
     if ('bytes' in result) return result.bytes;
     if ('errno' in result) throw new SinkError(result.errno);
     return 0;
+  }
+
+  finish(): void {
+    // nothing is held back
   }
 
   onRoom(callback: () => void): void {
@@ -84,6 +90,10 @@ export class FileSink implements Sink {
     this.#isWriting = true;
     this.#append(Buffer.from(bytes)); // a copy: the caller's buffer is used again at once
     return bytes.length;
+  }
+
+  finish(): void {
+    // nothing is held back
   }
 
   onRoom(callback: () => void): void {

@@ -1,10 +1,12 @@
 import { TsError } from '../errors/index.ts';
+import { type LogTarget, parseLogQuery } from './log-uri.ts';
 
 /** Where one of a process's streams leads, as the client of the task API asked for it. */
 export type StdioTarget =
   | { readonly kind: 'none' }
   | { readonly kind: 'fifo'; readonly path: string }
   | { readonly kind: 'file'; readonly path: string }
+  | LogTarget
   | {
       readonly kind: 'binary';
       readonly path: string;
@@ -18,7 +20,8 @@ const SCHEME = /^([A-Za-z][A-Za-z0-9+.-]*):\/\//;
 
 /**
  * Reads a stdio field of Create or Exec: nothing, a path or `fifo://PATH`, `file://PATH`,
- * `binary://PATH?key=value`, whose pairs become the logger's arguments in the order given.
+ * `binary://PATH?key=value`, whose pairs become the logger's arguments in the order given,
+ * `cri://PATH?…` (log-uri.ts).
  *
  * Throws InvalidArgument for another scheme, a relative path or an escape that is not UTF-8.
  */
@@ -42,10 +45,12 @@ export function parseStdioUri(uri: string): StdioTarget {
         args: loggerArguments(query),
         wantsReadyByte: scheme === 'binary-v2',
       };
+    case 'cri':
+      return parseLogQuery(path, query, uri);
     default:
       throw new TsError('InvalidArgument', `stdio ${uri}: unknown scheme ${scheme}`, {
         code: 'TS_STDIO_SCHEME',
-        advice: 'use a path, fifo://, file:// or binary://',
+        advice: 'use a path, fifo://, file://, binary:// or cri://',
       });
   }
 }

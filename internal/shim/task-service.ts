@@ -49,6 +49,11 @@ export class TaskService {
     return [...this.#containers.values()].filter((entry) => entry !== 'creating');
   }
 
+  /** A container that was created. Throws NotFound. */
+  container(id: string): Container {
+    return this.#find(id);
+  }
+
   get isEmpty(): boolean {
     return this.#containers.size === 0;
   }

@@ -12,10 +12,11 @@ import {
   waitReadable,
 } from '../linux/index.ts';
 import type { InputFifo } from './fifo.ts';
+import type { LogSink } from './log-sink.ts';
 import type { Logger } from './logger.ts';
 import { type ProcessIo, withinDeadline } from './process-io.ts';
 import { Pump } from './pump.ts';
-import { DescriptorSink, type Sink, type SinkError } from './sink.ts';
+import { DescriptorSink, type Sink } from './sink.ts';
 
 /** The runtime sends the terminal before it reports success; this is for one that does not. */
 const RECEIVE_MS = 10_000;
@@ -24,7 +25,9 @@ export interface TerminalIoTargets {
   readonly stdin: InputFifo | undefined;
   readonly stdout: Sink | undefined;
   readonly logger: Logger | undefined;
-  readonly onBroken: (stream: string, error: SinkError) => void;
+  /** The output, if it is a log. */
+  readonly logs: readonly LogSink[];
+  readonly onBroken: (stream: string, error: Error) => void;
 }
 
 /**
@@ -33,6 +36,7 @@ export interface TerminalIoTargets {
  */
 export class TerminalIo implements ProcessIo {
   readonly runtimeStdio: { readonly consoleSocket: string };
+  readonly logs: readonly LogSink[];
   readonly #targets: TerminalIoTargets;
   readonly #directory: string;
   readonly #listener: OwnedFd;
@@ -44,6 +48,7 @@ export class TerminalIo implements ProcessIo {
   /** Owns the targets from now on; `runDirectory` is where the socket's directory is made. */
   constructor(targets: TerminalIoTargets, runDirectory: string) {
     this.#targets = targets;
+    this.logs = targets.logs;
     this.#directory = mkdtempSync(join(runDirectory, 'tsrunc-pty-'));
     const consoleSocket = join(this.#directory, 's');
     try {
