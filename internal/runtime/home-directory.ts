@@ -1,6 +1,9 @@
-import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readSync, realpathSync } from 'node:fs';
+import { basename, dirname } from 'node:path';
 import { entry } from '../linux/index.ts';
 import type { Process } from '../oci/index.ts';
+import { isWithin } from './in-root.ts';
+import type { PlannedMount } from './mount-plan.ts';
 
 /** More of a passwd file is not read: an image may bring one of any size (CVE-2026-47262). */
 const GREATEST_PASSWD_BYTES = 1024 * 1024;
@@ -9,10 +12,14 @@ const GREATEST_PASSWD_BYTES = 1024 * 1024;
  * The process with HOME in its environment, as runc and crun set it where the configuration does
  * not: the user's directory of the container's /etc/passwd, else `/`.
  */
-export function withHome(process: Process, root: string): Process {
+export function withHome(
+  process: Process,
+  root: string,
+  mounts: readonly PlannedMount[] = [],
+): Process {
   const env = process.env ?? [];
   if (env.some((each) => each.startsWith('HOME='))) return process;
-  const home = findHome(readPasswd(root), process.user.uid) ?? '/';
+  const home = findHome(readPasswd(passwdPlace(root, mounts)), process.user.uid) ?? '/';
   return { ...process, env: [...env, `HOME=${home}`] };
 }
 
@@ -25,12 +32,35 @@ export function findHome(passwd: string, uid: number): string | undefined {
   return undefined;
 }
 
+interface Place {
+  readonly root: string;
+  /** Below the root. */
+  readonly path: string;
+}
+
+const PASSWD = '/etc/passwd';
+
+/** Where the host has what the container will see as /etc/passwd: engines bind one of their own. */
+function passwdPlace(rootfs: string, mounts: readonly PlannedMount[]): Place | undefined {
+  const cover = mounts.findLast(({ destination }) => isWithin(PASSWD, destination));
+  if (cover === undefined || cover.kind === 'remount' || cover.options.copiesUp) {
+    return { root: rootfs, path: PASSWD };
+  }
+  if (cover.kind !== 'bind') return undefined; // of a new file system, which is empty
+  if (cover.isDirectory)
+    return { root: cover.source, path: PASSWD.slice(cover.destination.length) };
+  const source = realpathSync(cover.source);
+  return { root: dirname(source), path: basename(source) };
+}
+
 /** Inside the root whatever its symlinks say; a fifo or device there is nothing to read. */
-function readPasswd(root: string): string {
+function readPasswd(place: Place | undefined): string {
+  if (place === undefined) return '';
+  const { root, path } = place;
   const directory = openSync(root, constants.O_RDONLY | constants.O_DIRECTORY);
   try {
     const flags = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY;
-    const fd = entry.openInRoot(directory, '/etc/passwd', flags);
+    const fd = entry.openInRoot(directory, path, flags);
     if (fd < 0) return '';
     try {
       const stat = fstatSync(fd);

@@ -81,7 +81,10 @@ export function planInit(
     namespaces,
     isRoot,
     identity: {
-      process: withListenFds(withHome(containerProcess, bundle.rootfs), request.listenFds ?? 0),
+      process: withListenFds(
+        withHome(containerProcess, bundle.rootfs, all),
+        request.listenFds ?? 0,
+      ),
       personality: linux.personality,
       memoryPolicy: linux.memoryPolicy,
       capabilities: planCapabilities(containerProcess.capabilities, capabilities.names),
