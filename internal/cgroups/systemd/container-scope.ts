@@ -2,7 +2,6 @@
  * A container's cgroup as systemd keeps it: a transient scope with Delegate=yes (systemd.io/CGROUP_DELEGATION), so that
  * what is below is the container's own and nobody else's. The scope lives as long as a process is in it.
  */
-import { readFileSync } from 'node:fs';
 import { posix } from 'node:path';
 import { TsError } from '../../errors/index.ts';
 import type { CgroupHost } from '../cgroup-host.ts';
@@ -120,7 +119,7 @@ function delegation({ isUnified }: SystemdFacts): UnitProperty[] {
 /** An unprivileged systemd cannot restrict devices, and its user has none to restrict. */
 function deviceAccess({ devices }: CgroupResources, bus: BusKind): UnitProperty[] {
   if (devices === undefined || bus === 'user') return [];
-  return deviceProperties(devices, readFileSync('/proc/devices', 'latin1'));
+  return deviceProperties(devices);
 }
 
 async function start(

@@ -7,18 +7,14 @@ import type { DeviceRule } from '../../oci/index.ts';
 import { DeviceAccess, type DeviceException, deviceTable } from '../device-rules.ts';
 import { text, type UnitProperty } from './unit-property.ts';
 
-/** `procDevices` is /proc/devices, which names the drivers that majors belong to. */
-export function deviceProperties(
-  rules: readonly DeviceRule[],
-  procDevices: string,
-): UnitProperty[] {
+/** The rules in order, the last that names a device decides; what none names is denied. */
+export function deviceProperties(rules: readonly DeviceRule[]): UnitProperty[] {
   const table = deviceTable(rules);
   // No list of what is denied can be told to systemd: whatever such rules deny, our own filter or files do.
   if (table.allowsByDefault) return [text('DevicePolicy', 'auto'), allowed([])];
-  const entries = table.exceptions.flatMap((exception) => {
-    const device = deviceName(exception, procDevices);
-    return device === undefined ? [] : [[device, accessText(exception.access)] as const];
-  });
+  const entries = table.exceptions.map(
+    (exception) => [deviceName(exception), accessText(exception.access)] as const,
+  );
   return [text('DevicePolicy', 'strict'), allowed(entries)];
 }
 
@@ -26,27 +22,11 @@ function allowed(value: readonly (readonly [string, string])[]): UnitProperty {
   return { name: 'DeviceAllow', type: 'a(ss)', value };
 }
 
-/** Undefined: there is no driver with this major, and so no device. */
-function deviceName(
-  { type, major, minor }: DeviceException,
-  procDevices: string,
-): string | undefined {
+/** A node's number, or a driver by its major, or all of a kind. */
+function deviceName({ type, major, minor }: DeviceException): string {
   const kind = type === 'c' ? 'char' : 'block';
   if (major === undefined) return `${kind}-*`;
-  if (minor !== undefined) return `/dev/${kind}/${major}:${minor}`;
-  const driver = driverOf(kind, major, procDevices);
-  return driver === undefined ? undefined : `${kind}-${driver}`;
-}
-
-/** Sections `Character devices:` and `Block devices:` with lines `136 pts`. */
-function driverOf(kind: 'char' | 'block', major: number, procDevices: string): string | undefined {
-  let isSection = false;
-  for (const line of procDevices.split('\n')) {
-    if (line.endsWith(':')) isSection = line.toLowerCase().startsWith(kind);
-    const [number, name] = line.trim().split(/\s+/);
-    if (isSection && number === String(major)) return name;
-  }
-  return undefined;
+  return minor === undefined ? `${kind}-${major}` : `/dev/${kind}/${major}:${minor}`;
 }
 
 function accessText(access: number): string {
