@@ -92,6 +92,10 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       what: 'Output to fifos, terminals, `file://` and `binary://`, complete to the last byte',
       shownBy: [integration('shim-*')],
     },
+    {
+      what: 'Log files of its own (`cri://`), rotated on request, through a full disk, beside attached clients',
+      shownBy: [integration('shim-log')],
+    },
   ],
   '`tscontainerd`, the daemon': [
     {
