@@ -1,10 +1,10 @@
 import { writeSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { errorText } from '../../internal/errors/error-text.ts';
 import { TsError } from '../../internal/errors/index.ts';
 import { defaultRoot, type RuntimeOptions } from '../../internal/runtime/index.ts';
 import { runAction } from './actions.ts';
 import { type CommandSpec, findCommand, GLOBAL_FLAGS } from './commands.ts';
-import { errorText } from './error-text.ts';
 import { type FlagValues, parseFlags, UsageError } from './flag-parser.ts';
 import { commandHelp, globalHelp } from './help.ts';
 import { type Log, type LogFormat, openLog } from './log.ts';
@@ -89,6 +89,16 @@ function logFormat(flags: FlagValues): LogFormat {
 }
 
 function runtimeOptions(flags: FlagValues, log: Log): RuntimeOptions {
+  if (flags.bool('systemd-cgroup')) {
+    throw new TsError(
+      'NotImplemented',
+      '--systemd-cgroup: the systemd cgroup driver is not there',
+      {
+        code: 'TS_SYSTEMD_CGROUP',
+        advice: 'use the cgroupfs driver (for containerd: SystemdCgroup = false)',
+      },
+    );
+  }
   const rootless = flags.string('rootless') ?? 'auto';
   if (!['true', 'false', 'auto'].includes(rootless)) {
     throw new TsError(
@@ -100,7 +110,6 @@ function runtimeOptions(flags: FlagValues, log: Log): RuntimeOptions {
   const uid = process.geteuid?.() ?? 0;
   return {
     root: root === undefined || root === '' ? defaultRoot(uid, process.env) : resolve(root),
-    systemdCgroup: flags.bool('systemd-cgroup'),
     rootless: rootless === 'auto' ? 'auto' : rootless === 'true',
     debug: (message) => log.write('debug', message),
   };

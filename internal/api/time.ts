@@ -15,10 +15,7 @@ export function timestampToNs(timestamp: TimestampMessage): bigint {
   return timestamp.seconds * 1_000_000_000n + BigInt(timestamp.nanos);
 }
 
-/** A process that is interrupted between its two clock readings sees a step that is none; a clock that is set back is followed. */
-const INTERRUPTION_NS = 1_000_000_000n;
-
-let lastNs = 0n;
+let lastMs = 0;
 let offsetNs = 0n;
 
 /**
@@ -26,15 +23,15 @@ let offsetNs = 0n;
  * monotonic clock fills in, so that events of one process keep their order.
  */
 export function nowNs(): bigint {
-  const wall = BigInt(Date.now()) * 1_000_000n;
+  const ms = Date.now();
   const monotonic = process.hrtime.bigint();
-  let now = monotonic + offsetNs;
-  const drift = now - wall;
-  if (lastNs === 0n || drift < 0n || drift > 2_000_000n) {
+  const wall = BigInt(ms) * 1_000_000n;
+  const estimate = monotonic + offsetNs;
+  const drift = estimate - wall;
+  if (lastMs === 0 || drift < 0n || drift > 2_000_000n) {
     offsetNs = wall - monotonic;
-    now = wall;
+    lastMs = ms;
+    return wall;
   }
-  const isBehind = now < lastNs && lastNs - now < INTERRUPTION_NS;
-  if (!isBehind) lastNs = now;
-  return lastNs;
+  return estimate;
 }

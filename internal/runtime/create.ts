@@ -6,16 +6,18 @@ import {
   containerDeviceRules,
   detectCgroupHost,
   locateCgroup,
-  type ScopeName,
 } from '../cgroups/index.ts';
 import { makeFifo, type Operation, Pipe } from '../linux/index.ts';
 import { Birth } from './birth.ts';
 import { type Bundle, loadBundle } from './bundle.ts';
 import { connectConsole } from './console-socket.ts';
 import { CONFIG_COPY, EXEC_FIFO, START_ERRORS } from './container-state.ts';
+import { withHomeByChild } from './home-by-child.ts';
+import { passwdPlace } from './home-directory.ts';
 import { openInnerHooks } from './hooks.ts';
 import { cgroupFds, type OpenedFds, openCgroups, planInit } from './init-plan.ts';
 import { buildInitProgram, type InitPlan } from './init-program.ts';
+import { planMounts } from './mount-plan.ts';
 import { checkNetDevices } from './net-devices.ts';
 import { countPreservedFds } from './preserved-fds.ts';
 import type { Stdio } from './process-steps.ts';
@@ -41,8 +43,6 @@ export interface CreateRequest {
   /** Connected socket that gets the terminal, instead of `consoleSocket`. */
   readonly consoleFd?: number;
   readonly stdio?: Stdio;
-  /** The cgroup that systemd has made for it already, and its name. */
-  readonly scope?: { readonly name: ScopeName; readonly cgroup: CgroupManager };
 }
 
 const OWN_STDIO: Stdio = [0, 1, 2];
@@ -55,7 +55,7 @@ export function* explainCreate(
   const bundle = loadBundle(request.bundle);
   refuseUnsupported(bundle.spec);
   const host = detectCgroupHost();
-  const manager = request.scope?.cgroup ?? locate(options, request.id, bundle, host);
+  const manager = locate(options, request.id, bundle, host);
   // biome-ignore lint/correctness/useYield: it only opens and closes
   return yield* Rollback.run('explain create', function* (rollback): Operation<string[]> {
     const { streams } = openInnerHooks(bundle.spec.hooks ?? {}, rollback);
@@ -95,7 +95,7 @@ export function* createContainer(
     const directory = makeStateDirectory(options.root, request.id);
     rollback.onFailure(() => removeStateDirectory(options.root, request.id));
     const host = detectCgroupHost();
-    const cgroup = request.scope?.cgroup ?? locate(options, request.id, bundle, host);
+    const cgroup = locate(options, request.id, bundle, host);
     const resources = bundle.spec.linux?.resources ?? {};
     yield* cgroup.create({ ...resources, devices: containerDeviceRules(resources.devices) });
     rollback.onFailure(() => cgroup.undoCreate());
@@ -112,7 +112,7 @@ export function* createContainer(
       ...openCgroups(cgroup, rollback),
     };
     const plan = planInit(
-      bundle,
+      yield* withOwnHome(options, bundle),
       request,
       { host, manager: cgroup },
       fds,
@@ -127,6 +127,18 @@ export function* createContainer(
     const birth = new Birth(options, request, bundle, plan, program, cgroup, pipes, hooks);
     return yield* birth.run(rollback);
   });
+}
+
+/** Where the file system of the container must not be looked into, a child does it. */
+function* withOwnHome(options: RuntimeOptions, bundle: Bundle): Operation<Bundle> {
+  if (options.perform === undefined) return bundle; // planInit looks itself
+  const { directory, rootfs, spec } = bundle;
+  const place = () => {
+    const mounts = spec.mounts ?? [];
+    const plan = planMounts({ mounts, bundle: directory, rootfs, hasNewCgroupNamespace: false });
+    return passwdPlace(rootfs, [...plan.early, ...plan.late]);
+  };
+  return { ...bundle, process: yield* withHomeByChild(bundle.process, place) };
 }
 
 function locate(

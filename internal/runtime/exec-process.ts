@@ -7,6 +7,8 @@ import { parseUserOption } from './user-option.ts';
 export interface ExecProcessOptions {
   /** A file with the whole process; all others are then left out. */
   readonly processFile?: string;
+  /** The JSON of that file, for a caller who has it in memory; the name is for errors. */
+  readonly processText?: string;
   readonly args: readonly string[];
   readonly cwd?: string;
   readonly env?: readonly string[];
@@ -21,7 +23,11 @@ export interface ExecProcessOptions {
 
 /** The process to run: that of the file, or the container's own with what the options change. */
 export function execProcess(options: ExecProcessOptions, own: Process | undefined): Process {
-  if (options.processFile !== undefined) return readProcessFile(options.processFile);
+  const { processFile, processText } = options;
+  if (processFile !== undefined) {
+    if (processText === undefined) return readProcessFile(processFile);
+    return parseProcess(Buffer.from(processText), processFile);
+  }
   if (options.args.length === 0) {
     throw new TsError('InvalidArgument', 'process args cannot be empty', {
       code: 'TS_EXEC_NO_COMMAND',

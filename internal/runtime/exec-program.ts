@@ -14,6 +14,7 @@ import {
 } from '../linux/index.ts';
 import type { Seccomp, State } from '../oci/index.ts';
 import { addConsole } from './console-steps.ts';
+import { closeForeignFds } from './foreign-fds.ts';
 import { parseIdList } from './id-list.ts';
 import {
   addEarlyFilter,
@@ -67,6 +68,7 @@ export function buildExecProgram(plan: ExecPlan): ExecProgram {
     // Before the container can see a process of the runtime: it must not read or trace it
     // (CVE-2016-9962), nor reach the host's binary through it (CVE-2019-5736).
     first.add(steps.setDumpable(false));
+    closeForeignFds(first, ownFds(plan), identity.preserved);
     first.add(steps.closeFrom(3, 'on exec'));
     if (plan.isRoot) steps.replaceExecutable(first, 'tsrunc init');
     const { initial, final } = identity.process.execCPUAffinity ?? {};
@@ -87,6 +89,13 @@ export function buildExecProgram(plan: ExecPlan): ExecProgram {
   });
   const { limitsDue, listener } = ends ?? {};
   return { program, joiner, joined: joined as Announcement, limitsDue, listener };
+}
+
+/** All that the process needs of the runtime's descriptors. */
+function ownFds(plan: ExecPlan) {
+  const { report, goOn, console, cgroup, stdio, identity, pidfd, cgroupTasks } = plan;
+  const tasks = cgroupTasks.map(([, fd]) => fd);
+  return [report, goOn, console, cgroup, pidfd, identity.proc, ...stdio, ...tasks];
 }
 
 /** CPUs to run on before and after the process is in the container's cgroup. */

@@ -15,7 +15,8 @@ import {
 import { planCapabilities } from './credential-steps.ts';
 import { type ExecProcessOptions, execProcess } from './exec-process.ts';
 import { buildExecProgram, type ExecPlan, type ExecProgram } from './exec-program.ts';
-import { withHome } from './home-directory.ts';
+import { withHomeByChild } from './home-by-child.ts';
+import { PASSWD, withHome } from './home-directory.ts';
 import { inheritedOpenFiles } from './inherited-limits.ts';
 import { openCgroups, openHostProc, ownedStdio } from './init-plan.ts';
 import { availableCapabilities } from './own-capabilities.ts';
@@ -67,7 +68,7 @@ export function* startExec(options: RuntimeOptions, request: ExecRequest): Opera
   return yield* Rollback.run('exec', function* (rollback) {
     const report = rollback.use(new Pipe());
     const goOn = rollback.use(new Pipe());
-    const plan = planExec(options, request, { report, goOn }, rollback);
+    const plan = yield* planExec(options, request, { report, goOn }, rollback);
     const pid = yield* new ExecBirth(plan, { report, goOn }).run(rollback);
     const { pidFile, pidfdSocket } = request;
     if (pidfdSocket !== undefined) sendPidfd(pidfdSocket, pid, 'setns');
@@ -78,10 +79,9 @@ export function* startExec(options: RuntimeOptions, request: ExecRequest): Opera
 
 /** The program that `exec` would run, as text. */
 export function explainExec(options: RuntimeOptions, request: ExecRequest): Operation<string[]> {
-  // biome-ignore lint/correctness/useYield: it only opens and closes
   return Rollback.run('explain exec', function* (rollback): Operation<string[]> {
     const pipes = { report: rollback.use(new Pipe()), goOn: rollback.use(new Pipe()) };
-    return buildExecProgram(planExec(options, request, pipes, rollback)).program.explain();
+    return buildExecProgram(yield* planExec(options, request, pipes, rollback)).program.explain();
   });
 }
 
@@ -90,18 +90,22 @@ interface ExecPipes {
   readonly goOn: Pipe;
 }
 
-function planExec(
+function* planExec(
   options: RuntimeOptions,
   request: ExecRequest,
   { report, goOn }: ExecPipes,
   rollback: Rollback,
-): ExecPlan {
+): Operation<ExecPlan> {
   const state = readContainerState(options.root, request.id);
   const pidfd = openInit(options, state, request, rollback);
   const spec = readSpecCopy(options, request.id);
   const wanted = execProcess(request, spec.process);
   refuseMissingModules(wanted, 'process.');
-  const withOwnHome = withHome(wanted, `/proc/${state.pid}/root`);
+  const root = `/proc/${state.pid}/root`;
+  const withOwnHome =
+    options.perform === undefined
+      ? withHome(wanted, root)
+      : yield* withHomeByChild(wanted, () => ({ root, path: PASSWD }));
   const ownProcess = withListenFds(withOwnHome, request.listenFds ?? 0);
   const namespaces = (spec.linux?.namespaces ?? []).map(({ type }) => type);
   const inUserNamespace = namespaces.includes('user');

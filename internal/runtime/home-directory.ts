@@ -6,7 +6,7 @@ import { isWithin } from './in-root.ts';
 import type { PlannedMount } from './mount-plan.ts';
 
 /** More of a passwd file is not read: an image may bring one of any size (CVE-2026-47262). */
-const GREATEST_PASSWD_BYTES = 1024 * 1024;
+export const GREATEST_PASSWD_BYTES = 1024 * 1024;
 
 /**
  * The process with HOME in its environment, as runc and crun set it where the configuration does
@@ -17,10 +17,19 @@ export function withHome(
   root: string,
   mounts: readonly PlannedMount[] = [],
 ): Process {
-  const env = process.env ?? [];
-  if (env.some((each) => each.startsWith('HOME='))) return process;
-  const home = findHome(readPasswd(passwdPlace(root, mounts)), process.user.uid) ?? '/';
-  return { ...process, env: [...env, `HOME=${home}`] };
+  if (hasHome(process)) return process;
+  return processWithHome(process, readPasswd(passwdPlace(root, mounts)));
+}
+
+/** Whether the configuration says where home is. */
+export function hasHome({ env = [] }: Process): boolean {
+  return env.some((each) => each.startsWith('HOME='));
+}
+
+/** The process with the directory that a passwd file has for its user. */
+export function processWithHome(process: Process, passwd: string): Process {
+  const home = findHome(passwd, process.user.uid) ?? '/';
+  return { ...process, env: [...(process.env ?? []), `HOME=${home}`] };
 }
 
 /** The sixth field of the user's line (man 5 passwd). */
@@ -32,16 +41,17 @@ export function findHome(passwd: string, uid: number): string | undefined {
   return undefined;
 }
 
-interface Place {
+/** A file below a root that is not to be left. */
+export interface Place {
   readonly root: string;
   /** Below the root. */
   readonly path: string;
 }
 
-const PASSWD = '/etc/passwd';
+export const PASSWD = '/etc/passwd';
 
 /** Where the host has what the container will see as /etc/passwd: engines bind one of their own. */
-function passwdPlace(rootfs: string, mounts: readonly PlannedMount[]): Place | undefined {
+export function passwdPlace(rootfs: string, mounts: readonly PlannedMount[]): Place | undefined {
   const cover = mounts.findLast(({ destination }) => isWithin(PASSWD, destination));
   if (cover === undefined || cover.kind === 'remount' || cover.options.copiesUp) {
     return { root: rootfs, path: PASSWD };

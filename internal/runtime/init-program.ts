@@ -16,6 +16,7 @@ import { addCgroupMount, type CgroupView } from './cgroup-mount-steps.ts';
 import { addConsole } from './console-steps.ts';
 import type { PlannedDevice } from './device-plan.ts';
 import { addDevices, addDevSymlinks } from './device-steps.ts';
+import { closeForeignFds } from './foreign-fds.ts';
 import { addHook, type HookContext, type HookStreams } from './hook-steps.ts';
 import {
   addEarlyFilter,
@@ -121,6 +122,7 @@ export function buildInitProgram(plan: InitPlan): InitProgram {
     const joinerStep = steps.cloneProcess({});
     pid = program.main.clone(joinerStep, { reportTo: fds.report, as: 'joiner' }, (joiner) => {
       joiner.add(steps.setParentDeathSignal('SIGKILL'));
+      closeForeignFds(joiner, ownFds(plan), plan.identity.preserved);
       if (plan.isRoot) addHiding(joiner); // the pid namespace may be that of an attacker
       addJoins(joiner, fds.namespaces);
       const container = cloneContainer(joiner, true);
@@ -150,6 +152,21 @@ function addHiding(sequence: Sequence): void {
   steps.replaceExecutable(sequence, 'tsrunc init');
 }
 
+/** All that the child needs of the runtime's descriptors. */
+function ownFds({ fds, identity, hookStreams, mountContext, rootfs }: InitPlan) {
+  return [
+    ...[fds.report, fds.goOn, fds.startFifo, fds.startErrors, fds.console, fds.cgroup],
+    ...[
+      ...fds.stdio,
+      ...fds.cgroupTasks.map(([, fd]) => fd),
+      ...fds.namespaces.map(({ fd }) => fd),
+    ],
+    ...[...hookStreams.values()].flatMap(({ stdin, stdout, stderr }) => [stdin, stdout, stderr]),
+    ...[...mountContext.sourceFds.values(), ...mountContext.idmapFds.values()],
+    ...[identity.proc, rootfs.rootfsFd],
+  ];
+}
+
 class InitBuilder {
   readonly #plan: InitPlan;
   readonly hookEnds = new Set<Announcement>();
@@ -171,6 +188,7 @@ class InitBuilder {
     // An unprivileged runtime writes the id mappings, and may not once the child is undumpable.
     const hidesLate = namespaces.hasNewUser && !this.#plan.isRoot;
     if (!hidesLate) child.add(steps.setDumpable(false));
+    closeForeignFds(child, ownFds(this.#plan), identity.preserved);
     child.add(steps.closeFrom(3, 'on exec'));
     child.add(steps.setSession());
     if (namespaces.hasNewUser) this.#becomeRoot(child);

@@ -20,8 +20,8 @@ export interface CommandResult {
 const MAX_OUTPUT_BYTES = 4 << 20;
 
 /**
- * The children that libuv has spawned and not yet reaped. The reaper must leave them alone: libuv
- * would wait for them for ever.
+ * The children that others than the reaper reap: those that libuv has spawned, for it would wait for
+ * them for ever, and those of an operation under way, whose pids must stay theirs.
  */
 export class ChildRegistry {
   readonly #pids = new Set<number>();
@@ -31,9 +31,18 @@ export class ChildRegistry {
     return this.#pids.has(pid);
   }
 
-  /** Called after libuv has reaped one of its children. */
+  /** Called when a child is not to be left alone any more. */
   onExit(listener: () => void): void {
     this.#onExit = listener;
+  }
+
+  /** Leaves a child to the caller, who reaps it or not, until {@link release}. */
+  hold(pid: number): void {
+    this.#pids.add(pid);
+  }
+
+  release(pid: number): void {
+    if (this.#pids.delete(pid)) this.#onExit();
   }
 
   /** Adds a child in the turn in which it was spawned. */

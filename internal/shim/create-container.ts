@@ -29,10 +29,11 @@ export async function createContainer(
   const hasOwnPidNamespace = readHasOwnPidNamespace(bundle);
   writeBundleFiles(bundle, { ...options, binaryName: options.binaryName || DEFAULT_BINARY });
   const rootfs = join(bundle, 'rootfs');
-  const runtime = runtimeFor(
+  const runtime = await runtimeFor(
     options,
     { bundle, namespace: context.namespace, isDebug },
     context.children,
+    context.ledger,
   );
   const stdio = {
     stdin: request.stdin,

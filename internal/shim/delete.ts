@@ -10,7 +10,7 @@ import { TsError } from '../errors/index.ts';
 import { mayHaveContainer, readBundleFiles, readInitPid } from './bundle-files.ts';
 import { ChildRegistry } from './command.ts';
 import { unmountRootfs } from './rootfs.ts';
-import { runtimeFor } from './runtime-for.ts';
+import { programFor } from './runtime-for.ts';
 import type { ShimFlags } from './shim-flags.ts';
 import { pathOfAddress } from './socket-address.ts';
 import { isShimListening, lockSocketDirectory } from './socket-probe.ts';
@@ -36,7 +36,7 @@ export async function deleteContainer(
     if (!mayHaveContainer(bundle)) return; // the usual case: the shim has left in good order
     const options = readBundleFiles(bundle);
     const container = { bundle, namespace: flags.namespace, isDebug: flags.isDebug };
-    const runtime = runtimeFor(options, container, new ChildRegistry());
+    const runtime = programFor(options, container, new ChildRegistry());
     await runtime.delete(flags.id, { force: true });
   });
   await attempt(() => unmountRootfs(join(bundle, 'rootfs')));

@@ -16,6 +16,8 @@ export interface ExitWatch extends Disposable {
    * claim outlives the watch.
    */
   claim(pid: number, listener: Listener): void;
+  /** Whether a process with this pid has been reaped meanwhile. */
+  has(pid: number): boolean;
 }
 
 /**
@@ -45,6 +47,7 @@ export class ExitLedger {
         if (exit === undefined) this.#listeners.set(pid, listener);
         else listener(exit);
       },
+      has: (pid) => seen.has(pid),
       [Symbol.dispose]: () => {
         this.#watches.delete(seen);
       },

@@ -2,7 +2,7 @@ import type { AnyMessage } from '../api/any.ts';
 import { RuntimeInfo } from '../api/generated/containerd.types.ts';
 import { Any } from '../api/generated/google.protobuf.ts';
 import { ChildRegistry } from './command.ts';
-import { runtimeFor } from './runtime-for.ts';
+import { programFor } from './runtime-for.ts';
 import { parseRuntimeOptions } from './runtime-options.ts';
 
 const FEATURES_URL = 'types.containerd.io/opencontainers/runtime-spec/1/features/Features';
@@ -19,7 +19,7 @@ export async function runtimeInfo(
   const parsed = await parseRuntimeOptions(options);
   const bundle = process.cwd();
   const container = { bundle, namespace: '', isDebug: false };
-  const features = await runtimeFor(parsed, container, new ChildRegistry()).features();
+  const features = await programFor(parsed, container, new ChildRegistry()).features();
   const { name, ...numbers } = version;
   return RuntimeInfo.encode({
     name,

@@ -42,12 +42,14 @@ export interface RuntimeFailure {
 /** The error for a failed run: the runtime's own message if it left one. */
 export function runtimeError(failure: RuntimeFailure): TsError {
   const message = lastRuntimeError(failure.log) ?? lastLine(failure.output) ?? ending(failure);
-  return new TsError(kindOf(failure.command, message), textOf(failure.command, message), {
+  return failedCommand(failure.command, message, failure.signal);
+}
+
+/** The error for a command that ended with a message; `signal` is what has killed the runtime. */
+export function failedCommand(command: string, message: string, signal: string | null): TsError {
+  return new TsError(kindOf(command, message), textOf(command, message), {
     code: 'TS_RUNTIME_FAILED',
-    fields: {
-      command: failure.command,
-      ...(failure.signal === null ? {} : { signal: failure.signal }),
-    },
+    fields: { command, ...(signal === null ? {} : { signal }) },
   });
 }
 

@@ -6,7 +6,7 @@ import { Options as GenericOptions } from '../api/generated/runtimeoptions.v1.ts
 import { optionsFromToml, parseRuntimeOptions } from './runtime-options.ts';
 
 test('parseRuntimeOptions takes nothing for defaults', async () => {
-  assert.deepEqual(await parseRuntimeOptions(undefined), Options.create());
+  assert.deepEqual(await parseRuntimeOptions(undefined), { ...Options.create(), inProcess: false });
 });
 
 test('parseRuntimeOptions reads options of runc', async () => {

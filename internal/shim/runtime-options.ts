@@ -9,16 +9,25 @@ export const DEFAULT_BINARY = 'tsrunc';
 /** Below it, a directory for each namespace is the runtime's `--root`. */
 export const DEFAULT_ROOT = '/run/containerd/tsrunc';
 
+/** runc's options, and ours. */
+export interface TaskOptions extends Options {
+  /**
+   * The shim runs tsrunc's code itself. runc's message has no such field: it comes in the generic
+   * one, as a key of the TOML table.
+   */
+  readonly inProcess: boolean;
+}
+
 /**
  * The options of a task: runc's message as it is, or the generic one that the CRI plugin sends to
  * runtimes that it does not know, with the TOML table of containerd's configuration in its body.
  *
  * Throws InvalidArgument on another message, and on a key that does not exist or has the wrong type.
  */
-export async function parseRuntimeOptions(any: AnyMessage | undefined): Promise<Options> {
-  if (any === undefined || any.typeUrl === '') return Options.create();
+export async function parseRuntimeOptions(any: AnyMessage | undefined): Promise<TaskOptions> {
+  if (any === undefined || any.typeUrl === '') return { ...Options.create(), inProcess: false };
   const name = any.typeUrl.slice(any.typeUrl.lastIndexOf('/') + 1);
-  if (name === Options.typeName) return Options.decode(any.value);
+  if (name === Options.typeName) return { ...Options.decode(any.value), inProcess: false };
   if (name !== GenericOptions.typeName) {
     throw new TsError('InvalidArgument', `runtime options: unsupported message ${any.typeUrl}`);
   }
@@ -30,7 +39,7 @@ export async function parseRuntimeOptions(any: AnyMessage | undefined): Promise<
     const { readFile } = await import('node:fs/promises');
     return optionsFromToml(await readFile(generic.configPath, 'utf8'));
   }
-  return Options.create();
+  return { ...Options.create(), inProcess: false };
 }
 
 const KEYS = {
@@ -44,13 +53,14 @@ const KEYS = {
   SystemdCgroup: ['systemdCgroup', 'boolean'],
   CriuImagePath: ['criuImagePath', 'string'],
   CriuWorkPath: ['criuWorkPath', 'string'],
-} as const satisfies Record<string, readonly [keyof Options, string]>;
+  InProcess: ['inProcess', 'boolean'],
+} as const satisfies Record<string, readonly [keyof TaskOptions, string]>;
 
 /** CriuPath was an option of old runtimes; it is accepted, as runc finds CRIU by itself. */
 const IGNORED = new Set(['CriuPath']);
 
 /** Options in the spelling of containerd's config.toml. */
-export async function optionsFromToml(text: string): Promise<Options> {
+export async function optionsFromToml(text: string): Promise<TaskOptions> {
   const { parse } = await import('smol-toml');
   let table: Record<string, unknown>;
   try {
@@ -76,5 +86,6 @@ export async function optionsFromToml(text: string): Promise<Options> {
     }
     options[field] = value;
   }
-  return Options.create(options);
+  const { inProcess = false, ...others } = options;
+  return { ...Options.create(others), inProcess: inProcess === true };
 }

@@ -72,11 +72,7 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       shownBy: [integration('trampoline*')],
     },
     { what: '`checkpoint`, `restore`', shownBy: [] },
-    {
-      what: 'systemd as the cgroup driver (`--systemd-cgroup`)',
-      shownBy: ['test/vm/systemd-cgroup.test.ts', 'internal/cgroups/systemd/*.test.ts'],
-      note: 'in the virtual machine',
-    },
+    { what: 'systemd as the cgroup driver', shownBy: [] },
   ],
   '`containerd-shim-tsrunc-v2`, the shim': [
     {
@@ -89,12 +85,12 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
     },
     { what: 'Tasks and execs over tsrunc, runc and crun', shownBy: [integration('shim-life')] },
     {
-      what: 'Output to fifos, terminals, `file://` and `binary://`, complete to the last byte',
-      shownBy: [integration('shim-*')],
+      what: 'The same with tsrunc inside of the shim (`InProcess`): no program is started',
+      shownBy: [integration('shim-in-process'), integration('shim-life')],
     },
     {
-      what: 'Log files of its own (`cri://`), rotated on request, through a full disk, beside attached clients',
-      shownBy: [integration('shim-log')],
+      what: 'Output to fifos, terminals, `file://` and `binary://`, complete to the last byte',
+      shownBy: [integration('shim-*')],
     },
   ],
   '`tscontainerd`, the daemon': [

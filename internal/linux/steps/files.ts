@@ -158,6 +158,17 @@ export function closeFrom(first: number, action: 'now' | 'on exec'): Step {
   };
 }
 
+/** close_range(2) of the fds from `first` to `last`. */
+export function closeBetween(first: number, last: number): Step {
+  const label = `close the fds ${first} to ${last}`;
+  return { label, call: 'close_range', args: [first, last, 0] };
+}
+
+/** sendfile(2) from the beginning of a file, as far as it goes in one call. */
+export function sendFile(to: Value, from: Value, bytes: number): Step {
+  return { label: 'send a file', call: 'sendfile', args: [to, from, null, bytes] };
+}
+
 /** fcntl(2) F_SETFD. */
 export function setCloseOnExec(fd: Value, closeOnExec: boolean): Step {
   const fdFlags = flags(FdFlag, closeOnExec ? ['FD_CLOEXEC'] : []);

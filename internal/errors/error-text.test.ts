@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { TsError } from '../../internal/errors/index.ts';
 import { errorText } from './error-text.ts';
+import { TsError } from './index.ts';
 
 test('errorText: the errno is explained, advice follows', () => {
   const error = new TsError('PermissionDenied', 'mount proc on /proc: EPERM', {

@@ -1,4 +1,4 @@
-import type { TsError } from '../../internal/errors/index.ts';
+import type { TsError } from './error.ts';
 
 /**
  * The kernel's texts for errnos. Engines recognise errors of a runtime by these words: Podman by

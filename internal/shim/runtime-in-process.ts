@@ -1,0 +1,137 @@
+/**
+ * {@link RuntimeClient} that runs tsrunc's own code in the shim: no program is started, a container
+ * is one clone of this process. What it says, fails with and leaves is what tsrunc does; what could
+ * hold up the event loop is left to the program.
+ */
+import { closeSync, openSync } from 'node:fs';
+import { errorText } from '../errors/error-text.ts';
+import { TsError } from '../errors/index.ts';
+import * as runtime from '../runtime/index.ts';
+import type { OperationRunner } from './operation-runner.ts';
+import type {
+  RuntimeCheckpointOptions,
+  RuntimeClient,
+  RuntimeCreateOptions,
+  RuntimeExecOptions,
+  RuntimeStdio,
+} from './runtime-client.ts';
+import { failedCommand } from './runtime-log.ts';
+import type { RuntimeProcess } from './runtime-process.ts';
+
+export class RuntimeInProcess implements RuntimeClient {
+  readonly #root: string;
+  readonly #runner: OperationRunner;
+  readonly #program: RuntimeProcess;
+
+  /** `program` does what would block here; `root` is the state directory of both. */
+  constructor(root: string, runner: OperationRunner, program: RuntimeProcess) {
+    this.#root = root;
+    this.#runner = runner;
+    this.#program = program;
+  }
+
+  async create(id: string, options: RuntimeCreateOptions): Promise<number> {
+    if (options.restoreFrom !== undefined) return this.#program.create(id, options);
+    return this.#run('create', (own) =>
+      withStreams(options.stdio, (streams) =>
+        runtime.createContainer(own, {
+          id,
+          bundle: options.bundle,
+          pidFile: options.pidFile,
+          noPivot: options.noPivotRoot,
+          noNewKeyring: options.noNewKeyring,
+          ...streams,
+        }),
+      ),
+    );
+  }
+
+  async start(id: string): Promise<void> {
+    await this.#run('start', (own) => runtime.startContainer(own, id));
+  }
+
+  async exec(id: string, options: RuntimeExecOptions): Promise<number> {
+    return this.#run('exec', (own) =>
+      withStreams(options.stdio, (streams) =>
+        runtime.startExec(own, {
+          id,
+          args: [],
+          detach: true,
+          processFile: `${options.pidFile}.json`,
+          processText: options.processSpec,
+          ...streams,
+        }),
+      ),
+    );
+  }
+
+  async kill(id: string, signal: number, { all = false }: { all?: boolean } = {}): Promise<void> {
+    await this.#run('kill', (own) => runtime.killContainer(own, id, String(signal), all));
+  }
+
+  async delete(id: string, { force = false }: { force?: boolean } = {}): Promise<void> {
+    await this.#run('delete', (own) => runtime.deleteContainer(own, id, force));
+  }
+
+  async pause(id: string): Promise<void> {
+    await this.#run('pause', (own) => runtime.pauseContainer(own, id));
+  }
+
+  async resume(id: string): Promise<void> {
+    await this.#run('resume', (own) => runtime.resumeContainer(own, id));
+  }
+
+  /** Lowering a limit makes the writer reclaim memory, which takes its time. */
+  update(id: string, resources: string): Promise<void> {
+    return this.#program.update(id, resources);
+  }
+
+  async processes(id: string): Promise<number[]> {
+    return this.#run('ps', (own) => runtime.containerPids(own, id));
+  }
+
+  checkpoint(id: string, options: RuntimeCheckpointOptions): Promise<void> {
+    return this.#program.checkpoint(id, options);
+  }
+
+  features(): Promise<string | undefined> {
+    return this.#program.features();
+  }
+
+  /** A failure, whatever it is, reads as if the program had ended with it. */
+  async #run<T>(
+    command: string,
+    body: (options: runtime.RuntimeOptions) => Promise<T>,
+  ): Promise<T> {
+    try {
+      return await body({
+        root: this.#root,
+        rootless: false,
+        debug: () => {},
+        perform: (operation) => this.#runner.run(operation),
+      });
+    } catch (thrown) {
+      throw failedCommand(command, errorText(TsError.from(thrown)), null);
+    }
+  }
+}
+
+type Streams = Pick<runtime.CreateRequest, 'stdio' | 'consoleSocket'>;
+
+/** Gives a process its streams: those that lead nowhere are the host's /dev/null. */
+async function withStreams<T>(
+  stdio: RuntimeStdio,
+  body: (streams: Streams) => Promise<T>,
+): Promise<T> {
+  const nothing = openSync('/dev/null', 'r+');
+  try {
+    if ('consoleSocket' in stdio) {
+      const { consoleSocket } = stdio;
+      return await body({ consoleSocket, stdio: [nothing, nothing, nothing] });
+    }
+    const { stdin = nothing, stdout = nothing, stderr = nothing } = stdio;
+    return await body({ stdio: [stdin, stdout, stderr] });
+  } finally {
+    closeSync(nothing);
+  }
+}
