@@ -1,7 +1,14 @@
 // tsrunc: every namespace, made and joined.
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
-import { chmodSync, mkdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  mkdirSync,
+  readFileSync,
+  readlinkSync,
+  rmdirSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { type Config, needsRoot, RuntimeFixture } from '../fixtures/runtime-bundle.ts';
@@ -91,6 +98,32 @@ test('user namespace: ids are mapped, files are those of the mapped root', optio
   assert.equal(map?.trim(), '0 100000 65536');
   assert.deepEqual([uid, gid, owner, written], ['0', '0', '0:0', '0']);
   assert.match(caps ?? '', /CapEff:\s+0000000020000420/);
+});
+
+test('user namespace: on a host whose mounts are shared, as systemd leaves them', options, () => {
+  const source = join(runtime.directory, 'shared-source');
+  mkdirSync(source);
+  chmodSync(source, 0o755);
+  const target = join(runtime.rootfs, 'shared');
+  mkdirSync(target);
+  try {
+    runtime.configure((config) => {
+      withUser(config);
+      config.mounts.push({
+        destination: '/shared',
+        type: 'bind',
+        source,
+        options: ['rbind', 'rslave'],
+      });
+      config.process.args = ['sh', '-c', 'grep -c shared: /proc/self/mountinfo; echo done'];
+    });
+    const command = ['unshare', '--mount', '--propagation', 'shared', ...runtime.command];
+    const { stdout, error } = runtime.run(['run', runtime.newId()], { command });
+    assert.deepEqual({ stdout, error }, { stdout: '0\ndone\n', error: '' });
+  } finally {
+    rmdirSync(target); // other tests compare the rootfs
+    rmdirSync(source);
+  }
 });
 
 test(
