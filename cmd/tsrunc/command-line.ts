@@ -89,16 +89,6 @@ function logFormat(flags: FlagValues): LogFormat {
 }
 
 function runtimeOptions(flags: FlagValues, log: Log): RuntimeOptions {
-  if (flags.bool('systemd-cgroup')) {
-    throw new TsError(
-      'NotImplemented',
-      '--systemd-cgroup: the systemd cgroup driver is not there',
-      {
-        code: 'TS_SYSTEMD_CGROUP',
-        advice: 'use the cgroupfs driver (for containerd: SystemdCgroup = false)',
-      },
-    );
-  }
   const rootless = flags.string('rootless') ?? 'auto';
   if (!['true', 'false', 'auto'].includes(rootless)) {
     throw new TsError(
@@ -110,6 +100,7 @@ function runtimeOptions(flags: FlagValues, log: Log): RuntimeOptions {
   const uid = process.geteuid?.() ?? 0;
   return {
     root: root === undefined || root === '' ? defaultRoot(uid, process.env) : resolve(root),
+    systemdCgroup: flags.bool('systemd-cgroup'),
     rootless: rootless === 'auto' ? 'auto' : rootless === 'true',
     debug: (message) => log.write('debug', message),
   };

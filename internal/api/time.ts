@@ -15,7 +15,10 @@ export function timestampToNs(timestamp: TimestampMessage): bigint {
   return timestamp.seconds * 1_000_000_000n + BigInt(timestamp.nanos);
 }
 
-let lastMs = 0;
+/** A process that is interrupted between its two clock readings sees a step that is none; a clock that is set back is followed. */
+const INTERRUPTION_NS = 1_000_000_000n;
+
+let lastNs = 0n;
 let offsetNs = 0n;
 
 /**
@@ -23,15 +26,15 @@ let offsetNs = 0n;
  * monotonic clock fills in, so that events of one process keep their order.
  */
 export function nowNs(): bigint {
-  const ms = Date.now();
+  const wall = BigInt(Date.now()) * 1_000_000n;
   const monotonic = process.hrtime.bigint();
-  const wall = BigInt(ms) * 1_000_000n;
-  const estimate = monotonic + offsetNs;
-  const drift = estimate - wall;
-  if (lastMs === 0 || drift < 0n || drift > 2_000_000n) {
+  let now = monotonic + offsetNs;
+  const drift = now - wall;
+  if (lastNs === 0n || drift < 0n || drift > 2_000_000n) {
     offsetNs = wall - monotonic;
-    lastMs = ms;
-    return wall;
+    now = wall;
   }
-  return estimate;
+  const isBehind = now < lastNs && lastNs - now < INTERRUPTION_NS;
+  if (!isBehind) lastNs = now;
+  return lastNs;
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { CgroupHost, Hierarchy } from './cgroup-host.ts';
-import { cgroupDirectories, refuseSystemdDriver } from './cgroup-path.ts';
+import { cgroupDirectories } from './cgroup-path.ts';
 
 function hierarchy(name: string, mountPoint: string, ownCgroup: string, root = '/'): Hierarchy {
   return { controllers: name.split(','), mountPoint, root, ownCgroup };
@@ -92,13 +92,4 @@ test('cgroupDirectories: the root would take every process of the machine', () =
       message: `linux.cgroupsPath ${JSON.stringify(cgroupsPath)} is the root of all cgroups`,
     });
   }
-});
-
-test('refuseSystemdDriver: says what to leave out', () => {
-  assert.throws(() => refuseSystemdDriver('a.slice:b:c'), {
-    kind: 'NotImplemented',
-    text:
-      'the systemd cgroup driver for linux.cgroupsPath "a.slice:b:c" is not supported: ' +
-      "leave out --systemd-cgroup and set the kubelet's cgroupDriver to cgroupfs",
-  });
 });

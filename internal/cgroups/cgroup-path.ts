@@ -61,13 +61,3 @@ function ownDirectory(hierarchy: Hierarchy, isUnified: boolean): string {
   // Outside what is mounted here (a container without cgroup namespace): the mount's root is ours.
   return relative.startsWith('..') ? mountPoint : posix.join(mountPoint, relative);
 }
-
-/** Refuses the systemd driver, which needs `slice:prefix:name` and D-Bus. */
-export function refuseSystemdDriver(cgroupsPath: string | undefined): never {
-  const path =
-    cgroupsPath === undefined ? '' : ` for linux.cgroupsPath ${JSON.stringify(cgroupsPath)}`;
-  throw new TsError('NotImplemented', `the systemd cgroup driver${path} is not supported`, {
-    code: 'TS_CGROUP_SYSTEMD',
-    advice: "leave out --systemd-cgroup and set the kubelet's cgroupDriver to cgroupfs",
-  });
-}

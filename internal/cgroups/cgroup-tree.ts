@@ -132,9 +132,12 @@ export function refuseRootCgroup(files: CgroupFiles, directory: string, operatio
   );
 }
 
-/** A container in a cgroup with foreign processes would limit, freeze and kill them too. */
-export function refuseBusyCgroup(files: CgroupFiles, directory: string): void {
-  const pids = cgroupTreePids(files, directory);
+/**
+ * A container in a cgroup with foreign processes would limit, freeze and kill them too. `holder` is
+ * a process of ours that may be inside.
+ */
+export function refuseBusyCgroup(files: CgroupFiles, directory: string, holder?: number): void {
+  const pids = cgroupTreePids(files, directory).filter((pid) => pid !== holder);
   if (pids.length === 0) return;
   throw new TsError(
     'FailedPrecondition',

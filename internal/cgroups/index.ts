@@ -11,7 +11,13 @@ export type {
   CgroupOptions,
   CgroupResources,
 } from './cgroup-manager.ts';
-export { refuseSystemdDriver } from './cgroup-path.ts';
 export { containerDeviceRules } from './device-rules.ts';
-export { locateCgroup, openCgroup } from './open-cgroup.ts';
+export { memoryNow, refuseBelowUsage } from './memory-now.ts';
+export { adoptCgroup, locateCgroup, openCgroup } from './open-cgroup.ts';
 export type * from './statistics.ts';
+export type { ScopeName } from './systemd/container-scope.ts';
+
+/** What speaks with systemd, and the D-Bus library: loaded by those alone who use it as the cgroup driver. */
+export async function systemdDriver() {
+  return import('./systemd/container-scope.ts');
+}

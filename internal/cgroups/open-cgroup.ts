@@ -34,3 +34,18 @@ export function openCgroup(
     ? new V2CgroupManager({ directory: paths[''], files, isTolerant: false })
     : new V1CgroupManager({ paths, files, isTolerant: false });
 }
+
+/**
+ * The cgroup with these `paths`, of which systemd has made those that it manages. `holder` keeps them and may be inside.
+ * What `undoCreate` of another takes away stays here, for systemd to end; `isTolerant` as with {@link locateCgroup}.
+ */
+export function adoptCgroup(
+  paths: Readonly<Record<string, string>>,
+  { holder, isTolerant }: { readonly holder: number; readonly isTolerant: boolean },
+  files: CgroupFiles = kernelCgroupFiles,
+): CgroupManager {
+  const isUnified = Object.keys(paths).every((controller) => controller === '');
+  return isUnified
+    ? new V2CgroupManager({ directory: paths[''], files, isTolerant, holder })
+    : new V1CgroupManager({ paths, files, isTolerant, holder });
+}

@@ -33,6 +33,8 @@ export interface V1ManagerOptions {
   readonly files: CgroupFiles;
   /** Leave out hierarchies in which the user may not make cgroups. */
   readonly isTolerant: boolean;
+  /** Pid of a process that keeps a cgroup of systemd's until the container is in it. */
+  readonly holder?: number;
 }
 
 /** A cgroup of version 1: the same path in several hierarchies, in hybrid layouts in v2's too. */
@@ -40,15 +42,17 @@ export class V1CgroupManager implements CgroupManager {
   readonly layout: 'legacy' | 'hybrid';
   readonly #files: CgroupFiles;
   readonly #isTolerant: boolean;
+  readonly #holder: number | undefined;
   #paths: Readonly<Record<string, string>>;
   /** Directories that `create` made. */
   #made: readonly string[] = [];
 
-  constructor({ paths, files, isTolerant }: V1ManagerOptions) {
+  constructor({ paths, files, isTolerant, holder }: V1ManagerOptions) {
     this.layout = '' in paths ? 'hybrid' : 'legacy';
     this.#paths = paths;
     this.#files = files;
     this.#isTolerant = isTolerant;
+    this.#holder = holder;
   }
 
   get paths(): Readonly<Record<string, string>> {
@@ -65,7 +69,7 @@ export class V1CgroupManager implements CgroupManager {
     this.#made = made;
     try {
       for (const directory of this.#directories()) {
-        if (!this.#make(directory, made)) refuseBusyCgroup(this.#files, directory);
+        if (!this.#make(directory, made)) refuseBusyCgroup(this.#files, directory, this.#holder);
       }
       if (this.isFrozen()) this.thaw(); // left over from a container that was paused
       const cpuset = this.#paths['cpuset'];
@@ -79,6 +83,7 @@ export class V1CgroupManager implements CgroupManager {
   }
 
   *undoCreate(deadlineMs?: number): Operation<void> {
+    if (this.#holder !== undefined) return; // systemd's to remove, when the holder is out of it
     yield* this.remove(deadlineMs);
     removeUnused(this.#files, this.#made);
   }

@@ -36,6 +36,8 @@ export interface V2ManagerOptions {
   readonly files: CgroupFiles;
   /** Go without a cgroup if the user may not make one and asks for no limits. */
   readonly isTolerant: boolean;
+  /** Pid of a process that keeps a cgroup of systemd's until the container is in it. */
+  readonly holder?: number;
 }
 
 /** A cgroup of version 2: one directory. */
@@ -43,14 +45,16 @@ export class V2CgroupManager implements CgroupManager {
   readonly layout = 'unified';
   readonly #files: CgroupFiles;
   readonly #isTolerant: boolean;
+  readonly #holder: number | undefined;
   #directory: string | undefined;
   /** Directories that `create` made. */
   #made: readonly string[] = [];
 
-  constructor({ directory, files, isTolerant }: V2ManagerOptions) {
+  constructor({ directory, files, isTolerant, holder }: V2ManagerOptions) {
     this.#directory = directory;
     this.#files = files;
     this.#isTolerant = isTolerant;
+    this.#holder = holder;
   }
 
   get paths(): Readonly<Record<string, string>> {
@@ -66,7 +70,7 @@ export class V2CgroupManager implements CgroupManager {
     try {
       const isNew = makeCgroup(this.#files, directory, made);
       if (!isNew) {
-        refuseBusyCgroup(this.#files, directory);
+        refuseBusyCgroup(this.#files, directory, this.#holder);
         if (this.isFrozen()) this.thaw(); // left over from a container that was paused
       }
       enableControllers(this.#files, posix.dirname(directory));
@@ -81,6 +85,7 @@ export class V2CgroupManager implements CgroupManager {
   }
 
   *undoCreate(deadlineMs?: number): Operation<void> {
+    if (this.#holder !== undefined) return; // systemd's to remove, when the holder is out of it
     yield* this.remove(deadlineMs);
     removeUnused(this.#files, this.#made);
   }

@@ -191,6 +191,7 @@ export class Birth {
       sharesPidNamespace: !this.#plan.namespaces.cloned.includes('pid'),
       annotations: spec.annotations ?? {},
       cgroupPaths: this.#cgroup.paths,
+      ...(this.#request.scope === undefined ? {} : { cgroupScope: this.#request.scope.name }),
       namespacePaths: Object.fromEntries(
         namespaces.map((name) => [NAMESPACE_KEYS[name] ?? name, `/proc/${this.#pid}/ns/${name}`]),
       ),

@@ -3,6 +3,7 @@
  * since others read them there (cAdvisor, node agents); `tsrunc` holds what is ours alone.
  */
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import type { ScopeName } from '../cgroups/index.ts';
 import { isErrno, TsError } from '../errors/index.ts';
 import { checkContainerId } from './container-id.ts';
 import { isAlive } from './process-stat.ts';
@@ -27,6 +28,8 @@ export interface ContainerState {
   readonly annotations: Readonly<Record<string, string>>;
   /** Directory by controller; the one of cgroup v2 has the key `''`. */
   readonly cgroupPaths: Readonly<Record<string, string>>;
+  /** The scope, where systemd keeps the cgroup. */
+  readonly cgroupScope?: ScopeName;
   /** Path of the namespace's file by runc's name: NEWNS, NEWPID, … */
   readonly namespacePaths: Readonly<Record<string, string>>;
   /** Labels of the steps that the init process makes after `start`, by step index. */
@@ -86,6 +89,7 @@ export function serializeState(state: ContainerState): string {
       sharesPidNamespace: state.sharesPidNamespace,
       annotations: state.annotations,
       startLabels: state.startLabels,
+      cgroupScope: state.cgroupScope,
     },
   });
 }
@@ -111,6 +115,7 @@ export function parseState(text: string): ContainerState {
     cgroupPaths: json['cgroup_paths'] as Record<string, string>,
     namespacePaths: json['namespace_paths'] as Record<string, string>,
     startLabels: own['startLabels'] as Record<string, string>,
+    ...(own['cgroupScope'] === undefined ? {} : { cgroupScope: own['cgroupScope'] as ScopeName }),
   };
 }
 

@@ -6,6 +6,7 @@ import {
   containerDeviceRules,
   detectCgroupHost,
   locateCgroup,
+  type ScopeName,
 } from '../cgroups/index.ts';
 import { makeFifo, type Operation, Pipe } from '../linux/index.ts';
 import { Birth } from './birth.ts';
@@ -43,6 +44,8 @@ export interface CreateRequest {
   /** Connected socket that gets the terminal, instead of `consoleSocket`. */
   readonly consoleFd?: number;
   readonly stdio?: Stdio;
+  /** The cgroup that systemd has made for it already, and its name. */
+  readonly scope?: { readonly name: ScopeName; readonly cgroup: CgroupManager };
 }
 
 const OWN_STDIO: Stdio = [0, 1, 2];
@@ -55,7 +58,7 @@ export function* explainCreate(
   const bundle = loadBundle(request.bundle);
   refuseUnsupported(bundle.spec);
   const host = detectCgroupHost();
-  const manager = locate(options, request.id, bundle, host);
+  const manager = request.scope?.cgroup ?? locate(options, request.id, bundle, host);
   // biome-ignore lint/correctness/useYield: it only opens and closes
   return yield* Rollback.run('explain create', function* (rollback): Operation<string[]> {
     const { streams } = openInnerHooks(bundle.spec.hooks ?? {}, rollback);
@@ -95,7 +98,7 @@ export function* createContainer(
     const directory = makeStateDirectory(options.root, request.id);
     rollback.onFailure(() => removeStateDirectory(options.root, request.id));
     const host = detectCgroupHost();
-    const cgroup = locate(options, request.id, bundle, host);
+    const cgroup = request.scope?.cgroup ?? locate(options, request.id, bundle, host);
     const resources = bundle.spec.linux?.resources ?? {};
     yield* cgroup.create({ ...resources, devices: containerDeviceRules(resources.devices) });
     rollback.onFailure(() => cgroup.undoCreate());

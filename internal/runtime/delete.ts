@@ -1,6 +1,6 @@
 /** `delete`: takes away all that a container holds. */
 import { readFileSync } from 'node:fs';
-import { openCgroup } from '../cgroups/index.ts';
+import { openCgroup, type ScopeName } from '../cgroups/index.ts';
 import { isErrno, TsError } from '../errors/index.ts';
 import { type Operation, openPidfd, readable } from '../linux/index.ts';
 import { parseSpec } from '../oci/index.ts';
@@ -22,13 +22,13 @@ const DEATH_DEADLINE_MS = 10_000;
 
 /**
  * Deletes a stopped or created container; with `force` one in any state, and then it is no error if
- * there is none.
+ * there is none. Returns the scope that is left for systemd to end: see `endScope`.
  */
 export function* deleteContainer(
   options: RuntimeOptions,
   id: string,
   { force }: { force: boolean },
-): Operation<void> {
+): Operation<ScopeName | undefined> {
   let state: ContainerState;
   try {
     state = readContainerState(options.root, id);
@@ -37,7 +37,7 @@ export function* deleteContainer(
     const isGone = error.kind === 'NotFound';
     if (!isGone && !(force && error.kind === 'DataLoss')) throw error;
     removeStateDirectory(options.root, id); // of a create that was killed before it wrote a state
-    if (force) return;
+    if (force) return undefined;
     throw error;
   }
   const status = containerStatus(options.root, state);
@@ -49,11 +49,14 @@ export function* deleteContainer(
     );
   }
   if (status !== 'stopped') yield* killAndWait(state);
-  yield* removeContainer(options, state);
+  return yield* removeContainer(options, state);
 }
 
 /** Removes cgroup, state and what processes are left, then runs the poststop hooks. */
-export function* removeContainer(options: RuntimeOptions, state: ContainerState): Operation<void> {
+export function* removeContainer(
+  options: RuntimeOptions,
+  state: ContainerState,
+): Operation<ScopeName | undefined> {
   const cgroup = openCgroup(state.cgroupPaths);
   if (cgroup.exists()) {
     if (cgroup.allPids().length > 0) yield* cgroup.kill();
@@ -70,6 +73,7 @@ export function* removeContainer(options: RuntimeOptions, state: ContainerState)
       options.debug(TsError.from(thrown).message);
     }
   }
+  return state.cgroupScope;
 }
 
 function readPoststopHooks(options: RuntimeOptions, id: string) {

@@ -4,14 +4,13 @@
  * `tsrunc` starts anew for each command and pays for every module that it loads.
  */
 
-import { type Operation, runAlone } from '../linux/index.ts';
 import type { Features, LinuxResources } from '../oci/index.ts';
 import type { CreateRequest } from './create.ts';
 import type { ContainerEvent } from './events.ts';
 import type { ExecRequest } from './exec.ts';
 import type { ResourceOptions } from './resource-options.ts';
 import type { RunRequest } from './run.ts';
-import type { RuntimeOptions } from './runtime-options.ts';
+import { perform, type RuntimeOptions } from './runtime-options.ts';
 import type { ContainerInfo } from './status.ts';
 
 export type { CreateRequest } from './create.ts';
@@ -23,18 +22,12 @@ export type { RunRequest } from './run.ts';
 export { defaultRoot, type RuntimeOptions } from './runtime-options.ts';
 export type { ContainerInfo } from './status.ts';
 
-/** In a process with other work the operation waits as that process says; else it blocks. */
-function perform<T>(options: RuntimeOptions, operation: Operation<T>): Promise<T> {
-  return options.perform === undefined ? runAlone(operation) : options.perform(operation);
-}
-
 /** Makes a container whose process waits for {@link startContainer}; returns its pid. */
 export async function createContainer(
   options: RuntimeOptions,
   request: CreateRequest,
 ): Promise<number> {
-  const operation = (await import('./create.ts')).createContainer(options, request);
-  return perform(options, operation);
+  return (await import('./cgroup-driver.ts')).createContainer(options, request);
 }
 
 /** The system calls of a create, a line each; nothing is made. */
@@ -42,7 +35,7 @@ export async function explainCreate(
   options: RuntimeOptions,
   request: CreateRequest,
 ): Promise<string[]> {
-  return perform(options, (await import('./create.ts')).explainCreate(options, request));
+  return (await import('./cgroup-driver.ts')).explainCreate(options, request);
 }
 
 /** Lets the process of a created container execute its program. */
@@ -73,7 +66,8 @@ export async function deleteContainer(
   force: boolean,
 ): Promise<void> {
   const operation = (await import('./delete.ts')).deleteContainer(options, id, { force });
-  await perform(options, operation);
+  const scope = await perform(options, operation);
+  if (scope !== undefined) await (await import('./cgroup-driver.ts')).endScope(scope);
 }
 
 /** State of one container. Throws NotFound. */
@@ -91,11 +85,19 @@ export async function execInContainer(
   options: RuntimeOptions,
   request: ExecRequest,
 ): Promise<number> {
+  await prepareExec(options, request.id);
   return (await import('./exec-run.ts')).execInContainer(options, request);
+}
+
+/** Few are not root: the others do not load what that needs. */
+async function prepareExec(options: RuntimeOptions, id: string): Promise<void> {
+  if (process.geteuid?.() === 0) return;
+  await (await import('./cgroup-driver.ts')).prepareExec(options, id);
 }
 
 /** Starts a process in a container as a child of this process; returns its pid. */
 export async function startExec(options: RuntimeOptions, request: ExecRequest): Promise<number> {
+  await prepareExec(options, request.id);
   return perform(options, (await import('./exec.ts')).startExec(options, request));
 }
 
@@ -144,6 +146,7 @@ export async function updateContainer(
   id: string,
   resources: LinuxResources,
 ): Promise<void> {
+  await (await import('./cgroup-driver.ts')).updateScope(options, id, resources);
   const operation = (await import('./update.ts')).updateContainer(options, id, resources);
   await perform(options, operation);
 }

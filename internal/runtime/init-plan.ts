@@ -1,5 +1,5 @@
 /** Gathers what the init program needs to know of the bundle and of this machine. */
-import { closeSync, existsSync, fstatSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync } from 'node:fs';
 import type { CgroupHost, CgroupManager } from '../cgroups/index.ts';
 import { TsError } from '../errors/index.ts';
 import {
@@ -32,6 +32,7 @@ import { withListenFds } from './preserved-fds.ts';
 import type { Stdio } from './process-steps.ts';
 import type { Rollback } from './rollback.ts';
 import { compileSeccomp } from './seccomp-filter.ts';
+import { isInitialUserNamespace } from './user-namespace.ts';
 
 /** fds that `create` opens before it plans. */
 export type OpenedFds = Pick<
@@ -243,12 +244,6 @@ function cgroupView({ host, manager }: OwnCgroup, namespaces: NamespacePlan): Cg
     hasNewNamespace: namespaces.unsharesCgroup,
     hierarchies: host.hierarchies.filter(({ controllers }) => controllers[0] !== ''),
   };
-}
-
-/** In a nested user namespace root may not make device nodes (man 7 user_namespaces). */
-function isInitialUserNamespace(): boolean {
-  const map = readFileSync('/proc/self/uid_map', 'latin1');
-  return /^\s*0\s+0\s+4294967295\s*$/.test(map);
 }
 
 /**

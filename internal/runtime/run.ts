@@ -8,8 +8,9 @@ import {
   waitReadable,
 } from '../linux/index.ts';
 import { loadBundle } from './bundle.ts';
+import { createContainer, endScope } from './cgroup-driver.ts';
 import { readContainerState } from './container-state.ts';
-import { type CreateRequest, createContainer } from './create.ts';
+import type { CreateRequest } from './create.ts';
 import { deleteContainer, removeContainer } from './delete.ts';
 import type { ForegroundTerminal } from './foreground-terminal.ts';
 import type { RuntimeOptions } from './runtime-options.ts';
@@ -26,7 +27,7 @@ export interface RunRequest extends CreateRequest {
 /** Returns the exit code of the container's process: its status, or 128 + signal; 0 when detached. */
 export async function runContainer(options: RuntimeOptions, request: RunRequest): Promise<number> {
   if (request.detach === true) {
-    await runAlone(createContainer(options, request));
+    await createContainer(options, request);
     await startOrDelete(options, request.id);
     return 0;
   }
@@ -39,7 +40,7 @@ export async function runContainer(options: RuntimeOptions, request: RunRequest)
     isForeground: true,
     ...(terminal === undefined ? {} : { consoleFd: terminal.socket }),
   };
-  const pid = await runAlone(createContainer(options, foreground, bundle));
+  const pid = await createContainer(options, foreground, bundle);
   terminal?.attach();
   let exitCode: number;
   {
@@ -49,7 +50,8 @@ export async function runContainer(options: RuntimeOptions, request: RunRequest)
   } // its pid may be another's now: no signal goes there any more
   await terminal?.drain();
   if (request.keep !== true) {
-    await runAlone(removeContainer(options, readContainerState(options.root, request.id)));
+    const state = readContainerState(options.root, request.id);
+    await endScope(await runAlone(removeContainer(options, state)));
   }
   return exitCode;
 }
@@ -66,7 +68,7 @@ async function startOrDelete(options: RuntimeOptions, id: string): Promise<void>
   } catch (thrown) {
     const error = TsError.from(thrown);
     try {
-      await runAlone(deleteContainer(options, id, { force: true }));
+      await endScope(await runAlone(deleteContainer(options, id, { force: true })));
     } catch (second) {
       error.cleanup.push(TsError.from(second));
     }

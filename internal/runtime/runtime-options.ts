@@ -1,4 +1,5 @@
-import type { Operation } from '../linux/index.ts';
+import { type Operation, runAlone } from '../linux/index.ts';
+import { isInitialUserNamespace } from './user-namespace.ts';
 
 /** What all operations need to know, from the global flags. */
 export interface RuntimeOptions {
@@ -6,10 +7,17 @@ export interface RuntimeOptions {
   readonly root: string;
   /** Tolerate that cgroups cannot be made; `auto` decides by the user. */
   readonly rootless: boolean | 'auto';
+  /** systemd makes the cgroups, and linux.cgroupsPath is slice:prefix:name. */
+  readonly systemdCgroup?: boolean;
   /** Takes a line for the debug log. */
   readonly debug: (message: string) => void;
   /** Runs an operation in a process that has other work; absent: it may block this one. */
   readonly perform?: <T>(operation: Operation<T>) => Promise<T>;
+}
+
+/** In a process with other work the operation waits as that process says; else it blocks. */
+export function perform<T>(options: RuntimeOptions, operation: Operation<T>): Promise<T> {
+  return options.perform === undefined ? runAlone(operation) : options.perform(operation);
 }
 
 /** `/run/tsrunc`, or below $XDG_RUNTIME_DIR for an unprivileged user who has one. */
@@ -24,7 +32,11 @@ export function defaultRoot(
   return '/run/tsrunc';
 }
 
-/** Whether permission errors of cgroups are tolerated. */
+/**
+ * Whether permission errors of cgroups are tolerated. Root of a user namespace is as unprivileged as the user whom the
+ * namespace belongs to.
+ */
 export function isRootless(options: RuntimeOptions, uid: number): boolean {
-  return options.rootless === 'auto' ? uid !== 0 : options.rootless;
+  if (options.rootless !== 'auto') return options.rootless;
+  return uid !== 0 || !isInitialUserNamespace();
 }

@@ -406,34 +406,34 @@ test("compileSeccomp: decides as libseccomp's own filter does, for random profil
     const profile: Seccomp = {
       defaultAction: pick(['SCMP_ACT_ERRNO', 'SCMP_ACT_ALLOW']),
       architectures: architectures.filter(() => random(2) === 0),
-      syscalls: names
-        .filter(() => random(3) === 0)
-        .map((name) => ({
-          names: [name],
-          action: pick(['SCMP_ACT_LOG', 'SCMP_ACT_TRAP', 'SCMP_ACT_KILL_PROCESS']),
-          args: Array.from({ length: Math.max(0, random(5) - 2) }, (_, index) => ({
-            index: index * (1 + random(2)),
-            value: pick(values),
-            valueTwo: pick(values),
-            op: pick(operators),
+      syscalls: [
+        // libseccomp 2.5.4 does not load the call's number if the first rule is about a call that the architecture does
+        // not have and the next one has conditions.
+        { names: ['getpid'], action: 'SCMP_ACT_LOG', args: [] },
+        ...names
+          .filter(() => random(3) === 0)
+          .map((name) => ({
+            names: [name],
+            action: pick(['SCMP_ACT_LOG', 'SCMP_ACT_TRAP', 'SCMP_ACT_KILL_PROCESS'] as const),
+            args: Array.from({ length: Math.max(0, random(5) - 2) }, (_, index) => ({
+              index: index * (1 + random(2)),
+              value: pick(values),
+              valueTwo: pick(values),
+              op: pick(operators),
+            })),
           })),
-        })),
+      ],
     };
     const withoutGuard: Seccomp =
       profile.defaultAction === 'SCMP_ACT_ERRNO' ? { ...profile, defaultErrnoRet: 38 } : profile;
-    const { filter } = compileSeccomp(withoutGuard);
     using reference = new SeccompFilter(profile.defaultAction, 38);
-    for (const architecture of profile.architectures ?? []) reference.addArchitecture(architecture);
-    for (const {
-      names: [name = ''],
-      action,
-      args = [],
-    } of profile.syscalls ?? []) {
-      const conditions = args.map(({ op: operator, ...rest }) => ({ operator, ...rest }));
-      const isShared = new Set(args.map(({ index }) => index)).size < args.length;
-      const alternatives = isShared ? conditions.map((one) => [one]) : [conditions];
-      for (const alternative of alternatives) reference.addRule(name, action, 0, alternative);
+    const refusal = addRules(reference, profile);
+    if (refusal !== undefined) {
+      // Calls that share a number on i386 (ipc and semop, say), with different actions.
+      assert.throws(() => compileSeccomp(withoutGuard), { message: refusal }, `seed ${seed}`);
+      continue;
     }
+    const { filter } = compileSeccomp(withoutGuard);
     const expected = reference.compile();
     for (let call = 0; call < 400; call++) {
       const number = random(10) === 0 ? random(2 ** 32) : random(460);
@@ -482,3 +482,21 @@ test('compileSeccomp: what only libseccomp can say is left to it', { skip }, () 
     { message: /^add seccomp architecture SCMP_ARCH_S390X: / },
   );
 });
+
+/** Gives a profile's rules to libseccomp; returns why it refuses one. */
+function addRules(filter: SeccompFilter, { architectures = [], syscalls = [] }: Seccomp) {
+  for (const architecture of architectures) filter.addArchitecture(architecture);
+  for (const { names, action, args = [] } of syscalls) {
+    const conditions = args.map(({ op: operator, value, valueTwo = 0n, index }) => {
+      return { operator, value, valueTwo, index };
+    });
+    const isShared = new Set(args.map(({ index }) => index)).size < args.length;
+    const alternatives = isShared ? conditions.map((one) => [one]) : [conditions];
+    try {
+      for (const alternative of alternatives) filter.addRule(`${names[0]}`, action, 0, alternative);
+    } catch (thrown) {
+      return (thrown as Error).message;
+    }
+  }
+  return undefined;
+}

@@ -8,7 +8,9 @@ import { killShimProcesses, shimProcesses } from './shim-processes.ts';
 
 /** A shell with these arguments that has started a child and says so. */
 async function shell(cwd: string, args: string[]): Promise<ChildProcess> {
-  const child = spawn('/bin/sh', ['-c', 'sleep 100 & echo $!; wait', 'shim', ...args], {
+  // The inner shell says its pid: what is forked and has not executed anything yet still looks like a shim.
+  const script = "/bin/sh -c 'echo $$; exec sleep 100' & wait";
+  const child = spawn('/bin/sh', ['-c', script, 'shim', ...args], {
     cwd,
     stdio: ['ignore', 'pipe', 'inherit'],
   });

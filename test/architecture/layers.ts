@@ -51,7 +51,7 @@ export const layers: Readonly<Record<string, Layer>> = {
   'internal/shim': { imports: [runtime, ...shared], packages: ['smol-toml'] },
   [runtime]: { imports: [oci, cgroups, linux, errors] },
   // Limits are stated in the specification's words: cgroups takes its types.
-  [cgroups]: { imports: [linux, errors], types: [oci] },
+  [cgroups]: { imports: [linux, errors], types: [oci], packages: ['dbus-native'] },
   [oci]: { imports: [linux, errors] },
   [linux]: { imports: [errors], packages: ['koffi'] },
   [api]: { imports: [], packages: ['protobufjs'] },

@@ -9,9 +9,10 @@ import { type Programs, startDaemon, stopDaemon } from '../demo/daemon.ts';
 import { importImage } from '../demo/image-import.ts';
 import { processInfo } from '../demo/process-tree.ts';
 import { cgroupName, removeWorkspace } from '../demo/workspace.ts';
+import { busyboxRootfs } from '../fixtures/busybox-rootfs.ts';
 import { GrpcConnection } from '../fixtures/grpc-client.ts';
 import { buildImage } from '../fixtures/oci-image.ts';
-import { hostRootfs } from '../fixtures/rootfs.ts';
+
 import { peer } from '../peers/index.ts';
 import { median } from './measure.ts';
 import { type Memory, memoryOf } from './memory.ts';
@@ -61,7 +62,7 @@ async function measureIdle(programs: Programs): Promise<{ daemon: Memory; shims:
     const connection = new GrpcConnection(daemon.socket, 'bench');
     const image = await buildImage({
       name: 'bench.local/idle:latest',
-      layers: [hostRootfs().entries],
+      layers: [busyboxRootfs().entries],
     });
     const parent = await importImage(connection, image, 'overlayfs');
     const pids: number[] = [];

@@ -5,9 +5,10 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { busyboxRootfs } from '../fixtures/busybox-rootfs.ts';
 import { type DaemonKind, skipWithout, TestDaemon } from '../fixtures/daemon.ts';
 import { buildImage, imageArchive } from '../fixtures/oci-image.ts';
-import { hostRootfs } from '../fixtures/rootfs.ts';
+
 import { peer } from '../peers/index.ts';
 
 const IMAGE = 'docker.io/library/host:latest';
@@ -118,7 +119,7 @@ for (const version of ['ctr-2.1', 'ctr-1.6'] as const) {
       mkdirSync(directory, { recursive: true });
       const image = await buildImage({
         name: IMAGE,
-        layers: [hostRootfs().entries],
+        layers: [busyboxRootfs().entries],
         config: { Cmd: ['/bin/sh'] },
       });
       writeFileSync(join(directory, 'image.tar'), await imageArchive(image));

@@ -72,7 +72,11 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       shownBy: [integration('trampoline*')],
     },
     { what: '`checkpoint`, `restore`', shownBy: [] },
-    { what: 'systemd as the cgroup driver', shownBy: [] },
+    {
+      what: 'systemd as the cgroup driver (`--systemd-cgroup`)',
+      shownBy: ['test/vm/systemd-cgroup.test.ts', 'internal/cgroups/systemd/*.test.ts'],
+      note: 'in the virtual machine',
+    },
   ],
   '`containerd-shim-tsrunc-v2`, the shim': [
     {
@@ -91,6 +95,10 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
     {
       what: 'Output to fifos, terminals, `file://` and `binary://`, complete to the last byte',
       shownBy: [integration('shim-*')],
+    },
+    {
+      what: 'Log files of its own (`cri://`), rotated on request, through a full disk, beside attached clients',
+      shownBy: [integration('shim-log')],
     },
   ],
   '`tscontainerd`, the daemon': [

@@ -9,6 +9,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  rmdirSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
@@ -30,6 +31,13 @@ after(() => {
     spawnSync(runtime, ['delete', '--force', id]);
   }
   rmSync(work, { recursive: true, force: true });
+  // Parents that its cgroup paths name; a runtime removes the container's own.
+  for (const hierarchy of readdirSync('/sys/fs/cgroup')) {
+    for (const path of ['testdir/cgrouptest', 'testdir']) {
+      const directory = join('/sys/fs/cgroup', hierarchy, path);
+      if (existsSync(directory)) rmdirSync(directory);
+    }
+  }
 });
 if (directory !== '') {
   const command = tsruncCommand()

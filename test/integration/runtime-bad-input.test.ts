@@ -160,10 +160,6 @@ const COMMAND_LINES: [string[], string][] = [
   [['kill', 'a', 'b', 'c'], 'tsrunc: "kill" requires a maximum of 2 argument(s)'],
   [['state', '--nope', 'a'], 'flag provided but not defined: -nope'],
   [['nope'], 'no command "nope"'],
-  [
-    ['--systemd-cgroup', 'list'],
-    '--systemd-cgroup: the systemd cgroup driver is not there: use the cgroupfs driver (for containerd: SystemdCgroup = false)',
-  ],
   [['state', 'never-was'], 'never-was: container does not exist'],
   [['start', 'never-was'], 'never-was: container does not exist'],
   [['kill', 'never-was'], 'never-was: container does not exist'],

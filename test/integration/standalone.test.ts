@@ -18,8 +18,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Version } from '../../internal/api/generated/containerd.services.version.v1.ts';
 import { defaultSpec } from '../../internal/oci/index.ts';
 import { formatJson } from '../../internal/oci/json.ts';
+import { busyboxRootfs } from '../fixtures/busybox-rootfs.ts';
 import { GrpcConnection } from '../fixtures/grpc-client.ts';
-import { hostRootfs, librariesOf, writeRootfs } from '../fixtures/rootfs.ts';
+import { librariesOf, writeRootfs } from '../fixtures/rootfs.ts';
 
 const bin = join(import.meta.dirname, '../../dist/bin');
 const programs = ['tsrunc', 'containerd-shim-tsrunc-v2', 'tscontainerd'] as const;
@@ -50,7 +51,7 @@ function fillRoot(): void {
   }
   const rootfs = join(root, 'bundle/rootfs');
   mkdirSync(rootfs, { recursive: true });
-  writeRootfs(rootfs, hostRootfs().entries);
+  writeRootfs(rootfs, busyboxRootfs().entries);
   const spec = defaultSpec(existsSync('/sys/fs/cgroup/cgroup.controllers'));
   const args = ['/bin/sh', '-c', 'echo "inside $(hostname)"; exit 5'];
   const container = { ...spec.process, terminal: false, args, rlimits: [] };

@@ -22,7 +22,8 @@ import { Task as TaskV2 } from '../../internal/api/generated/containerd.task.v2.
 import { Task as TaskV3 } from '../../internal/api/generated/containerd.task.v3.ts';
 import type { Envelope } from '../../internal/api/generated/containerd.types.ts';
 import { Code, TtrpcClient, TtrpcServer } from '../../ttrpc/index.ts';
-import { hostRootfs, writeRootfs } from '../fixtures/rootfs.ts';
+import { busyboxRootfs } from '../fixtures/busybox-rootfs.ts';
+import { writeRootfs } from '../fixtures/rootfs.ts';
 import { type PeerName, peer } from '../peers/index.ts';
 
 const SHIMS = [
@@ -50,7 +51,7 @@ for (const [shimName, runcName] of SHIMS) {
     await server.listen(eventSocket);
     const bundle = join(directory, 'bundle');
     mkdirSync(join(bundle, 'rootfs'), { recursive: true });
-    writeRootfs(join(bundle, 'rootfs'), hostRootfs().entries);
+    writeRootfs(join(bundle, 'rootfs'), busyboxRootfs().entries);
     execFileSync(runc.path, ['spec'], { cwd: bundle });
     prepareSpec(join(bundle, 'config.json'), id);
     // A shim writes its log to this fifo and does not serve without it. Open for reading and writing it never blocks.

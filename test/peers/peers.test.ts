@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { defaultSpec, formatJson } from '../../internal/oci/index.ts';
-import { hostRootfs, writeRootfs } from '../fixtures/rootfs.ts';
+import { busyboxRootfs } from '../fixtures/busybox-rootfs.ts';
+import { writeRootfs } from '../fixtures/rootfs.ts';
 import { peer } from './index.ts';
 import type { PeerName } from './packages.ts';
 
@@ -48,7 +49,7 @@ for (const name of runtimes) {
     const dir = mkdtempSync(join(tmpdir(), 'peer-'));
     try {
       mkdirSync(join(dir, 'rootfs'));
-      writeRootfs(join(dir, 'rootfs'), hostRootfs().entries);
+      writeRootfs(join(dir, 'rootfs'), busyboxRootfs().entries);
       const spec = defaultSpec(existsSync('/sys/fs/cgroup/cgroup.controllers'));
       const args = ['/bin/sh', '-c', 'echo inside; exit 3'];
       const container = { ...spec.process, terminal: false, args, rlimits: [] };
