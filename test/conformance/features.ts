@@ -51,6 +51,10 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       shownBy: [integration('runtime-exec')],
     },
     {
+      what: "Under Debian's containerd 2.1 and 1.6 with runc's shim, and Docker 28 and 20: run, exec, logs, stop, update, restart and health checks",
+      shownBy: [integration('runtime-containerd'), integration('runtime-docker')],
+    },
+    {
       what: "The validation suite of the OCI's runtime-tools, as far as a runtime can pass it on this machine",
       shownBy: ['test/conformance/runtime-tools.test.ts'],
     },

@@ -1,13 +1,13 @@
 // Debian's containerd with its own containerd-shim-runc-v2 and tsrunc in the place of runc: what ctr asks of a runtime.
 import assert from 'node:assert/strict';
-import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { locateCgroup, openCgroup } from '../../internal/cgroups/index.ts';
 import { runBlocking } from '../../internal/linux/index.ts';
 import { skipWithout, TestDaemon } from '../fixtures/daemon.ts';
-import { cgroupsNamed, needsRoot, tsruncCommand } from '../fixtures/runtime-bundle.ts';
+import { cgroupsNamed, needsRoot, tsruncProgram } from '../fixtures/runtime-bundle.ts';
 import { sharedRootfs } from '../fixtures/shim.ts';
 
 const KINDS = [
@@ -18,23 +18,13 @@ const KINDS = [
 const directory = mkdtempSync(join(tmpdir(), 'runtime-containerd-'));
 after(() => rmSync(directory, { recursive: true, force: true }));
 
-/** A program that is tsrunc, also where that is Node with a source file. */
-function runtimeBinary(): string {
-  const [program = '', ...args] = tsruncCommand();
-  if (args.length === 0) return program;
-  const file = join(directory, 'tsrunc');
-  writeFileSync(file, `#!/bin/sh\nexec ${program} ${args.join(' ')} "$@"\n`);
-  chmodSync(file, 0o755);
-  return file;
-}
-
 for (const [kind, ctr] of KINDS) {
   const skip = needsRoot || skipWithout(kind);
   test(`${kind} with its own shim and tsrunc`, { skip }, async (t) => {
     await using daemon = await TestDaemon.start(kind);
     const namespace = `runtime-${process.pid}-${ctr}`;
     const root = join(directory, `root-${ctr}`);
-    const runtime = ['--runc-binary', runtimeBinary(), '--runc-root', root];
+    const runtime = ['--runc-binary', tsruncProgram(directory), '--runc-root', root];
     t.after(() => {
       // The namespace's own cgroup, which stays as with runc.
       runBlocking(

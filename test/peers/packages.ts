@@ -32,6 +32,25 @@ export const suites = {
       ...['libjson-c5', 'libblake3-0'],
     ],
   },
+  // Engines above a runtime; containerd and runc, which Docker starts, are those of the two suites above.
+  'docker-bookworm': {
+    release: 'bookworm',
+    packages: [
+      ...['docker.io', 'tini', 'iptables'],
+      ...['libc6', 'libgcc-s1', 'libdevmapper1.02.1', 'libsystemd0', 'libudev1', 'libselinux1'],
+      ...['libpcre2-8-0', 'libcap2', 'libgcrypt20', 'libgpg-error0', 'liblz4-1', 'liblzma5'],
+      ...['libzstd1', 'libip4tc2', 'libip6tc2', 'libxtables12', 'libmnl0', 'libnftnl11'],
+      ...['libnetfilter-conntrack3', 'libnfnetlink0'],
+    ],
+  },
+  'docker-sid': {
+    release: 'sid',
+    packages: [
+      ...['docker.io', 'docker-cli', 'tini-static', 'iptables'],
+      ...['libc6', 'libgcc-s1', 'libsystemd0', 'libcap2', 'libip4tc2', 'libip6tc2', 'libxtables12'],
+      ...['libmnl0', 'libnftnl11', 'libnetfilter-conntrack3', 'libnfnetlink0'],
+    ],
+  },
   // What programs of ours for arm64 are linked to, for QEMU (its option -L).
   arm64: {
     release: 'bookworm',
@@ -63,6 +82,10 @@ export const peerFiles = {
   recvtty: { suite: 'sid', file: 'usr/sbin/recvtty' },
   'docker-registry': { suite: 'bookworm', file: 'usr/bin/docker-registry' },
   busybox: { suite: 'bookworm', file: 'bin/busybox' },
+  'docker-28': { suite: 'docker-sid', file: 'usr/bin/docker' },
+  'dockerd-28': { suite: 'docker-sid', file: 'usr/sbin/dockerd' },
+  'docker-20': { suite: 'docker-bookworm', file: 'usr/bin/docker' },
+  'dockerd-20': { suite: 'docker-bookworm', file: 'usr/sbin/dockerd' },
   time: { suite: 'bookworm', file: 'usr/bin/time' },
   strace: { suite: 'bookworm', file: 'usr/bin/strace' },
   objdump: { suite: 'bookworm', file: 'usr/bin/x86_64-linux-gnu-objdump' },
