@@ -1,4 +1,4 @@
-import { type Operation, runAlone } from '../linux/index.ts';
+import type { Operation } from '../linux/index.ts';
 import { isInitialUserNamespace } from './user-namespace.ts';
 
 /** What all operations need to know, from the global flags. */
@@ -15,9 +15,14 @@ export interface RuntimeOptions {
   readonly perform?: <T>(operation: Operation<T>) => Promise<T>;
 }
 
-/** In a process with other work the operation waits as that process says; else it blocks. */
-export function perform<T>(options: RuntimeOptions, operation: Operation<T>): Promise<T> {
-  return options.perform === undefined ? runAlone(operation) : options.perform(operation);
+/**
+ * In a process with other work the operation waits as that process says; else it blocks. Commands that perform none, such
+ * as `state`, do not load what makes system calls.
+ */
+export async function perform<T>(options: RuntimeOptions, operation: Operation<T>): Promise<T> {
+  if (options.perform !== undefined) return options.perform(operation);
+  const { runAlone } = await import('../linux/index.ts');
+  return runAlone(operation);
 }
 
 /** `/run/tsrunc`, or below $XDG_RUNTIME_DIR for an unprivileged user who has one. */

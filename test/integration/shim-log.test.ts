@@ -18,7 +18,7 @@ const SIGKILL = 9;
 const skip = skipWithout('runc-1.3');
 /** As long as a line may be. */
 const ZEROS = '\0'.repeat(16384);
-/** What goes through one log; `make soak` asks for more. */
+/** What goes through one log; SHIM_LOG_MIB=1024 for more. */
 const MEBIBYTES = Number(process.env['SHIM_LOG_MIB'] ?? 256);
 
 function logsOf(shim: Shim): Promise<TtrpcClient> {
