@@ -88,6 +88,61 @@ async function run(invocation: Invocation): Promise<number> {
   });
 }
 
+function optionalText(flags: FlagValues, name: string): string | undefined {
+  const value = flags.string(name);
+  return value === '' ? undefined : value;
+}
+
+function given<Key extends string, T>(key: Key, value: T | undefined): { [K in Key]?: T } {
+  return (value === undefined ? {} : { [key]: value }) as { [K in Key]?: T };
+}
+
+/** What checkpoint and restore have in common. */
+function criuRequest({ flags, args }: Invocation) {
+  return {
+    id: args[0] ?? '',
+    ...given('imagePath', optionalText(flags, 'image-path')),
+    ...given('workPath', optionalText(flags, 'work-path')),
+    tcpEstablished: flags.bool('tcp-established'),
+    extUnixSk: flags.bool('ext-unix-sk'),
+    shellJob: flags.bool('shell-job'),
+    fileLocks: flags.bool('file-locks'),
+    ...given('manageCgroupsMode', flags.string('manage-cgroups-mode')),
+    emptyNs: flags.strings('empty-ns'),
+    autoDedup: flags.bool('auto-dedup'),
+    lazyPages: flags.bool('lazy-pages'),
+  };
+}
+
+async function checkpoint(invocation: Invocation): Promise<number> {
+  const { options, flags } = invocation;
+  await runtime.checkpointContainer(options, {
+    ...criuRequest(invocation),
+    ...given('parentPath', optionalText(flags, 'parent-path')),
+    leaveRunning: flags.bool('leave-running'),
+    tcpSkipInFlight: flags.bool('tcp-skip-in-flight'),
+    linkRemap: flags.bool('link-remap'),
+    ...given('statusFd', flags.number('status-fd')),
+    ...given('pageServer', optionalText(flags, 'page-server')),
+    preDump: flags.bool('pre-dump'),
+  });
+  return 0;
+}
+
+async function restore(invocation: Invocation): Promise<number> {
+  const { options, flags } = invocation;
+  return runtime.restoreContainer(options, {
+    ...criuRequest(invocation),
+    bundle: resolve(optionalText(flags, 'bundle') ?? '.'),
+    ...given('consoleSocket', optionalText(flags, 'console-socket')),
+    ...given('pidFile', optionalText(flags, 'pid-file')),
+    detach: flags.bool('detach'),
+    noSubreaper: flags.bool('no-subreaper'),
+    ...given('lsmProfile', optionalText(flags, 'lsm-profile')),
+    ...given('lsmMountContext', optionalText(flags, 'lsm-mount-context')),
+  });
+}
+
 async function start(invocation: Invocation): Promise<number> {
   await runtime.startContainer(invocation.options, argument(invocation, 0));
   return 0;
@@ -219,6 +274,8 @@ async function events(invocation: Invocation): Promise<number> {
 }
 
 const ACTIONS: Readonly<Record<string, Action>> = {
+  checkpoint,
+  restore,
   events,
   exec,
   features,

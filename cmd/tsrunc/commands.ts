@@ -67,6 +67,20 @@ const CREATE: FlagSpecs = {
   ...EXPLAIN,
 };
 
+/** Of checkpoint and restore. */
+const CRIU: FlagSpecs = {
+  'image-path': { type: 'string', usage: 'directory of the images (default: ./checkpoint)' },
+  'work-path': { type: 'string', usage: "directory of CRIU's log and work files" },
+  'tcp-established': { type: 'bool', usage: 'allow TCP connections that are open' },
+  'ext-unix-sk': { type: 'bool', usage: 'allow unix sockets to outside of the container' },
+  'shell-job': { type: 'bool', usage: 'allow processes of a shell session' },
+  'lazy-pages': { type: 'bool', usage: 'bring memory over when it is used (userfaultfd)' },
+  'file-locks': { type: 'bool', usage: 'save and restore file locks' },
+  'manage-cgroups-mode': { type: 'string', usage: 'soft, full, strict or ignore (default: soft)' },
+  'empty-ns': { type: 'string[]', usage: 'make this namespace anew and empty: network' },
+  'auto-dedup': { type: 'bool', usage: 'do not keep pages twice in images' },
+};
+
 const ID = '<container-id>';
 
 function command(
@@ -92,6 +106,20 @@ const ONE_ID = [ID, 1, 1] as const;
 
 /** Every subcommand, in the order of the help text. */
 export const COMMANDS: readonly CommandSpec[] = [
+  command('checkpoint', 'write a running container into image files', ONE_ID, {
+    ...CRIU,
+    'parent-path': { type: 'string', usage: 'images of an earlier pre-dump, below image-path' },
+    'leave-running': { type: 'bool', usage: 'keep the container' },
+    'tcp-skip-in-flight': { type: 'bool', usage: 'skip TCP connections that are being made' },
+    'link-remap': { type: 'bool', usage: 'allow open files that were unlinked, by a new link' },
+    'status-fd': {
+      type: 'int',
+      default: -1,
+      usage: 'gets a NUL byte when lazy pages can be asked for',
+    },
+    'page-server': { type: 'string', usage: 'ADDRESS:PORT of a page server' },
+    'pre-dump': { type: 'bool', usage: 'write memory only; the container goes on' },
+  }),
   command('create', 'create a container', ONE_ID, CREATE),
   command('delete', 'delete what a container holds', ONE_ID, {
     force: { type: 'bool', short: 'f', usage: 'kill the container first if it runs' },
@@ -147,6 +175,20 @@ export const COMMANDS: readonly CommandSpec[] = [
     { format: { type: 'string', short: 'f', default: 'table', usage: 'table or json' } },
     false,
   ),
+  command('restore', 'make a container go on from image files', ONE_ID, {
+    ...CRIU,
+    bundle: { type: 'string', short: 'b', usage: 'bundle directory (default: current directory)' },
+    'console-socket': {
+      type: 'string',
+      usage: 'unix socket that gets the master end of the terminal (SCM_RIGHTS)',
+    },
+    'pid-file': { type: 'string', usage: 'file to write the process id to' },
+    detach: { type: 'bool', short: 'd', usage: 'return once the process runs' },
+    'no-subreaper': { type: 'bool', usage: 'do not become the reaper of orphans' },
+    'no-pivot': { type: 'bool', usage: 'accepted; images say how the root was changed' },
+    'lsm-profile': { type: 'string', usage: 'TYPE:NAME of another LSM profile for the processes' },
+    'lsm-mount-context': { type: 'string', usage: 'another SELinux context for mounts' },
+  }),
   command('resume', 'resume all processes of a container', ONE_ID),
   command('run', 'create and start a container', ONE_ID, {
     ...CREATE,

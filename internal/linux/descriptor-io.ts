@@ -59,6 +59,15 @@ export function setNonBlocking(fd: number): void {
   syscall(() => 'set file status flags', 'fcntl', fd, FcntlCommand.F_SETFL, changed);
 }
 
+/** O_WRONLY and O_RDWR among the access modes (asm-generic/fcntl.h). */
+const WRITE_MODES = 3;
+
+/** Whether a descriptor was opened for writing. */
+export function isWritable(fd: number): boolean {
+  const flags = syscall(() => 'get file status flags', 'fcntl', fd, FcntlCommand.F_GETFL, 0);
+  return (flags & WRITE_MODES) !== OpenFlag.O_RDONLY;
+}
+
 /** Another number for the same open file description, close-on-exec. */
 export function duplicateFd(fd: number): OwnedFd {
   const operation = () => 'duplicate file descriptor';

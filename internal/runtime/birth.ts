@@ -11,10 +11,10 @@ import { endedError, type InnerHook, runHooks, writeState } from './hooks.ts';
 import { writeIdMappings } from './id-mappings.ts';
 import type { InitPlan, InitProgram } from './init-program.ts';
 import { MovedNetDevices } from './net-devices.ts';
+import { newContainerState } from './new-container-state.ts';
 import { writePidFile } from './pid-file.ts';
-import { readProcessStat } from './process-stat.ts';
 import type { Rollback } from './rollback.ts';
-import { isRootless, type RuntimeOptions } from './runtime-options.ts';
+import type { RuntimeOptions } from './runtime-options.ts';
 import { sendListener } from './seccomp-listener.ts';
 
 /** The time from the first clone until the container's process waits for `start`. */
@@ -175,41 +175,19 @@ export class Birth {
   }
 
   #state(): ContainerState {
-    const { spec, directory, rootfs } = this.#bundle;
-    const namespaces = ['mnt', 'pid', 'net', 'uts', 'ipc', 'user', 'cgroup'];
-    const uid = process.geteuid?.() ?? 0;
-    return {
+    return newContainerState({
+      options: this.#options,
       id: this.#request.id,
       pid: this.#pid,
-      startTime: readProcessStat(this.#pid)?.startTime ?? 0,
-      created: new Date().toISOString(),
-      ociVersion: spec.ociVersion,
-      bundle: directory,
-      rootfs,
-      owner: uid,
-      isRootless: isRootless(this.#options, uid),
+      bundle: this.#bundle,
+      cgroup: this.#cgroup,
       sharesPidNamespace: !this.#plan.namespaces.cloned.includes('pid'),
-      annotations: spec.annotations ?? {},
-      cgroupPaths: this.#cgroup.paths,
-      ...(this.#request.scope === undefined ? {} : { cgroupScope: this.#request.scope.name }),
-      namespacePaths: Object.fromEntries(
-        namespaces.map((name) => [NAMESPACE_KEYS[name] ?? name, `/proc/${this.#pid}/ns/${name}`]),
-      ),
+      cgroupScope: this.#request.scope?.name,
+      stdio: this.#plan.fds.stdio,
       startLabels: this.#init.startLabels,
-    };
+    });
   }
 }
-
-/** runc's names in state.json. */
-const NAMESPACE_KEYS: Readonly<Record<string, string>> = {
-  mnt: 'NEWNS',
-  pid: 'NEWPID',
-  net: 'NEWNET',
-  uts: 'NEWUTS',
-  ipc: 'NEWIPC',
-  user: 'NEWUSER',
-  cgroup: 'NEWCGROUP',
-};
 
 function diedEarly(): TsError {
   return new TsError('Unknown', 'the container process died before it was ready', {

@@ -29,13 +29,16 @@ import {
 import { isRootless, perform, type RuntimeOptions } from './runtime-options.ts';
 import { containerStatus } from './status.ts';
 
-/** Creates a container as `createContainer` of create.ts does, in a cgroup of the driver that is on. */
+/**
+ * Creates a container as `createContainer` of create.ts does, or as `make` does, in a cgroup of the driver that is on.
+ */
 export async function createContainer(
   options: RuntimeOptions,
   request: CreateRequest,
   bundle: Bundle = loadBundle(request.bundle),
+  make: typeof createWith = createWith,
 ): Promise<number> {
-  if (options.systemdCgroup !== true) return perform(options, createWith(options, request, bundle));
+  if (options.systemdCgroup !== true) return perform(options, make(options, request, bundle));
   const { WaitingChild } = await import('../linux/waiting-child.ts');
   const { startScope } = await systemdDriver();
   const wanted = scopeOptions(options, request, bundle);
@@ -45,7 +48,7 @@ export async function createContainer(
   try {
     const cgroup = adoptCgroup(paths, { holder: holder.pid, isTolerant: wanted.rootless });
     const inScope = { ...request, scope: { name, cgroup } };
-    return await perform(options, createWith(options, inScope, bundle));
+    return await perform(options, make(options, inScope, bundle));
   } catch (thrown) {
     const error = TsError.from(thrown);
     holder[Symbol.dispose]();

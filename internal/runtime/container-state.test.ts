@@ -26,6 +26,7 @@ const STATE: ContainerState = {
   annotations: { a: 'b' },
   cgroupPaths: { memory: '/sys/fs/cgroup/memory/web', '': '/sys/fs/cgroup/unified/web' },
   namespacePaths: { NEWPID: '/proc/42/ns/pid' },
+  stdio: ['/dev/null', 'pipe:[7]', 'pipe:[7]'],
   startLabels: { '7': 'exec /bin/sh' },
 };
 

@@ -32,6 +32,8 @@ export interface ContainerState {
   readonly cgroupScope?: ScopeName;
   /** Path of the namespace's file by runc's name: NEWNS, NEWPID, … */
   readonly namespacePaths: Readonly<Record<string, string>>;
+  /** What stdin, stdout and stderr led to when it was made: `pipe:[1234]`. A restore finds pipes by it. */
+  readonly stdio: readonly string[];
   /** Labels of the steps that the init process makes after `start`, by step index. */
   readonly startLabels: Readonly<Record<string, string>>;
 }
@@ -82,6 +84,7 @@ export function serializeState(state: ContainerState): string {
     rootless: state.isRootless,
     cgroup_paths: state.cgroupPaths,
     namespace_paths: state.namespacePaths,
+    external_descriptors: state.stdio,
     tsrunc: {
       ociVersion: state.ociVersion,
       bundle: state.bundle,
@@ -114,6 +117,7 @@ export function parseState(text: string): ContainerState {
     annotations: own['annotations'] as Record<string, string>,
     cgroupPaths: json['cgroup_paths'] as Record<string, string>,
     namespacePaths: json['namespace_paths'] as Record<string, string>,
+    stdio: json['external_descriptors'] as string[],
     startLabels: own['startLabels'] as Record<string, string>,
     ...(own['cgroupScope'] === undefined ? {} : { cgroupScope: own['cgroupScope'] as ScopeName }),
   };

@@ -144,7 +144,8 @@ function* withOwnHome(options: RuntimeOptions, bundle: Bundle): Operation<Bundle
   return { ...bundle, process: yield* withHomeByChild(bundle.process, place) };
 }
 
-function locate(
+/** The container's cgroup; nothing is made. */
+export function locate(
   options: RuntimeOptions,
   id: string,
   { spec }: Bundle,
@@ -172,8 +173,9 @@ function tellLeftOut(options: RuntimeOptions, { identity }: InitPlan): void {
   }
 }
 
-function openConsole(
-  request: CreateRequest,
+/** Where the terminal of the process goes: to who is given, or to the console socket. */
+export function openConsole(
+  request: Pick<CreateRequest, 'consoleFd' | 'consoleSocket' | 'isForeground'>,
   bundle: Bundle,
   rollback: Rollback,
 ): number | undefined {

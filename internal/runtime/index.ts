@@ -5,19 +5,23 @@
  */
 
 import type { Features, LinuxResources } from '../oci/index.ts';
+import type { CheckpointRequest } from './checkpoint.ts';
 import type { CreateRequest } from './create.ts';
 import type { ContainerEvent } from './events.ts';
 import type { ExecRequest } from './exec.ts';
 import type { ResourceOptions } from './resource-options.ts';
+import type { RestoreRequest } from './restore.ts';
 import type { RunRequest } from './run.ts';
 import { perform, type RuntimeOptions } from './runtime-options.ts';
 import type { ContainerInfo } from './status.ts';
 
+export type { CheckpointRequest } from './checkpoint.ts';
 export type { CreateRequest } from './create.ts';
 export type { ContainerEvent } from './events.ts';
 export type { ExecRequest } from './exec.ts';
 export { listenFdCount } from './preserved-fds.ts';
 export type { ResourceOptions } from './resource-options.ts';
+export type { RestoreRequest } from './restore.ts';
 export type { RunRequest } from './run.ts';
 export { defaultRoot, type RuntimeOptions } from './runtime-options.ts';
 export type { ContainerInfo } from './status.ts';
@@ -46,6 +50,24 @@ export async function startContainer(options: RuntimeOptions, id: string): Promi
 /** Create and start; in the foreground also wait and delete. Returns the exit code. */
 export async function runContainer(options: RuntimeOptions, request: RunRequest): Promise<number> {
   return (await import('./run.ts')).runContainer(options, request);
+}
+
+/** Writes a running container into files; unless told otherwise it is gone then. */
+export async function checkpointContainer(
+  options: RuntimeOptions,
+  request: CheckpointRequest,
+): Promise<void> {
+  const operation = (await import('./checkpoint.ts')).checkpointContainer(options, request);
+  const scope = await perform(options, operation);
+  if (scope !== undefined) await (await import('./cgroup-driver.ts')).endScope(scope);
+}
+
+/** Makes a container of files that a checkpoint wrote. Returns the exit code as {@link runContainer}. */
+export async function restoreContainer(
+  options: RuntimeOptions,
+  request: RestoreRequest,
+): Promise<number> {
+  return (await import('./restore.ts')).restoreContainer(options, request);
 }
 
 /** Sends a signal, by number or name, to the container's init process. */

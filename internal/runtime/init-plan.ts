@@ -118,6 +118,7 @@ export function planInit(
       idmapFds,
     },
     cgroupView: cgroupView(cgroups, namespaces),
+    nullStdio: fillsDevDirectory && containerProcess.terminal !== true ? nullStdio(fds.stdio) : [],
     devices: fillsDevDirectory ? planDevices(linux.devices ?? [], all) : [],
     mayMakeNodes: !hasUser && isInitialUserNamespace() && capabilities.names.has('CAP_MKNOD'),
     maskedPaths: planMasks(linux.maskedPaths ?? [], all),
@@ -192,16 +193,26 @@ export function cgroupFds(
   return { cgroup: unified, cgroupTasks: tasks };
 }
 
-/** /dev/null stays the host's; so does what is closed. */
+/** /dev/null belongs to root; what is closed to nobody. */
 export function ownedStdio(stdio: Stdio, hasTerminal: boolean): number[] {
   if (hasTerminal) return [0];
-  return [0, 1, 2].filter((target) => {
-    try {
-      return fstatSync(stdio[target] ?? target).rdev !== DEV_NULL;
-    } catch {
-      return false; // not open
-    }
-  });
+  return STDIO.filter((target) => ![undefined, DEV_NULL].includes(deviceOf(stdio, target)));
+}
+
+/** Which of stdio lead to the host's /dev/null. */
+function nullStdio(stdio: Stdio): number[] {
+  return STDIO.filter((target) => deviceOf(stdio, target) === DEV_NULL);
+}
+
+const STDIO = [0, 1, 2];
+
+/** st_rdev; undefined if it is not open. */
+function deviceOf(stdio: Stdio, target: number): number | undefined {
+  try {
+    return fstatSync(stdio[target] ?? target).rdev;
+  } catch {
+    return undefined;
+  }
 }
 
 /** st_rdev of the character device 1:3. */

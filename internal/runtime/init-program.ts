@@ -30,7 +30,7 @@ import type { MountPlan, PlannedMount } from './mount-plan.ts';
 import { addMount, type MountContext } from './mount-steps.ts';
 import type { NamespacePlan } from './namespace-plan.ts';
 import { addJoins, type OpenNamespace } from './namespace-steps.ts';
-import { addScheduling, addStdio, type Stdio } from './process-steps.ts';
+import { addOwnNull, addScheduling, addStdio, type Stdio } from './process-steps.ts';
 import {
   addMasks,
   addMoveRoot,
@@ -77,6 +77,8 @@ export interface InitPlan {
   readonly mountContext: Omit<MountContext, 'root' | 'finally'>;
   readonly cgroupView: CgroupView;
   readonly devices: readonly PlannedDevice[];
+  /** Which of stdio are the host's /dev/null and become the container's. */
+  readonly nullStdio: readonly number[];
   /** Whether mknod(2) of devices is permitted: not in a user namespace. */
   readonly mayMakeNodes: boolean;
   readonly maskedPaths: readonly MaskedPath[];
@@ -222,6 +224,7 @@ class InitBuilder {
     addReadOnlyPaths(child, root, spec.linux?.readonlyPaths ?? []);
     if (this.#plan.usesPivotRoot) addPivotRoot(child, root);
     else addMoveRoot(child, root);
+    addOwnNull(child, root, this.#plan.nullStdio);
     this.#finishRoot(child, root);
     this.listener = addIdentity(child, root, identity, { makesCwd: true });
     this.#waitForStart(child);

@@ -88,6 +88,20 @@ export function addStdio(sequence: Sequence, stdio: Stdio): void {
 }
 
 /**
+ * Puts the container's own /dev/null in the place of the host's, as runc does: a checkpoint cannot
+ * save a file that is open on a mount which the container does not have.
+ */
+export function addOwnNull(sequence: Sequence, root: Value, targets: readonly number[]): void {
+  if (targets.length === 0) return;
+  const path = '/dev/null';
+  const label = `open ${path} for stdio`;
+  const own = sequence.add(openStep(root, path, ['O_RDWR', 'O_NOCTTY']), { label });
+  steps.checkDevice(sequence, own, { type: 'S_IFCHR', major: 1, minor: 3 }, path);
+  for (const target of targets) sequence.add(steps.duplicate(own, target));
+  sequence.add(steps.close(own));
+}
+
+/**
  * Makes the user the owner of stdio, so that it can be opened anew by /dev/stdout. What cannot be
  * changed (a read-only file system, a pipe of an id that is not mapped) stays.
  */

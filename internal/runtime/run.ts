@@ -33,24 +33,49 @@ export async function runContainer(options: RuntimeOptions, request: RunRequest)
   }
   if (request.noSubreaper !== true) setChildSubreaper(true);
   const bundle = loadBundle(request.bundle);
-  const ownsTerminal = request.consoleSocket === undefined && bundle.process.terminal === true;
+  return attend(options, request.id, {
+    ownsTerminal: request.consoleSocket === undefined && bundle.process.terminal === true,
+    keeps: request.keep === true,
+    make: (consoleFd) =>
+      createContainer(
+        options,
+        { ...request, isForeground: true, ...(consoleFd === undefined ? {} : { consoleFd }) },
+        bundle,
+      ),
+    begin: () => startOrDelete(options, request.id),
+  });
+}
+
+/** A container that this process waits for. */
+export interface Attended {
+  /** Whether this process is at the other end of the container's terminal. */
+  readonly ownsTerminal: boolean;
+  /** Leaves the stopped container. */
+  readonly keeps: boolean;
+  /** Makes it and returns its pid; `consoleFd` takes its terminal. */
+  readonly make: (consoleFd: number | undefined) => number | Promise<number>;
+  /** What follows once signals are forwarded. */
+  readonly begin: () => void | Promise<void>;
+}
+
+/** Serves a container's terminal, forwards signals, waits for its end and deletes it. */
+export async function attend(
+  options: RuntimeOptions,
+  id: string,
+  { ownsTerminal, keeps, make, begin }: Attended,
+): Promise<number> {
   using terminal = ownsTerminal ? await openTerminal() : undefined;
-  const foreground = {
-    ...request,
-    isForeground: true,
-    ...(terminal === undefined ? {} : { consoleFd: terminal.socket }),
-  };
-  const pid = await createContainer(options, foreground, bundle);
+  const pid = await make(terminal?.socket);
   terminal?.attach();
   let exitCode: number;
   {
     using _forwarding = forwardSignals(pid, terminal);
-    await startOrDelete(options, request.id);
+    await begin();
     exitCode = await childExit(pid);
   } // its pid may be another's now: no signal goes there any more
   await terminal?.drain();
-  if (request.keep !== true) {
-    const state = readContainerState(options.root, request.id);
+  if (!keeps) {
+    const state = readContainerState(options.root, id);
     await endScope(await runAlone(removeContainer(options, state)));
   }
   return exitCode;

@@ -2,9 +2,10 @@
  * The directory of one container below the state root: `ROOT/ID`. Its existence is what makes an id
  * taken; mkdir is atomic, so of two creates of one id exactly one goes on.
  */
-import { mkdirSync, readdirSync, realpathSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, realpathSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { isErrno, TsError } from '../errors/index.ts';
+import { unmountAll } from '../linux/index.ts';
 import { checkContainerId } from './container-id.ts';
 
 /** Path of a file of the container's state directory. */
@@ -42,9 +43,15 @@ export function makeStateDirectory(root: string, id: string): string {
   return directory;
 }
 
+/** Where the rootfs is mounted while a container is restored. */
+export const CRIU_ROOT = 'criu-root';
+
 /** Removes the state directory and so frees the id. No error if it is gone. */
 export function removeStateDirectory(root: string, id: string): void {
   checkContainerId(id);
+  const criuRoot = statePath(root, id, CRIU_ROOT);
+  // Left by a restore that was killed: what is mounted there must not be removed with the directory.
+  if (existsSync(criuRoot)) unmountAll(criuRoot);
   rmSync(statePath(root, id), { recursive: true, force: true });
 }
 

@@ -49,7 +49,8 @@ export const layers: Readonly<Record<string, Layer>> = {
   [services]: { imports: [...cores, 'internal/streaming', ...shared], packages: daemonPackages },
   ...Object.fromEntries(cores.map((name) => [name, core])),
   'internal/shim': { imports: [runtime, ...shared], packages: ['smol-toml'] },
-  [runtime]: { imports: [oci, cgroups, linux, errors] },
+  // CRIU speaks protobuf.
+  [runtime]: { imports: [oci, cgroups, linux, errors, api] },
   // Limits are stated in the specification's words: cgroups takes its types.
   [cgroups]: { imports: [linux, errors], types: [oci], packages: ['dbus-native'] },
   [oci]: { imports: [linux, errors] },

@@ -1,0 +1,105 @@
+/** Which mounts of a container are the host's, as config.json and this machine have them. */
+import { realpathSync } from 'node:fs';
+import { type CgroupHost, type CgroupManager, detectCgroupHost } from '../cgroups/index.ts';
+import { errnoNameOf, TsError } from '../errors/index.ts';
+import { type MountInfo, readMountInfo } from '../linux/index.ts';
+import type { Bundle } from './bundle.ts';
+import { planDevices } from './device-plan.ts';
+import { type ExternalMount, identityOf, type MountIdentity } from './external-mounts.ts';
+import { nameOf, normalizePath } from './in-root.ts';
+import type { MountAttribute } from './mount-options.ts';
+import { type PlannedMount, planMounts } from './mount-plan.ts';
+import { planNamespaces } from './namespace-plan.ts';
+
+export interface ExternalPlan {
+  readonly externals: readonly ExternalMount[];
+  readonly mounts: readonly PlannedMount[];
+  /** Mounts of this process. */
+  readonly host: readonly MountInfo[];
+  readonly root: MountIdentity | undefined;
+}
+
+/** Options of a mount point that must be the same after a restore. */
+const KEPT_OPTIONS = ['ro', 'nosuid', 'nodev', 'noexec'] as const;
+
+/** The names are what checkpoint and restore agree on: they must not depend on anything but config.json. */
+export function planExternals(bundle: Bundle, cgroup: CgroupManager): ExternalPlan {
+  const { spec, directory, rootfs } = bundle;
+  const { linux = {} } = spec;
+  const hasNewCgroupNamespace = planNamespaces(linux.namespaces ?? []).unsharesCgroup;
+  const { early, late } = planMounts({
+    mounts: spec.mounts ?? [],
+    bundle: directory,
+    rootfs,
+    hasNewCgroupNamespace,
+  });
+  const mounts = [...early, ...late];
+  const host = readMountInfo();
+  const external = (
+    name: string,
+    property: string,
+    mountPoint: string,
+    source: string,
+    { options = [], isOptional = false }: { options?: MountAttribute[]; isOptional?: boolean } = {},
+  ): ExternalMount => {
+    const real = realPath(source, property, isOptional);
+    const identity = real === undefined ? undefined : identityOf(real, host);
+    return { name, property, mountPoint, source: real ?? source, identity, options, isOptional };
+  };
+  const binds = mounts
+    .filter(({ kind }) => kind === 'bind')
+    .map(({ property, destination, source, options }) => {
+      const kept = KEPT_OPTIONS.filter((option) => options.attributes.set.has(option));
+      const name = `mount-${property.replace(/\D/g, '')}`;
+      return external(name, property, destination, source, { options: kept });
+    });
+  const masks = (linux.maskedPaths ?? []).map((path, index) =>
+    external(`mask-${index}`, `linux.maskedPaths[${index}]`, normalizePath(path), '/dev/null', {
+      options: ['ro'],
+      isOptional: true,
+    }),
+  );
+  const devices = planDevices(linux.devices ?? [], mounts).map(({ path }) =>
+    external(`device-${path}`, `device ${path}`, path, path, { isOptional: true }),
+  );
+  const cgroups = hasNewCgroupNamespace
+    ? []
+    : mounts
+        .filter(({ kind }) => kind === 'cgroup')
+        .flatMap(({ property, destination }) =>
+          cgroupDirectories(cgroup, detectCgroupHost()).map(([name, path]) => {
+            const mountPoint = name === '' ? destination : `${destination}/${name}`;
+            return external(`cgroup-${name}`, `${property} ${name}`, mountPoint, path);
+          }),
+        );
+  return {
+    externals: [...binds, ...masks, ...devices, ...cgroups],
+    mounts,
+    host,
+    root: identityOf(rootfs, host),
+  };
+}
+
+function realPath(path: string, property: string, isOptional: boolean): string | undefined {
+  try {
+    return realpathSync(path);
+  } catch (thrown) {
+    if (isOptional) return undefined;
+    throw new TsError('NotFound', `${property}.source: open ${path}: ${errnoNameOf(thrown)}`, {
+      cause: thrown,
+      fields: { property, path },
+    });
+  }
+}
+
+/** Directories of the cgroup that are bound where there is no cgroup namespace, by their name there. */
+function cgroupDirectories(cgroup: CgroupManager, host: CgroupHost): [string, string][] {
+  const unified = cgroup.paths[''];
+  if (cgroup.layout === 'unified') return unified === undefined ? [] : [['', unified]];
+  return host.hierarchies
+    .filter(({ controllers }) => controllers[0] !== '')
+    .flatMap(({ controllers, mountPoint }): [string, string][] => {
+      const path = controllers.map((name) => cgroup.paths[name]).find((each) => each !== undefined);
+      return path === undefined ? [] : [[nameOf(mountPoint), path]];
+    });
+}

@@ -1,0 +1,385 @@
+/** `restore`: makes a container go on from where `checkpoint` wrote it down. */
+import {
+  closeSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  realpathSync,
+  rmdirSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { type Options, RequestType } from '../api/generated/criu.ts';
+import {
+  type CgroupManager,
+  containerDeviceRules,
+  detectCgroupHost,
+  type ScopeName,
+} from '../cgroups/index.ts';
+import { TsError } from '../errors/index.ts';
+import {
+  kill,
+  mount,
+  type Operation,
+  type OwnedFd,
+  readMountInfo,
+  runBlocking,
+  sendFds,
+  setChildSubreaper,
+  unmountAll,
+  waitForChild,
+} from '../linux/index.ts';
+import type { State } from '../oci/index.ts';
+import { type Bundle, loadBundle } from './bundle.ts';
+import { createContainer } from './cgroup-driver.ts';
+import { DESCRIPTORS_FILE, EXTERNAL_NAMESPACES, externalNamespaceKey } from './checkpoint.ts';
+import { CONFIG_COPY, writeContainerState } from './container-state.ts';
+import { type CreateRequest, locate, openConsole } from './create.ts';
+import { criuError } from './criu-log.ts';
+import { CriuProcess, requireVersion } from './criu-process.ts';
+import { type CriuRequest, commonOptions, openDirectories } from './criu-request.ts';
+import { checkRestoredMounts } from './external-mounts.ts';
+import { type ExternalPlan, planExternals } from './external-plan.ts';
+import { runHooks } from './hooks.ts';
+import { inheritedOpenFiles } from './inherited-limits.ts';
+import { planNamespaces } from './namespace-plan.ts';
+import { newContainerState } from './new-container-state.ts';
+import { writePidFile } from './pid-file.ts';
+import type { Stdio } from './process-steps.ts';
+import { makeMountPoints } from './restore-mount-points.ts';
+import { bringLoopbackUp } from './restored-network.ts';
+import { setLostOptions } from './restored-options.ts';
+import { Rollback } from './rollback.ts';
+import { attend } from './run.ts';
+import type { RuntimeOptions } from './runtime-options.ts';
+import {
+  CRIU_ROOT,
+  makeStateDirectory,
+  removeStateDirectory,
+  statePath,
+} from './state-directory.ts';
+import { refuseUnsupported } from './unsupported.ts';
+
+export interface RestoreRequest extends CriuRequest {
+  /** Absolute path of the bundle. */
+  readonly bundle: string;
+  readonly consoleSocket?: string;
+  readonly pidFile?: string;
+  readonly detach?: boolean;
+  readonly noSubreaper?: boolean;
+  /** TYPE:NAME of another profile than the one that the processes had. */
+  readonly lsmProfile?: string;
+  /** SELinux context of restored file systems. */
+  readonly lsmMountContext?: string;
+}
+
+const LOG_FILE = 'restore.log';
+const OWN_STDIO: Stdio = [0, 1, 2];
+
+/** Returns the exit code of the container's process, or 0 when detached. */
+export async function restoreContainer(
+  options: RuntimeOptions,
+  request: RestoreRequest,
+): Promise<number> {
+  const bundle = loadBundle(request.bundle);
+  const make = (consoleFd: number | undefined): Promise<number> =>
+    createContainer(options, request, bundle, (_options, { scope }) =>
+      restore(options, request, bundle, consoleFd, scope),
+    );
+  if (request.detach === true) {
+    await make(undefined);
+    return 0;
+  }
+  if (request.noSubreaper !== true) setChildSubreaper(true);
+  const ownsTerminal = request.consoleSocket === undefined && bundle.process.terminal === true;
+  return attend(options, request.id, {
+    ownsTerminal,
+    keeps: false,
+    make,
+    begin: () => {},
+  });
+}
+
+/** Returns the pid. Whatever fails, nothing is left behind but CRIU's log. */
+function* restore(
+  options: RuntimeOptions,
+  request: RestoreRequest,
+  bundle: Bundle,
+  consoleFd: number | undefined,
+  scope: CreateRequest['scope'],
+): Operation<number> {
+  refuseUnsupported(bundle.spec);
+  requireVersion();
+  return yield* Rollback.run('restore container', function* (rollback) {
+    const isForeground = request.detach !== true;
+    const consoleRequest = {
+      ...request,
+      isForeground,
+      ...(consoleFd === undefined ? {} : { consoleFd }),
+    };
+    const console = openConsole(consoleRequest, bundle, rollback);
+    const directories = openDirectories(request, LOG_FILE, rollback, { makesImages: false });
+    const directory = makeStateDirectory(options.root, request.id);
+    rollback.onFailure(() => removeStateDirectory(options.root, request.id));
+    const cgroup = scope?.cgroup ?? locate(options, request.id, bundle, detectCgroupHost());
+    const resources = bundle.spec.linux?.resources ?? {};
+    yield* cgroup.create({ ...resources, devices: containerDeviceRules(resources.devices) });
+    rollback.onFailure(() => cgroup.undoCreate());
+    writeFileSync(statePath(options.root, request.id, CONFIG_COPY), bundle.config, { mode: 0o600 });
+    const plan = planExternals(bundle, cgroup);
+    makeMountPoints(bundle.rootfs, plan.mounts, bundle.spec.linux?.rootfsPropagation);
+    const root = bindRoot(bundle.rootfs, directory, rollback);
+    const namespaces = openNamespaces(bundle, rollback);
+    const stdio = OWN_STDIO;
+    const { lsmProfile = '', lsmMountContext = '' } = request;
+    const opts: Partial<Options> = {
+      ...commonOptions(request, bundle.spec),
+      ...directories.options,
+      root,
+      evasiveDevices: true,
+      rstSibling: true,
+      lsmProfile,
+      lsmMountContext,
+      extMnt: plan.externals.map(({ name, source }) => ({ key: name, val: source })),
+      inheritFd: [...namespaces.inherited, ...pipes(directories.images, stdio)],
+      joinNs: [...namespaces.joined],
+    };
+    const restoration = new Restoration(
+      options,
+      request,
+      bundle,
+      cgroup,
+      plan,
+      console,
+      scope?.name,
+    );
+    return restoration.run(opts, { logPath: directories.logPath, namespaces, rollback });
+  });
+}
+
+/** CRIU wants a root that is a mount, and nothing mounted above it. */
+function bindRoot(rootfs: string, directory: string, rollback: Rollback): string {
+  const root = join(realpathSync(directory), CRIU_ROOT);
+  mkdirSync(root, { mode: 0o700 });
+  rollback.always(() => rmdirSync(root));
+  mount({ source: rootfs, target: root, flags: ['MS_BIND', 'MS_REC'] });
+  rollback.always(() => unmountAll(root));
+  mount({ source: '', target: root, flags: ['MS_PRIVATE', 'MS_REC'] });
+  return root;
+}
+
+/** The time that CRIU takes. */
+class Restoration {
+  readonly #options: RuntimeOptions;
+  readonly #request: RestoreRequest;
+  readonly #bundle: Bundle;
+  readonly #cgroup: CgroupManager;
+  readonly #plan: ExternalPlan;
+  readonly #console: number | undefined;
+  readonly #scope: ScopeName | undefined;
+  #pid = 0;
+
+  constructor(
+    options: RuntimeOptions,
+    request: RestoreRequest,
+    bundle: Bundle,
+    cgroup: CgroupManager,
+    plan: ExternalPlan,
+    console: number | undefined,
+    scope: ScopeName | undefined,
+  ) {
+    this.#options = options;
+    this.#request = request;
+    this.#bundle = bundle;
+    this.#cgroup = cgroup;
+    this.#plan = plan;
+    this.#console = console;
+    this.#scope = scope;
+  }
+
+  run(
+    opts: Partial<Options>,
+    context: {
+      readonly logPath: string;
+      readonly namespaces: Namespaces;
+      readonly rollback: Rollback;
+    },
+  ): number {
+    const { logPath, namespaces, rollback } = context;
+    rollback.onFailure(() => killAndReap(this.#pid));
+    using criu = CriuProcess.start({
+      stdio: OWN_STDIO,
+      inherited: namespaces.inherited.map(({ fd }) => fd),
+    });
+    // Restored processes are born in the cgroup that CRIU is in.
+    runBlocking(this.#cgroup.join(criu.pid));
+    const request = { type: RequestType.RESTORE, opts: { ...opts, cgRoot: cgroupRoots(criu.pid) } };
+    const answer = criu.request(request, (script, pid, fds) => this.#notified(script, pid, fds));
+    if (!('success' in answer)) throw criuError(`restore ${this.#request.id}`, answer, logPath);
+    const exitCode = criu.finish();
+    if (exitCode !== 0)
+      throw criuError(
+        `restore ${this.#request.id}`,
+        { errno: 0, text: `exit code ${exitCode}` },
+        logPath,
+      );
+    return this.#pid;
+  }
+
+  #notified(script: string, pid: number, fds: readonly OwnedFd[]): void {
+    this.#options.debug(`criu: ${script}`);
+    switch (script) {
+      case 'setup-namespaces':
+        this.#setUpNamespaces(pid);
+        return;
+      case 'orphan-pts-master':
+        this.#sendTerminal(fds);
+        return;
+      case 'post-restore':
+        this.#restored(pid);
+        return;
+      default:
+    }
+  }
+
+  #setUpNamespaces(pid: number): void {
+    const { hooks, linux = {} } = this.#bundle.spec;
+    if (planNamespaces(linux.namespaces ?? []).cloned.includes('network')) bringLoopbackUp(pid);
+    const state = this.#specState(pid);
+    // CRIU waits for an answer, and this process for CRIU.
+    runBlocking(runHooks(hooks?.prestart, 'prestart', state, inheritedOpenFiles()));
+    runBlocking(runHooks(hooks?.createRuntime, 'createRuntime', state, inheritedOpenFiles()));
+  }
+
+  #specState(pid: number): State {
+    const { spec, directory } = this.#bundle;
+    return {
+      ociVersion: spec.ociVersion,
+      id: this.#request.id,
+      status: 'creating',
+      pid,
+      bundle: directory,
+      ...(spec.annotations === undefined ? {} : { annotations: spec.annotations }),
+    };
+  }
+
+  #sendTerminal(fds: readonly OwnedFd[]): void {
+    const [master] = fds;
+    if (master === undefined) return;
+    if (this.#console === undefined) {
+      throw new TsError(
+        'InvalidArgument',
+        'the images have a terminal, process.terminal is false',
+        {
+          advice: 'restore with the config.json of the checkpoint',
+        },
+      );
+    }
+    sendFds(this.#console, Buffer.from('/dev/ptmx'), [master.number]);
+  }
+
+  /** The processes are there, and none of them runs yet. */
+  #restored(pid: number): void {
+    this.#pid = pid;
+    const { spec } = this.#bundle;
+    const { externals, host, root } = this.#plan;
+    const fileSystems = this.#plan.mounts
+      .filter(({ kind }) => kind === 'file system' || kind === 'cgroup')
+      .flatMap(({ mount, destination, kind }) => {
+        const types = kind === 'cgroup' ? ['cgroup', 'cgroup2'] : [mount.type ?? ''];
+        return types.map((type) => ({ type, destination }));
+      });
+    setLostOptions(pid, externals, readMountInfo(pid));
+    checkRestoredMounts(readMountInfo(pid), { externals, root, fileSystems, host });
+    const state = newContainerState({
+      options: this.#options,
+      id: this.#request.id,
+      pid,
+      bundle: this.#bundle,
+      cgroup: this.#cgroup,
+      cgroupScope: this.#scope,
+      sharesPidNamespace: !planNamespaces(spec.linux?.namespaces ?? []).cloned.includes('pid'),
+      stdio: OWN_STDIO,
+      startLabels: {},
+    });
+    writeContainerState(this.#options.root, state);
+    const { pidFile } = this.#request;
+    if (pidFile !== undefined) writePidFile(pidFile, pid);
+  }
+}
+
+interface Namespaces {
+  readonly inherited: readonly { readonly key: string; readonly fd: number }[];
+  readonly joined: readonly { readonly ns: string; readonly nsFile: string }[];
+}
+
+/** CRIU's names of namespaces, by those of the specification. */
+const JOINED_NAMESPACES: ReadonlyMap<string, string> = new Map([
+  ['ipc', 'ipc'],
+  ['uts', 'uts'],
+  ['user', 'user'],
+  ['time', 'time'],
+  ['mount', 'mnt'],
+]);
+
+/** Namespaces that config.json names by path. */
+function openNamespaces({ spec }: Bundle, rollback: Rollback): Namespaces {
+  const inherited: { key: string; fd: number }[] = [];
+  const joined: { ns: string; nsFile: string }[] = [];
+  for (const { type, path = '' } of spec.linux?.namespaces ?? []) {
+    if (path === '') continue;
+    const external = EXTERNAL_NAMESPACES.get(type);
+    const name = JOINED_NAMESPACES.get(type);
+    if (external !== undefined) {
+      const fd = openNamespace(type, path);
+      rollback.always(() => closeSync(fd));
+      inherited.push({ key: externalNamespaceKey(external), fd });
+    } else if (name !== undefined) joined.push({ ns: name, nsFile: path });
+    else {
+      throw new TsError('NotImplemented', `CRIU cannot restore into the ${type} namespace ${path}`);
+    }
+  }
+  return { inherited, joined };
+}
+
+function openNamespace(type: string, path: string): number {
+  try {
+    return openSync(path, 'r');
+  } catch (thrown) {
+    throw TsError.from(thrown, `open ${type} namespace ${path}`);
+  }
+}
+
+/** The pipes that were stdio, with what takes their place now. */
+function pipes(images: string, stdio: Stdio): { key: string; fd: number }[] {
+  const path = join(images, DESCRIPTORS_FILE);
+  let names: unknown;
+  try {
+    names = JSON.parse(readFileSync(path, 'utf8'));
+  } catch (thrown) {
+    throw TsError.from(thrown, `read ${path}`);
+  }
+  if (!Array.isArray(names)) throw new TsError('InvalidArgument', `${path}: is not a list`);
+  return stdio.flatMap((fd, index) => {
+    const key: unknown = names[index];
+    return typeof key === 'string' && /^pipe:\[\d+\]$/.test(key) ? [{ key, fd }] : [];
+  });
+}
+
+/** Where CRIU puts the cgroups of the images: its own. On v2 it does that by itself. */
+function cgroupRoots(pid: number): { ctrl: string; path: string }[] {
+  const lines = readFileSync(`/proc/${pid}/cgroup`, 'utf8').trim().split('\n');
+  return lines.flatMap((line) => {
+    const [, ctrl = '', ...path] = line.split(':');
+    return ctrl === '' ? [] : [{ ctrl, path: path.join(':') }];
+  });
+}
+
+const SIGKILL = 9;
+
+/** Ends a restored process that nobody shall see. 0 is none. */
+function killAndReap(pid: number): void {
+  if (pid <= 0) return;
+  kill(pid, SIGKILL);
+  waitForChild(pid);
+}
