@@ -135,11 +135,7 @@ export function checkRestoredMounts(restored: readonly MountInfo[], allowed: All
     const isKernels = fileSystems.some(
       ({ type, destination }) => type === mount.type && isWithin(mountPoint, destination),
     );
-    const isKnown =
-      isKernels ||
-      isBelow(mount, root) ||
-      externals.some(({ identity }) => isBelow(mount, identity)) ||
-      isMountedBelow(mount, allowed);
+    const isKnown = isKernels || isBelow(mount, root) || isMountedBelow(mount, allowed);
     if (!isKnown) {
       throw refuse(`after the restore ${mountPoint} shows ${describe(mount)} of the host`);
     }

@@ -75,7 +75,10 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       what: 'Containers as one pass over an array of system calls, from checked machine code',
       shownBy: [integration('trampoline*')],
     },
-    { what: '`checkpoint`, `restore`', shownBy: [] },
+    {
+      what: '`checkpoint`, `restore`, where CRIU works',
+      shownBy: [integration('runtime-checkpoint'), 'test/attack/checkpoint.test.ts'],
+    },
     {
       what: 'systemd as the cgroup driver (`--systemd-cgroup`)',
       shownBy: ['test/vm/systemd-cgroup.test.ts', 'internal/cgroups/systemd/*.test.ts'],

@@ -51,6 +51,17 @@ export const suites = {
       ...['libmnl0', 'libnftnl11', 'libnetfilter-conntrack3', 'libnfnetlink0'],
     ],
   },
+  // Of sid alone: bookworm's does not know the kernels of today. With all that it is linked to.
+  criu: {
+    release: 'sid',
+    packages: [
+      ...['criu', 'libc6', 'libbsd0', 'libmd0', 'libnet9', 'libnl-3-200', 'libprotobuf-c1'],
+      ...['libnftables1', 'libnftnl11', 'libmnl0', 'libxtables12', 'libjansson4', 'libuuid1'],
+      ...['libgnutls30t64', 'libp11-kit0', 'libffi8', 'libidn2-0', 'libunistring5', 'libtasn1-6'],
+      ...['libhogweed6t64', 'libnettle8t64', 'libgmp10', 'libedit2', 'libtinfo6'],
+      ...['libbrotli1', 'libzstd1', 'zlib1g', 'libdrm2'],
+    ],
+  },
   // What programs of ours for arm64 are linked to, for QEMU (its option -L).
   arm64: {
     release: 'bookworm',
@@ -79,6 +90,7 @@ export const peerFiles = {
   'runc-1.3': { suite: 'sid', file: 'usr/sbin/runc' },
   'runc-1.1': { suite: 'bookworm', file: 'usr/sbin/runc' },
   crun: { suite: 'sid', file: 'usr/bin/crun' },
+  criu: { suite: 'criu', file: 'usr/sbin/criu' },
   recvtty: { suite: 'sid', file: 'usr/sbin/recvtty' },
   'docker-registry': { suite: 'bookworm', file: 'usr/bin/docker-registry' },
   busybox: { suite: 'bookworm', file: 'bin/busybox' },

@@ -22,6 +22,7 @@ const versions: [PeerName, string[], RegExp][] = [
   ['runc-1.3', ['--version'], /^runc version 1\./],
   ['runc-1.1', ['--version'], /^runc version 1\.1\./],
   ['crun', ['--version'], /^crun version 1\./],
+  ['criu', ['--version'], /^Version: 4\./],
   ['recvtty', ['--version'], /^recvtty version /],
   ['docker-registry', ['--version'], /distribution/],
   ['busybox', ['--help'], /^BusyBox v/],

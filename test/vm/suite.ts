@@ -32,6 +32,7 @@ export const suites: Readonly<Record<Form, readonly VmSuite[]>> = {
         'internal/linux/*.test.ts',
         'internal/runtime/*.test.ts',
         integration('trampoline'),
+        'test/attack/checkpoint.test.ts',
         'test/attack/host-binary.test.ts',
         'test/attack/leaked-descriptors.test.ts',
         'test/attack/lying-rootfs.test.ts',
