@@ -366,12 +366,15 @@ function pipes(images: string, stdio: Stdio): { key: string; fd: number }[] {
   });
 }
 
-/** Where CRIU puts the cgroups of the images: its own. On v2 it does that by itself. */
-function cgroupRoots(pid: number): { ctrl: string; path: string }[] {
+/**
+ * Where CRIU puts the cgroups of the images: its own, which are the new container's. The root without a controller is that
+ * of the v2 tree; without it a container restored under another id would live in the old one's cgroup, outside of its limits.
+ */
+function cgroupRoots(pid: number): { ctrl?: string; path: string }[] {
   const lines = readFileSync(`/proc/${pid}/cgroup`, 'utf8').trim().split('\n');
-  return lines.flatMap((line) => {
+  return lines.map((line) => {
     const [, ctrl = '', ...path] = line.split(':');
-    return ctrl === '' ? [] : [{ ctrl, path: path.join(':') }];
+    return { ...(ctrl === '' ? {} : { ctrl }), path: path.join(':') };
   });
 }
 

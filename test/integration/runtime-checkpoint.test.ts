@@ -181,8 +181,12 @@ for (const [name, reason, fixtureOf] of runtimes) {
     const other = fixture.newId('left');
     succeed(fixture, ['restore', '-d', ...images(fixture, 'left'), other]);
     await until('the restored one counts', () => count(fixture) > now);
+    const cgroups = readFileSync(`/proc/${pidOf(fixture, other)}/cgroup`, 'utf8');
     succeed(fixture, ['delete', '--force', other]);
     assert.deepEqual(fixture.leftovers(other), []);
+    if (name !== 'tsrunc') return; // runc leaves the v2 tree's to CRIU
+    assert.equal(cgroups.includes(id), false, cgroups);
+    assert.deepEqual(fixture.leftovers(id), []);
   });
 
   test(`${name}: output goes on into the pipe that the restore was given`, {
