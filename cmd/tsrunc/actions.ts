@@ -232,6 +232,7 @@ async function features(): Promise<number> {
 
 async function update(invocation: Invocation): Promise<number> {
   const { options, flags } = invocation;
+  await runtime.containerInfo(options, argument(invocation, 0)); // that it is there comes first
   for (const name of ['l3-cache-schema', 'mem-bw-schema']) {
     if (flags.has(name))
       throw new TsError('NotImplemented', `--${name}: Intel RDT is not supported`);

@@ -5,7 +5,7 @@ import { TsError } from '../../internal/errors/index.ts';
 import { defaultRoot, type RuntimeOptions } from '../../internal/runtime/index.ts';
 import { runAction } from './actions.ts';
 import { type CommandSpec, findCommand, GLOBAL_FLAGS } from './commands.ts';
-import { type FlagValues, parseFlags, UsageError } from './flag-parser.ts';
+import { type FlagValues, parseBool, parseFlags, UsageError } from './flag-parser.ts';
 import { commandHelp, globalHelp } from './help.ts';
 import { type Log, type LogFormat, openLog } from './log.ts';
 import { versionText } from './version.ts';
@@ -17,6 +17,8 @@ const STDERR = 2;
 
 /** Exit code of any error but exec's (runc's convention). */
 const FAILURE = 1;
+/** Exit code for a command or a help topic that is not there (urfave/cli). */
+const NO_TOPIC = 3;
 /** Exit code of an exec that failed after its arguments were accepted. */
 const EXEC_FAILURE = 255;
 
@@ -29,12 +31,19 @@ export async function main(argv: readonly string[]): Promise<number> {
     log = openLog(flags.string('log'), logFormat(flags), flags.bool('debug'));
     if (flags.bool('version')) return print(`${versionText()}\n`);
     const [name, ...rest] = positional;
-    if (name === undefined || name === 'help' || flags.bool('help')) return help(rest[0]);
-    const command = findCommand(name);
-    if (command === undefined) throw new UsageError(`no command ${JSON.stringify(name)}`);
+    const isHelp = name === undefined || name === 'help' || name === 'h';
+    if (flags.bool('help')) return print(help0());
+    const topic = isHelp ? rest[0] : name;
+    if (topic === undefined) return print(help0());
+    const command = findCommand(topic);
+    if (command === undefined) {
+      failure = NO_TOPIC;
+      throw new UsageError(`No help topic for '${topic}'`);
+    }
+    if (isHelp) return print(commandHelp(command));
     const parsed = parseCommand(command, rest);
     if (parsed === undefined) return print(commandHelp(command));
-    if (name === 'exec') failure = EXEC_FAILURE;
+    if (command.name === 'exec') failure = EXEC_FAILURE;
     return await runAction(command.name, {
       options: runtimeOptions(flags, log),
       flags: parsed.flags,
@@ -59,13 +68,29 @@ function parseGlobal(argv: readonly string[]) {
 
 /** The command's arguments, or undefined if help was asked for. */
 function parseCommand(command: CommandSpec, argv: readonly string[]) {
+  let usage = 'Incorrect Usage.';
   try {
-    const parsed = parseFlags(argv, command.flags, { interspersed: command.interspersed });
+    const parsed = parseCommandFlags(command, argv, (problem) => {
+      usage = `Incorrect Usage: ${problem}`;
+    });
     if (parsed.flags.bool('help')) return undefined;
     checkArguments(command, parsed.positional.length);
     return parsed;
   } catch (thrown) {
-    if (thrown instanceof UsageError) print(`Incorrect Usage.\n\n${commandHelp(command)}`);
+    if (thrown instanceof UsageError) print(`${usage}\n\n${commandHelp(command)}`);
+    throw thrown;
+  }
+}
+
+function parseCommandFlags(
+  { flags, interspersed }: CommandSpec,
+  argv: readonly string[],
+  onProblem: (problem: string) => void,
+) {
+  try {
+    return parseFlags(argv, flags, { interspersed });
+  } catch (thrown) {
+    if (thrown instanceof UsageError) onProblem(thrown.message);
     throw thrown;
   }
 }
@@ -84,31 +109,34 @@ function checkArguments(command: CommandSpec, count: number): void {
 
 function logFormat(flags: FlagValues): LogFormat {
   const format = flags.string('log-format') ?? 'text';
+  if (format === '') return 'text';
   if (format === 'text' || format === 'json') return format;
   throw new TsError('InvalidArgument', `invalid log-format: ${format}`);
 }
 
 function runtimeOptions(flags: FlagValues, log: Log): RuntimeOptions {
-  const rootless = flags.string('rootless') ?? 'auto';
-  if (!['true', 'false', 'auto'].includes(rootless)) {
-    throw new TsError(
-      'InvalidArgument',
-      `--rootless ${JSON.stringify(rootless)} is not true, false or auto`,
-    );
+  const given = flags.string('root') ?? '';
+  const root = given === '' ? defaultRoot(process.geteuid?.() ?? 0, process.env) : resolve(given);
+  if (root === '/') {
+    throw new TsError('InvalidArgument', 'Option --root argument should not be set to /', {
+      code: 'TS_STATE_ROOT_IS_ROOT',
+      advice: 'give --root a directory of its own',
+    });
   }
-  const root = flags.string('root');
-  const uid = process.geteuid?.() ?? 0;
   return {
-    root: root === undefined || root === '' ? defaultRoot(uid, process.env) : resolve(root),
+    root,
     systemdCgroup: flags.bool('systemd-cgroup'),
-    rootless: rootless === 'auto' ? 'auto' : rootless === 'true',
+    rootless: rootlessOption(flags.string('rootless') ?? 'auto'),
     debug: (message) => log.write('debug', message),
   };
 }
 
-function help(name: string | undefined): number {
-  const command = name === undefined ? undefined : findCommand(name);
-  return print(command === undefined ? help0() : commandHelp(command));
+function rootlessOption(text: string): boolean | 'auto' {
+  if (text === '' || text.toLowerCase() === 'auto') return 'auto';
+  const value = parseBool(text);
+  if (value !== undefined) return value;
+  const problem = `--rootless ${JSON.stringify(text)} is not true, false or auto`;
+  throw new TsError('InvalidArgument', problem);
 }
 
 function help0(): string {

@@ -18,7 +18,12 @@ const ACCEPTED: [string[], Record<string, unknown>, string[]][] = [
   [['--', '--detach'], {}, ['--detach']],
   [['-e', 'A=1', '-e', 'B=2,3'], { env: ['A=1', 'B=2,3'] }, []],
   [['--preserve-fds', '2'], { 'preserve-fds': 2 }, []],
+  [['--preserve-fds', '0x1F'], { 'preserve-fds': 31 }, []],
+  [['--preserve-fds', '010'], { 'preserve-fds': 8 }, []],
+  [['--preserve-fds', '-1_000'], { 'preserve-fds': -1000 }, []],
   [['-'], {}, ['-']],
+  [['id', '--nope'], {}, ['id', '--nope']],
+  [['id', '--bundle'], {}, ['id', '--bundle']],
 ];
 for (const [argv, values, positional] of ACCEPTED) {
   test(`parseFlags accepts ${JSON.stringify(argv)}`, () => {
@@ -45,6 +50,7 @@ const REFUSED: [string[], string][] = [
   [['--nope'], 'flag provided but not defined: -nope'],
   [['---detach'], 'bad flag syntax: ---detach'],
   [['--bundle'], 'flag needs an argument: -bundle'],
+  [['--preserve-fds', '09'], 'invalid value "09" for flag -preserve-fds: parse error'],
   [['--preserve-fds', 'x'], 'invalid value "x" for flag -preserve-fds: parse error'],
   [['--detach=maybe'], 'invalid boolean value "maybe" for -detach: parse error'],
 ];

@@ -74,8 +74,8 @@ export class UsageError extends Error {
  * Splits `argv` into flags and positional arguments.
  *
  * With `interspersed` flags are also taken after positional arguments (urfave/cli reorders them for
- * most commands); without it parsing stops at the first argument that is no flag.
- * Throws {@link UsageError}.
+ * most commands): those that are known and have their value; others are arguments there. Without it
+ * parsing stops at the first argument that is no flag. Throws {@link UsageError}.
  */
 export function parseFlags(
   argv: readonly string[],
@@ -110,6 +110,11 @@ export function parseFlags(
     const equals = body.indexOf('=');
     const given = equals === -1 ? body : body.slice(0, equals);
     const found = byName.get(given);
+    const lacksValue = equals === -1 && found?.[1].type !== 'bool' && i + 1 === argv.length;
+    if (positional.length > 0 && (found === undefined || lacksValue)) {
+      positional.push(argument);
+      continue;
+    }
     if (found === undefined) throw new UsageError(`flag provided but not defined: -${given}`);
     const [name, spec] = found;
     let text = equals === -1 ? undefined : body.slice(equals + 1);
@@ -134,10 +139,9 @@ function assign(
   spec: FlagSpec,
   text: string,
 ): void {
-  const refuse = (): never => {
-    throw new UsageError(
-      `invalid ${spec.type === 'bool' ? 'boolean ' : ''}value "${text}" for ${spec.type === 'bool' ? '' : 'flag '}-${given}: parse error`,
-    );
+  const refuse = (why = 'parse error'): never => {
+    const [kind, what] = spec.type === 'bool' ? ['boolean ', ''] : ['', 'flag '];
+    throw new UsageError(`invalid ${kind}value "${text}" for ${what}-${given}: ${why}`);
   };
   switch (spec.type) {
     case 'bool':
@@ -156,23 +160,38 @@ function assign(
       flags.set(name, [...flags.strings(name), text]);
       return;
     case 'int[]':
-      flags.set(name, [...flags.numbers(name), parseInteger(text) ?? refuse()]);
+      flags.set(name, [
+        ...flags.numbers(name),
+        parseDecimal(text) ?? refuse(`strconv.ParseInt: parsing "${text}": invalid syntax`),
+      ]);
       return;
   }
 }
 
 /** Go's strconv.ParseBool. */
-function parseBool(text: string): boolean | undefined {
+export function parseBool(text: string): boolean | undefined {
   if (['1', 't', 'T', 'true', 'TRUE', 'True'].includes(text)) return true;
   if (['0', 'f', 'F', 'false', 'FALSE', 'False'].includes(text)) return false;
   return undefined;
 }
 
-/** A decimal or 0x integer that a double holds exactly, or undefined. */
+/** Go's integer literals: 0x, 0o and 0b, octal after a 0 alone, `_` between digits. */
+const INTEGER = /^[+-]?(?:0x(?:_?[0-9a-f])+|0b(?:_?[01])+|0o?(?:_?[0-7])+|0|[1-9](?:_?[0-9])*)$/i;
+
+/** An integer as strconv.ParseInt reads it with base 0, that a double holds exactly, or undefined. */
 function parseInteger(text: string): number | undefined {
-  if (!/^[+-]?(0[xX][0-9a-fA-F]+|[0-9]+)$/.test(text)) return undefined;
-  const sign = text.startsWith('-') ? -1 : 1;
-  const value = sign * Number(text.replace(/^[+-]/, ''));
+  if (!INTEGER.test(text)) return undefined;
+  const digits = text.replace(/^[+-]/, '').replaceAll('_', '');
+  return exact(text, Number(/^0[0-9]/.test(digits) ? `0o${digits}` : digits));
+}
+
+/** The same with base 10. */
+function parseDecimal(text: string): number | undefined {
+  return /^[+-]?[0-9]+$/.test(text) ? exact(text, Number(text.replace(/^[+-]/, ''))) : undefined;
+}
+
+function exact(text: string, size: number): number | undefined {
+  const value = text.startsWith('-') && size !== 0 ? -size : size;
   return Number.isSafeInteger(value) ? value : undefined;
 }
 

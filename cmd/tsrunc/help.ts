@@ -1,6 +1,9 @@
 import { COMMANDS, type CommandSpec, GLOBAL_FLAGS } from './commands.ts';
 import type { FlagSpecs } from './flag-parser.ts';
 
+/** The command that parses no flags of its own. */
+const HELP = ['help, h', 'show this text, or that of one command'] as const;
+
 /** The text of `tsrunc --help`. */
 export function globalHelp(version: string): string {
   return [
@@ -14,7 +17,7 @@ export function globalHelp(version: string): string {
     ...version.split('\n').map((line) => `   ${line}`),
     '',
     'COMMANDS:',
-    ...columns(COMMANDS.map((each) => [each.name, each.summary])),
+    ...columns([...COMMANDS.map((each) => [each.name, each.summary] as const), HELP]),
     '',
     'GLOBAL OPTIONS:',
     ...flagLines(GLOBAL_FLAGS),

@@ -30,10 +30,10 @@ export async function watchEvents(
   intervalMs: number,
   onEvent: (event: ContainerEvent) => void,
 ): Promise<void> {
+  const state = readContainerState(options.root, id);
   if (intervalMs <= 0) {
     throw new TsError('InvalidArgument', 'duration interval must be greater than 0');
   }
-  const state = readContainerState(options.root, id);
   using pidfd = openPidfd(state.pid);
   if (pidfd === undefined || containerStatus(options.root, state) === 'stopped') {
     throw notRunning(id);

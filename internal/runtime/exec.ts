@@ -53,6 +53,7 @@ const OWN_STDIO: Stdio = [0, 1, 2];
 
 /** The process that `exec` would run, before anything else is looked at. */
 export function resolveExecProcess(options: RuntimeOptions, request: ExecRequest): Process {
+  readContainerState(options.root, request.id); // NotFound before anything is read of it
   return execProcess(request, readSpecCopy(options, request.id).process);
 }
 

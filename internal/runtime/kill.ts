@@ -18,13 +18,13 @@ export function* killContainer(
   signalText: string,
   { all }: { all: boolean },
 ): Operation<void> {
+  const state = readContainerState(options.root, id);
   const signal = parseSignal(signalText);
   if (signal === undefined) {
     throw new TsError('InvalidArgument', `unknown signal ${JSON.stringify(signalText)}`, {
       code: 'TS_SIGNAL_UNKNOWN',
     });
   }
-  const state = readContainerState(options.root, id);
   const isSent = signal === SIGKILL ? yield* killProcesses(state) : signalInit(state, signal);
   if (!isSent && !all) throw notRunning(id);
 }

@@ -55,15 +55,15 @@ export function removeStateDirectory(root: string, id: string): void {
   rmSync(statePath(root, id), { recursive: true, force: true });
 }
 
-/** Ids that have a state directory, sorted. A root that is not there has none. */
-export function stateIds(root: string): string[] {
+/** Ids that have a state directory, sorted. */
+export function stateIds(root: string, { mayBeMissing }: { mayBeMissing: boolean }): string[] {
   try {
     return readdirSync(root, { withFileTypes: true })
       .filter((entry) => entry.isDirectory())
       .map((entry) => entry.name)
       .sort();
   } catch (thrown) {
-    if (isErrno(thrown, 'ENOENT')) return [];
+    if (mayBeMissing && isErrno(thrown, 'ENOENT')) return [];
     throw TsError.from(thrown, `read state root ${root}`);
   }
 }

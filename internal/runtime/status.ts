@@ -7,7 +7,7 @@ import {
   readContainerState,
   waitsForStart,
 } from './container-state.ts';
-import type { RuntimeOptions } from './runtime-options.ts';
+import { defaultRoot, type RuntimeOptions } from './runtime-options.ts';
 import { stateIds } from './state-directory.ts';
 
 /** A container as `state` and `list` show it. */
@@ -60,10 +60,14 @@ export function containerInfo(options: RuntimeOptions, id: string): ContainerInf
   return describe(options.root, readContainerState(options.root, id), '');
 }
 
-/** All containers below the state root; those that cannot be read are told to the debug log. */
+/**
+ * All containers below the state root; those that cannot be read are told to the debug log. Throws
+ * NotFound if there is no such root, unless it is the default one, which the first container makes.
+ */
 export function listContainers(options: RuntimeOptions): ContainerInfo[] {
   const owners = new Map<number, string>();
-  return stateIds(options.root).flatMap((id) => {
+  const isDefault = options.root === defaultRoot(process.geteuid?.() ?? 0, process.env);
+  return stateIds(options.root, { mayBeMissing: isDefault }).flatMap((id) => {
     try {
       const state = readContainerState(options.root, id);
       let owner = owners.get(state.owner);

@@ -47,6 +47,10 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       shownBy: [integration('runtime-lifecycle')],
     },
     {
+      what: 'Command lines, flags, `--help`, errors and exit codes are those of runc 1.3 and 1.1, row by row',
+      shownBy: ['test/conformance/command-lines.test.ts'],
+    },
+    {
       what: '`exec`, with user, capabilities, environment, fds',
       shownBy: [integration('runtime-exec')],
     },

@@ -159,7 +159,6 @@ const COMMAND_LINES: [string[], string][] = [
   [['kill'], 'tsrunc: "kill" requires a minimum of 1 argument(s)'],
   [['kill', 'a', 'b', 'c'], 'tsrunc: "kill" requires a maximum of 2 argument(s)'],
   [['state', '--nope', 'a'], 'flag provided but not defined: -nope'],
-  [['nope'], 'no command "nope"'],
   [['state', 'never-was'], 'never-was: container does not exist'],
   [['start', 'never-was'], 'never-was: container does not exist'],
   [['kill', 'never-was'], 'never-was: container does not exist'],
