@@ -7,7 +7,7 @@ import {
   BootstrapResult,
 } from '../api/generated/containerd.runtime.bootstrap.v1.ts';
 import { Any } from '../api/generated/google.protobuf.ts';
-import { answerForm, encodeAnswer, parseBootstrapInput } from './bootstrap.ts';
+import { answerForm, encodeAnswer, parseBootstrapInput, taskApiVersion } from './bootstrap.ts';
 
 const options = packAny(Options, { binaryName: '/usr/bin/crun', systemdCgroup: true });
 
@@ -64,12 +64,19 @@ test('answerForm follows the generation of the daemon', () => {
 
 test('encodeAnswer writes each form as its daemon parses it', () => {
   const address = 'unix:///run/containerd/s/00';
-  assert.equal(Buffer.from(encodeAnswer('bare', address)).toString(), address);
-  assert.deepEqual(JSON.parse(Buffer.from(encodeAnswer('json', address)).toString()), {
+  assert.equal(Buffer.from(encodeAnswer('bare', address, 2)).toString(), address);
+  assert.deepEqual(JSON.parse(Buffer.from(encodeAnswer('json', address, 2)).toString()), {
     version: 2,
     address,
     protocol: 'ttrpc',
   });
-  const result = BootstrapResult.decode(encodeAnswer('protobuf', address));
+  const result = BootstrapResult.decode(encodeAnswer('protobuf', address, 2));
   assert.deepEqual([result.version, result.address, result.protocol], [3, address, 'ttrpc']);
+});
+
+test('taskApiVersion: 3 only for a sandbox of containerd 2.x, for 1.7 refuses it', () => {
+  const state = '/run/containerd/io.containerd';
+  assert.equal(taskApiVersion(`${state}.runtime.v2.task/k8s.io/pod`), 2);
+  assert.equal(taskApiVersion(`${state}.sandbox.controller.v1.shim/k8s.io/pod`), 3);
+  assert.equal(taskApiVersion(`${state}.sandbox.controller.v1.local/k8s.io/pod`), 2);
 });

@@ -68,16 +68,25 @@ export function answerForm(
   return environment['MAX_SHIM_VERSION'] === undefined ? 'bare' : 'json';
 }
 
+/** Where containerd 2.x keeps the bundles of sandboxes that are shims. */
+const SANDBOX_BUNDLE = /\/io\.containerd\.sandbox\.controller\.v1\.shim\/[^/]+\/[^/]+$/;
+
 /**
- * The bytes for stdout. JSON names version 2 of the task API, which containerd 1.7 and 2.x both
- * speak and which has the same messages as version 3.
+ * The version of the task API that a JSON answer names: 2, which containerd 1.7 and 2.x both speak
+ * and which has the same messages as 3. A daemon that keeps sandboxes in shims is a 2.x, and takes a
+ * shim of version 2 for one that cannot have tasks in its sandbox.
  */
-export function encodeAnswer(form: AnswerForm, address: string): Uint8Array {
+export function taskApiVersion(bundle: string): 2 | 3 {
+  return SANDBOX_BUNDLE.test(bundle) ? 3 : 2;
+}
+
+/** The bytes for stdout; `version` is for JSON. */
+export function encodeAnswer(form: AnswerForm, address: string, version: 2 | 3): Uint8Array {
   switch (form) {
     case 'protobuf':
       return BootstrapResult.encode({ version: 3, address, protocol: 'ttrpc' });
     case 'json':
-      return Buffer.from(JSON.stringify({ version: 2, address, protocol: 'ttrpc' }));
+      return Buffer.from(JSON.stringify({ version, address, protocol: 'ttrpc' }));
     case 'bare':
       return Buffer.from(address);
   }

@@ -4,7 +4,9 @@
  */
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { AnyMessage } from '../api/any.ts';
 import { Options } from '../api/generated/containerd.runc.v1.ts';
+import { Any } from '../api/generated/google.protobuf.ts';
 import { errnoNameOf, TsError } from '../errors/index.ts';
 import { readPidFile } from './runtime-process.ts';
 
@@ -49,6 +51,23 @@ export function readBundleFiles(bundle: string): Options {
     if (value !== undefined) options[field] = value;
   }
   return Options.create(options);
+}
+
+const START_OPTIONS_FILE = 'start-options';
+
+/** Keeps the options that `start` was given: those of a sandbox do not come a second time. */
+export function writeStartOptions(bundle: string, options: AnyMessage): void {
+  writeFileSync(join(bundle, START_OPTIONS_FILE), Any.encode(options), { mode: 0o600 });
+}
+
+/** What {@link writeStartOptions} has kept. */
+export function readStartOptions(bundle: string): AnyMessage | undefined {
+  try {
+    return Any.decode(readFileSync(join(bundle, START_OPTIONS_FILE)));
+  } catch (thrown) {
+    if (errnoNameOf(thrown) === 'ENOENT') return undefined;
+    throw thrown;
+  }
 }
 
 /** Whether a container was made in the bundle, as far as is known, and not deleted. */

@@ -33,6 +33,17 @@ const LISTENER_FD = 3;
 const TASK_V3 = { ...Task, typeName: 'containerd.task.v3.Task' } as const;
 /** Methods of services that are loaded when somebody calls them. */
 const LOGS_METHODS = { Reopen: 'unary', Status: 'unary', Attach: 'server' } as const;
+const SANDBOX_METHODS = {
+  CreateSandbox: 'unary',
+  StartSandbox: 'unary',
+  Platform: 'unary',
+  StopSandbox: 'unary',
+  WaitSandbox: 'unary',
+  SandboxStatus: 'unary',
+  PingSandbox: 'unary',
+  ShutdownSandbox: 'unary',
+  SandboxMetrics: 'unary',
+} as const;
 /** How long the last events may take on the way out. */
 const LAST_EVENTS_MS = 5_000;
 
@@ -70,6 +81,14 @@ export async function serve(flags: ShimFlags): Promise<void> {
   server.add(Task, handlers).add(TASK_V3, handlers);
   addLazyService(server, 'tscontainerd.shim.v1.Logs', LOGS_METHODS, async () => {
     return (await import('./log-service.ts')).logService(service);
+  });
+  addLazyService(server, 'containerd.runtime.sandbox.v1.Sandbox', SANDBOX_METHODS, async () => {
+    const { isDebug } = flags;
+    return (await import('./sandbox-service.ts')).sandboxService({
+      context,
+      tasks: service,
+      isDebug,
+    });
   });
   handleSignals({ service, events, requests, leave: shutdown.resolve, log });
   await server.listen({ fd: LISTENER_FD });

@@ -24,7 +24,9 @@ import {
   encodeAnswer,
   MAX_BOOTSTRAP_BYTES,
   parseBootstrapInput,
+  taskApiVersion,
 } from './bootstrap.ts';
+import { writeStartOptions } from './bundle-files.ts';
 import { environmentOfChildren } from './command.ts';
 import { reexecArguments } from './reexec.ts';
 import { parseRuntimeOptions } from './runtime-options.ts';
@@ -52,18 +54,28 @@ export async function start(flags: ShimFlags): Promise<Uint8Array> {
   const input = parseBootstrapInput(readStdin(), flags.id, flags.namespace);
   const path = addressPath(flags, input, bundle);
   const address = `unix://${path}`;
+  if (input.options !== undefined) writeStartOptions(bundle, input.options);
   await ensureShim(path, flags, input);
   // containerd 1.x finds the shim again by this file, later ones by their own.
   writeFileSync(join(bundle, 'address'), address, { mode: 0o600 });
-  return encodeAnswer(answerForm(input, process.env), address);
+  return encodeAnswer(answerForm(input, process.env), address, taskApiVersion(bundle));
 }
 
 function addressPath(flags: ShimFlags, input: BootstrapInput, bundle: string): string {
   if (flags.socket !== '') return pathOfAddress(flags.socket);
-  const config = readFileSync(join(bundle, 'config.json'), 'utf8');
-  const group = groupOf(flags.id, annotationsOf(config));
+  const group = groupOf(flags.id, annotationsOf(readConfig(bundle)));
   const owner = { daemonAddress: flags.address, namespace: flags.namespace, group };
   return socketPath(owner, input.params?.socketDir);
+}
+
+/** The text of config.json, which the bundle of a sandbox need not have. */
+function readConfig(bundle: string): string {
+  try {
+    return readFileSync(join(bundle, 'config.json'), 'utf8');
+  } catch (thrown) {
+    if (errnoNameOf(thrown) === 'ENOENT') return '{}';
+    throw thrown;
+  }
 }
 
 /** Makes sure that a shim answers at `path`. Only one `start` at a time looks and binds. */

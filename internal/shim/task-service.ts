@@ -39,6 +39,8 @@ export class TaskService {
   readonly #containers = new Map<string, Container | 'creating'>();
   /** What is created from now on would be left without a parent. */
   #isLeaving = false;
+  #isHeld = false;
+  #leavesWhenEmpty = false;
 
   constructor(options: TaskServiceOptions) {
     this.#options = options;
@@ -55,13 +57,45 @@ export class TaskService {
   }
 
   get isEmpty(): boolean {
-    return this.#containers.size === 0;
+    return this.#containers.size === 0 && !this.#isHeld;
+  }
+
+  /** Keeps the shim although it may have no container: it is that of a sandbox. */
+  hold(): void {
+    this.#isHeld = true;
+  }
+
+  /** Ends the {@link hold}. */
+  release(): void {
+    this.#isHeld = false;
+  }
+
+  /** Lets the shim leave with its last container, or at once without any. */
+  leaveWhenEmpty(): void {
+    this.#leavesWhenEmpty = true;
+    this.#leaveIfEmpty();
+  }
+
+  /** Throws Unavailable when the shim is leaving: a new container would be without a parent. */
+  assertStays(what: string): void {
+    if (this.#isLeaving) throw new TsError('Unavailable', `${what}: the shim is leaving`);
+  }
+
+  #forget(id: string): void {
+    this.#containers.delete(id);
+    if (this.#leavesWhenEmpty) this.#leaveIfEmpty();
+  }
+
+  #leaveIfEmpty(): void {
+    if (!this.isEmpty) return;
+    this.#isLeaving = true;
+    this.#options.onShutdown();
   }
 
   readonly handlers: ServiceHandlers<typeof Task> = {
     create: async (request) => {
       const { id } = request;
-      if (this.#isLeaving) throw new TsError('Unavailable', `task ${id}: the shim is leaving`);
+      this.assertStays(`task ${id}`);
       if (this.#containers.has(id)) throw new TsError('AlreadyExists', `task ${id}`);
       this.#containers.set(id, 'creating');
       try {
@@ -70,7 +104,7 @@ export class TaskService {
         this.#containers.set(id, container);
         return { pid: container.init.pid };
       } catch (thrown) {
-        this.#containers.delete(id);
+        this.#forget(id);
         throw thrown;
       }
     },
@@ -84,7 +118,7 @@ export class TaskService {
 
     delete: async ({ id, execId }) => {
       const process = await this.#find(id).delete(execId);
-      if (execId === '') this.#containers.delete(id);
+      if (execId === '') this.#forget(id);
       return deleteResponse(process);
     },
 
@@ -173,10 +207,7 @@ export class TaskService {
     },
 
     shutdown: async () => {
-      if (this.isEmpty) {
-        this.#isLeaving = true;
-        this.#options.onShutdown();
-      }
+      this.#leaveIfEmpty();
       return {};
     },
   };

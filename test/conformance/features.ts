@@ -98,6 +98,10 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       what: 'Start, grouping by sandbox, the start protocols of containerd 1.x to 2.3',
       shownBy: [integration('shim-start')],
     },
+    {
+      what: 'The sandbox service: a pause container of the shim itself; under containerd 2.1 (`sandboxer = "shim"`) with tasks in it',
+      shownBy: [integration('shim-sandbox')],
+    },
     { what: 'Tasks and execs over tsrunc, runc and crun', shownBy: [integration('shim-life')] },
     {
       what: 'The same with tsrunc inside of the shim (`InProcess`): no program is started',

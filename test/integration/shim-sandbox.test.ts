@@ -1,0 +1,313 @@
+// The sandbox service of our shim: a pod whose pause container the shim keeps itself, and a pod without one; spoken to by
+// ttrpc, and driven by containerd 2.1 with `ctr sandboxes`.
+import assert from 'node:assert/strict';
+import { existsSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { packAny, unpackAny } from '../../internal/api/any.ts';
+import { Controller, Store } from '../../internal/api/generated/containerd.services.sandbox.v1.ts';
+import { Metrics } from '../../internal/api/generated/io.containerd.cgroups.v1.ts';
+import { Metrics as MetricsV2 } from '../../internal/api/generated/io.containerd.cgroups.v2.ts';
+import { PodSandboxConfig } from '../../internal/api/generated/runtime.v1.ts';
+import { Options as GenericOptions } from '../../internal/api/generated/runtimeoptions.v1.ts';
+import { timestampToNs } from '../../internal/api/time.ts';
+import { Code } from '../../ttrpc/index.ts';
+import { skipWithout as skipDaemon } from '../fixtures/daemon.ts';
+import { GrpcConnection } from '../fixtures/grpc-client.ts';
+import {
+  bundleSpec,
+  isAlive,
+  PlayedDaemon,
+  type RuntimeName,
+  type Shim,
+  sharedRootfs,
+  skipWithout,
+  until,
+} from '../fixtures/shim.ts';
+import { Machine, RUNTIME } from '../fixtures/shim-machine.ts';
+
+const SIGKILL = 9;
+const RUNTIMES: readonly RuntimeName[] = ['tsrunc', 'in-process', 'runc-1.3'];
+
+const rootfs = () => [{ type: 'bind', source: sharedRootfs(), options: ['rbind', 'ro'] }];
+
+function mountsOf(shim: Shim): boolean {
+  return readFileSync('/proc/self/mountinfo', 'utf8').includes(shim.bundle);
+}
+
+for (const runtime of RUNTIMES) {
+  const skip = skipWithout(runtime);
+
+  test(`a sandbox over ${runtime} lives, is measured and ends with its pause container`, {
+    skip,
+  }, async () => {
+    await using daemon = await PlayedDaemon.start();
+    const shim = await daemon.shim(['/bin/sleep', '1000'], { id: 'pod', runtime });
+    const { sandbox } = shim;
+    const sandboxId = 'pod';
+    const before = BigInt(Date.now()) * 1_000_000n;
+    await sandbox.createSandbox({
+      sandboxId,
+      bundlePath: shim.bundle,
+      rootfs: rootfs(),
+      options: shim.options,
+    });
+    const created = await sandbox.sandboxStatus({ sandboxId });
+    assert.equal(created.state, 'SANDBOX_NOTREADY');
+    const createdNs = timestampToNs(created.createdAt ?? { seconds: 0n, nanos: 0 });
+    assert.ok(createdNs >= before && createdNs < BigInt(Date.now() + 1) * 1_000_000n);
+    const waiters = [sandbox.waitSandbox({ sandboxId }), sandbox.waitSandbox({ sandboxId })];
+    const started = await sandbox.startSandbox({ sandboxId });
+    assert.deepEqual([started.pid, started.createdAt], [created.pid, created.createdAt]);
+    assert.ok(isAlive(started.pid));
+    assert.match(readFileSync(`/proc/${started.pid}/cmdline`, 'utf8'), /sleep/);
+    await sandbox.pingSandbox({ sandboxId });
+    const status = await sandbox.sandboxStatus({ sandboxId, verbose: true });
+    assert.deepEqual(
+      [status.sandboxId, status.state, status.pid, status.exitedAt],
+      ['pod', 'SANDBOX_READY', started.pid, undefined],
+    );
+    const info = JSON.parse(new Map(status.info).get('info') ?? '') as Record<string, unknown>;
+    assert.deepEqual(
+      [info['pid'], info['processStatus'], info['bundle']],
+      [started.pid, 'running', shim.bundle],
+    );
+    const { metrics } = await sandbox.sandboxMetrics({ sandboxId });
+    assert.equal(metrics?.id, 'pod');
+    const data = unpackAny(metrics.data, Metrics) ?? unpackAny(metrics.data, MetricsV2);
+    assert.equal(data?.pids?.current, 1n);
+
+    // The pause container is no task, and the shim does not leave for want of tasks.
+    await assert.rejects(shim.task.state({ id: 'pod' }), { code: Code.NOT_FOUND });
+    await shim.task.shutdown({ id: 'pod' });
+    await sandbox.stopSandbox({ sandboxId, timeoutSecs: 10 });
+    assert.equal(isAlive(started.pid), false);
+    for (const waiter of waiters) assert.equal((await waiter).exitStatus, 137);
+    const stopped = await sandbox.sandboxStatus({ sandboxId });
+    assert.equal(stopped.state, 'SANDBOX_NOTREADY');
+    assert.deepEqual(stopped.exitedAt, (await waiters[0])?.exitedAt);
+    await sandbox.stopSandbox({ sandboxId });
+    await sandbox.shutdownSandbox({ sandboxId });
+    await until(() => !isAlive(shim.pid), 'the shim to leave');
+    assert.equal(existsSync(join(daemon.directory, 'runtime/default/pod')), false);
+    assert.equal(existsSync(shim.socketPath), false);
+    assert.equal(mountsOf(shim), false);
+    assert.deepEqual(daemon.topics, [], 'the events of a sandbox are the daemon’s');
+  });
+}
+
+const skip = skipWithout('tsrunc');
+
+test('tasks of a sandbox live in its namespaces, and the shim leaves with the last of them', {
+  skip,
+}, async () => {
+  await using daemon = await PlayedDaemon.start();
+  const annotations = { 'io.kubernetes.cri.sandbox-id': 'pod' };
+  const options = { annotations, runtime: 'in-process' } as const;
+  const pod = await daemon.shim(['/bin/sleep', '1000'], { ...options, id: 'pod' });
+  const { sandbox } = pod;
+  const sandboxId = 'pod';
+  const create = { sandboxId, bundlePath: pod.bundle, rootfs: rootfs(), options: pod.options };
+  await sandbox.createSandbox(create);
+  const { pid } = await sandbox.startSandbox({ sandboxId });
+  const namespaces = ['ipc', 'uts', 'mount', 'pid'].map((type) => {
+    return type === 'ipc' ? { type, path: `/proc/${pid}/ns/ipc` } : { type };
+  });
+  const linux = { namespaces, cgroupsPath: `/shim-test-${process.pid}/app` };
+  const app = await daemon.shim(['/bin/sleep', '1000'], { ...options, id: 'app' }, { linux });
+  assert.equal(app.pid, pod.pid);
+  const appPid = await app.create();
+  await app.start();
+  assert.equal(readlinkSync(`/proc/${appPid}/ns/ipc`), readlinkSync(`/proc/${pid}/ns/ipc`));
+  await sandbox.shutdownSandbox({ sandboxId });
+  assert.equal(isAlive(pid), false);
+  assert.ok(isAlive(appPid), 'a task is not killed by the end of its sandbox');
+  await app.task.kill({ id: 'app', signal: SIGKILL });
+  assert.equal(await app.wait(), 137);
+  await app.task.delete({ id: 'app' }); // nobody sends a Shutdown for the task of a sandbox
+  await until(() => !isAlive(pod.pid), 'the shim to leave');
+});
+
+test('a sandbox without a process is a bracket around its tasks', { skip }, async () => {
+  await using daemon = await PlayedDaemon.start();
+  const shim = await daemon.shim(['/bin/true'], { id: 'pod' });
+  process.kill(shim.pid, 'SIGKILL');
+  await until(() => !isAlive(shim.pid), 'the shim to die');
+  rmSync(join(shim.bundle, 'config.json')); // as for a pod of CRI with `sandboxer = "shim"`
+  assert.equal(daemon.command(['start'], { id: 'pod' }).status, 0);
+  await shim.connect();
+  const { sandbox } = shim;
+  const sandboxId = 'pod';
+  const options = packAny(PodSandboxConfig, { hostname: 'pod' });
+  await sandbox.createSandbox({ sandboxId, bundlePath: shim.bundle, rootfs: rootfs(), options });
+  assert.ok(existsSync(join(shim.bundle, 'rootfs/bin/sh')));
+  assert.equal((await sandbox.startSandbox({ sandboxId })).pid, 0);
+  assert.equal((await sandbox.sandboxStatus({ sandboxId })).state, 'SANDBOX_READY');
+  assert.deepEqual(await sandbox.sandboxMetrics({ sandboxId }), { metrics: undefined });
+  const { platform } = await sandbox.platform({ sandboxId });
+  const architecture = { x64: 'amd64', arm64: 'arm64' }[process.arch as 'x64' | 'arm64'];
+  assert.deepEqual([platform?.os, platform?.architecture], ['linux', architecture]);
+  const wait = sandbox.waitSandbox({ sandboxId });
+  await sandbox.stopSandbox({ sandboxId });
+  assert.equal((await wait).exitStatus, 0);
+  await sandbox.shutdownSandbox({ sandboxId });
+  await until(() => !isAlive(shim.pid), 'the shim to leave');
+  assert.equal(mountsOf(shim), false);
+});
+
+test('a sandbox is put into the network namespace that the daemon has made', { skip }, async () => {
+  await using daemon = await PlayedDaemon.start();
+  const shim = await daemon.shim(['/bin/sleep', '1000'], { id: 'pod', runtime: 'tsrunc' });
+  const holder = await daemon.shim(
+    ['/bin/sleep', '1000'],
+    { id: 'net', runtime: 'tsrunc' },
+    {
+      linux: {
+        namespaces: ['network', 'uts', 'pid', 'mount'].map((type) => ({ type })),
+        cgroupsPath: `/shim-test-${process.pid}/net`,
+      },
+    },
+  );
+  const holderPid = await holder.create();
+  await shim.sandbox.createSandbox({
+    sandboxId: 'pod',
+    bundlePath: shim.bundle,
+    rootfs: rootfs(),
+    options: shim.options,
+    netnsPath: `/proc/${holderPid}/ns/net`,
+  });
+  const { pid } = await shim.sandbox.startSandbox({ sandboxId: 'pod' });
+  assert.equal(readlinkSync(`/proc/${pid}/ns/net`), readlinkSync(`/proc/${holderPid}/ns/net`));
+  await shim.sandbox.shutdownSandbox({ sandboxId: 'pod' });
+  await holder.finish();
+});
+
+test('sandboxes that do not exist, exist already or have ended are refused by code', {
+  skip,
+}, async () => {
+  await using daemon = await PlayedDaemon.start();
+  const shim = await daemon.shim(['/bin/sh', '-c', 'exit 3'], { id: 'pod', runtime: 'tsrunc' });
+  const { sandbox } = shim;
+  const none = { code: Code.NOT_FOUND, message: 'sandbox pod: not found' };
+  const sandboxId = 'pod';
+  for (const method of [
+    'startSandbox',
+    'stopSandbox',
+    'waitSandbox',
+    'sandboxStatus',
+    'pingSandbox',
+    'sandboxMetrics',
+  ] as const) {
+    await assert.rejects(sandbox[method]({ sandboxId }), none);
+  }
+  const create = { sandboxId, bundlePath: shim.bundle, rootfs: rootfs(), options: shim.options };
+  await assert.rejects(sandbox.createSandbox({ ...create, bundlePath: 'x' }), {
+    code: Code.INVALID_ARGUMENT,
+    message: 'bundle "x": not an absolute path: invalid argument',
+  });
+  const missing = [{ type: 'bind', source: '/no/such', options: ['bind'] }];
+  await assert.rejects(sandbox.createSandbox({ ...create, rootfs: missing }), {
+    code: Code.NOT_FOUND,
+    message: `mount bind on ${join(shim.bundle, 'rootfs')}: ENOENT: not found`,
+  });
+  assert.equal(mountsOf(shim), false);
+  await sandbox.createSandbox(create);
+  await assert.rejects(sandbox.createSandbox(create), {
+    code: Code.ALREADY_EXISTS,
+    message: 'sandbox pod: already exists',
+  });
+  await assert.rejects(sandbox.pingSandbox({ sandboxId: 'other' }), { code: Code.NOT_FOUND });
+  await sandbox.startSandbox({ sandboxId });
+  assert.equal((await sandbox.waitSandbox({ sandboxId })).exitStatus, 3);
+  await assert.rejects(sandbox.startSandbox({ sandboxId }), {
+    code: Code.FAILED_PRECONDITION,
+    message: 'cannot start a stopped sandbox: failed precondition',
+  });
+  await sandbox.shutdownSandbox({ sandboxId });
+  await until(() => !isAlive(shim.pid), 'the shim to leave');
+});
+
+test('the shim of a sandbox that was killed is cleaned up by delete', { skip }, async () => {
+  await using daemon = await PlayedDaemon.start();
+  const shim = await daemon.shim(['/bin/sleep', '1000'], { id: 'pod', runtime: 'tsrunc' });
+  const { sandbox } = shim;
+  const create = { bundlePath: shim.bundle, rootfs: rootfs(), options: shim.options };
+  await sandbox.createSandbox({ sandboxId: 'pod', ...create });
+  const { pid } = await sandbox.startSandbox({ sandboxId: 'pod' });
+  process.kill(shim.pid, 'SIGKILL');
+  await until(() => !isAlive(shim.pid), 'the shim to die');
+  const result = daemon.command(['-bundle', shim.bundle, 'delete'], { id: 'pod' });
+  assert.deepEqual([result.status, result.stderr.toString()], [0, '']);
+  assert.equal(isAlive(pid), false);
+  assert.equal(mountsOf(shim), false);
+});
+
+for (const inProcess of [false, true]) {
+  const mode = inProcess ? 'in-process' : 'process';
+
+  test(`containerd 2.1 runs a sandbox and a task in it by our shim, ${mode}`, {
+    skip: skip || skipDaemon('containerd-2.1'),
+  }, async () => {
+    await using machine = await Machine.start('containerd-2.1', 'tsrunc', { hasCri: true });
+    using grpc = new GrpcConnection(machine.daemon.address, machine.namespace);
+    const [store, controller] = [grpc.service(Store), grpc.service(Controller)];
+    const base = bundleSpec('pod', ['/bin/sleep', '1000']);
+    const cgroupsPath = `/${machine.namespace}/pod`;
+    const linux = { namespaces: ['pid', 'ipc', 'uts', 'mount'].map((type) => ({ type })) };
+    const spec = {
+      typeUrl: 'types.containerd.io/opencontainers/runtime-spec/1/Spec',
+      value: Buffer.from(JSON.stringify({ ...base, linux: { ...linux, cgroupsPath } })),
+    };
+    const table = Buffer.from(`InProcess = ${inProcess}\n`);
+    const runtime = {
+      name: 'io.containerd.tsrunc.v2',
+      options: packAny(GenericOptions, { configBody: table }),
+    };
+    const sandbox = { sandboxId: 'pod', runtime, spec, sandboxer: 'shim' };
+    const which = { sandboxId: 'pod', sandboxer: 'shim' };
+    // A test that fails before its end must not leave the sandbox; after it there is none.
+    await using stack = new AsyncDisposableStack();
+    stack.defer(() => controller.shutdown(which).then(undefined, () => {}));
+    await store.create({ sandbox });
+    await controller.create({ ...which, sandbox, rootfs: rootfs() });
+    const { pid } = await controller.start(which);
+    assert.ok(isAlive(pid));
+    const status = await controller.status({ ...which, verbose: true });
+    assert.deepEqual([status.state, status.pid], ['SANDBOX_READY', pid]);
+    assert.equal((await controller.metrics(which)).metrics?.id, 'pod');
+    machine.output(
+      'run',
+      ...RUNTIME,
+      '-d',
+      '--sandbox',
+      'pod',
+      '--rootfs',
+      sharedRootfs(),
+      'app',
+      '/bin/sleep',
+      '1000',
+    );
+    const shimPid = machine.shimOf('app');
+    assert.match(
+      readFileSync(`/proc/${pid}/status`, 'utf8'),
+      new RegExp(`^PPid:\\s${shimPid}$`, 'm'),
+    );
+
+    // The daemon dies; the sandbox and its task are found again.
+    await machine.restart();
+    assert.equal((await controller.status(which)).pid, pid);
+    assert.equal(machine.status('app'), 'RUNNING');
+    machine.output('tasks', 'kill', '--signal', 'SIGKILL', 'app');
+    await until(() => machine.status('app') === 'STOPPED', 'the task to stop');
+    assert.equal(machine.deleteTask('app'), 137);
+    machine.output('containers', 'rm', 'app');
+    assert.ok(isAlive(shimPid), 'the sandbox lives on without tasks');
+    const wait = controller.wait(which);
+    await controller.stop(which);
+    assert.equal((await wait).exitStatus, 137);
+    await controller.shutdown(which);
+    await until(() => !isAlive(shimPid), 'the shim to leave');
+    await store.delete({ sandboxId: 'pod' });
+    assert.equal(readFileSync('/proc/self/mountinfo', 'utf8').includes(machine.directory), false);
+  });
+}
