@@ -1,12 +1,13 @@
 import { parseArgs } from 'node:util';
+import type { Flags } from '../../internal/config/index.ts';
 import { TsError } from '../../internal/errors/index.ts';
-import type { ConfigLayer } from '../../internal/server/config.ts';
 
 export const USAGE = `tscontainerd - container daemon with the containerd API
 
 Usage: tscontainerd [flags]                 serve
        tscontainerd [flags] config default  print the default configuration
        tscontainerd [flags] config dump     print the configuration in effect
+       tscontainerd [flags] config migrate  print the configuration file as version 3
        tscontainerd [flags] publish --namespace NS --topic TOPIC  publish an event from stdin
 
 Flags:
@@ -18,12 +19,15 @@ Flags:
   -v, --version          print the version
   -h, --help             print this`;
 
+const COMMANDS = ['config default', 'config dump', 'config migrate', 'publish'] as const;
+type Command = (typeof COMMANDS)[number] | 'serve' | 'version' | 'help';
+
 /** What the command line asks for. */
 export interface Arguments {
-  readonly command: 'serve' | 'config default' | 'config dump' | 'publish' | 'version' | 'help';
+  readonly command: Command;
   /** The file of --config, or undefined when the default one is meant. */
   readonly configPath: string | undefined;
-  readonly overrides: ConfigLayer;
+  readonly flags: Flags;
   readonly namespace: string;
   readonly topic: string;
 }
@@ -32,16 +36,10 @@ export interface Arguments {
 export function parseArguments(argv: readonly string[]): Arguments {
   const { values, positionals } = parse(argv);
   const { root, state, address } = values;
-  const level = values['log-level'];
   return {
     command: commandOf(values, positionals),
     configPath: values.config,
-    overrides: {
-      ...(root === undefined ? {} : { root }),
-      ...(state === undefined ? {} : { state }),
-      ...(address === undefined ? {} : { grpc: { address } }),
-      ...(level === undefined ? {} : { debug: { level } }),
-    },
+    flags: { root, state, address, logLevel: values['log-level'] },
     namespace: values.namespace ?? '',
     topic: values.topic ?? '',
   };
@@ -78,17 +76,11 @@ function commandOf(
 ): Arguments['command'] {
   if (values.help === true) return 'help';
   if (values.version === true) return 'version';
-  const command = positionals.join(' ');
-  switch (command) {
-    case '':
-      return 'serve';
-    case 'config default':
-    case 'config dump':
-    case 'publish':
-      return command;
-    default:
-      throw new TsError('InvalidArgument', `no command "${command}"`, {
-        advice: 'see tscontainerd --help',
-      });
-  }
+  const words = positionals.join(' ');
+  if (words === '') return 'serve';
+  const command = COMMANDS.find((candidate) => candidate === words);
+  if (command !== undefined) return command;
+  throw new TsError('InvalidArgument', `no command "${words}"`, {
+    advice: 'see tscontainerd --help',
+  });
 }

@@ -1,9 +1,18 @@
+import {
+  type ConfigFile,
+  defaultConfig,
+  type LoadedConfig,
+  levelOf,
+  loadConfig,
+  migrateConfig,
+  printConfig,
+  withFlags,
+} from '../../internal/config/index.ts';
 import { TsError } from '../../internal/errors/index.ts';
 import { unblockSignal } from '../../internal/linux/signal-mask.ts';
 import { createLogger } from '../../internal/log/index.ts';
-import { type Config, configOf, layerOf } from '../../internal/server/config.ts';
-import { loadConfig, printConfig } from '../../internal/server/config-file.ts';
 import { Daemon } from '../../internal/server/daemon.ts';
+import { applyToProcess } from '../../internal/server/process-settings.ts';
 import { publishEvent } from '../../internal/server/publish.ts';
 import { notifyServiceManager } from '../../internal/server/readiness.ts';
 import { widenThreadPool } from '../../internal/server/thread-pool.ts';
@@ -22,14 +31,12 @@ async function main(): Promise<void> {
       console.log(`tscontainerd ${VERSION} ${REVISION}`.trimEnd());
       return;
     case 'config default':
-      process.stdout.write(printConfig(layerOf(configOf({}))));
+      process.stdout.write(printConfig(defaultConfig()));
       return;
-    case 'config dump': {
-      const { config, warnings } = load(given);
-      for (const warning of warnings) console.error(`tscontainerd: warning: ${warning}`);
-      process.stdout.write(printConfig(layerOf(config)));
-      return;
-    }
+    case 'config dump':
+      return print(load(given));
+    case 'config migrate':
+      return print(migrateConfig(given.configPath ?? DEFAULT_CONFIG_PATH));
     case 'publish': {
       const { address } = load(given).config.grpc;
       await publishEvent(address, given.namespace, given.topic, process.stdin);
@@ -42,14 +49,24 @@ async function main(): Promise<void> {
   }
 }
 
-function load({ configPath, overrides }: Arguments) {
-  return loadConfig(configPath ?? DEFAULT_CONFIG_PATH, overrides, configPath !== undefined);
+function load({ configPath, flags }: Arguments): LoadedConfig {
+  const { config, warnings } = loadConfig(
+    configPath ?? DEFAULT_CONFIG_PATH,
+    configPath !== undefined,
+  );
+  return { config: withFlags(config, flags), warnings };
 }
 
-async function serve(config: Config, warnings: readonly string[]): Promise<void> {
+function print({ config, warnings }: LoadedConfig): void {
+  for (const warning of warnings) console.error(`tscontainerd: warning: ${warning}`);
+  process.stdout.write(printConfig(config));
+}
+
+async function serve(config: ConfigFile, warnings: readonly string[]): Promise<void> {
   await widenThreadPool();
-  const log = createLogger({ name: 'tscontainerd', level: config.debug.level });
+  const log = createLogger({ name: 'tscontainerd', level: levelOf(config.debug.level) });
   for (const warning of warnings) log.warn(warning);
+  applyToProcess(config, log);
   const die = (error: unknown): void => {
     log.fatal({ error }, 'internal error: uncaught');
     process.exit(1);

@@ -1,5 +1,6 @@
 import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import type { ConfigFile } from '../config/index.ts';
 import { LocalContentStore } from '../content/local-content-store.ts';
 import { TsError } from '../errors/index.ts';
 import type { EventExchange } from '../events/event-exchange.ts';
@@ -16,12 +17,11 @@ import { SqliteContainerStore } from '../metadata/sqlite-container-store.ts';
 import { SqliteLeaseStore } from '../metadata/sqlite-lease-store.ts';
 import type { Differ } from '../snapshots/differ.ts';
 import type { Snapshotter } from '../snapshots/snapshotter.ts';
-import type { Config } from './config.ts';
 import { RootLock } from './root-lock.ts';
 
 /** What the daemon's modules share. */
 export interface Core {
-  readonly config: Config;
+  readonly config: ConfigFile;
   readonly log: Logger;
   readonly lock: RootLock;
   readonly database: Database;
@@ -42,7 +42,7 @@ export interface Core {
 export const CONTENT_DIRECTORY = 'io.containerd.content.v1.content';
 
 /** Opens the stores of the daemon below its root, which is made when absent. */
-export function openCore(config: Config, log: Logger): Core {
+export function openCore(config: ConfigFile, log: Logger): Core {
   // Only root: layers hold set-uid programs and secrets (CVE-2021-41103, CVE-2024-25621).
   makePrivateDirectory(config.root);
   // A configured owner of the socket must reach it; everything beside it stays closed.
@@ -57,7 +57,7 @@ export function openCore(config: Config, log: Logger): Core {
   }
 }
 
-function openStores(config: Config, log: Logger, lock: RootLock): Core {
+function openStores(config: ConfigFile, log: Logger, lock: RootLock): Core {
   const database = new Database(join(config.root, 'metadata.db'));
   const events = new LocalExchange();
   const gc = new SqliteCollector(database, events, {
@@ -69,7 +69,7 @@ function openStores(config: Config, log: Logger, lock: RootLock): Core {
     database,
     events,
     gc,
-    { isShared: config.isContentShared },
+    { isShared: isContentShared(config) },
   );
   gc.addCleaner(content);
   return {
@@ -87,6 +87,11 @@ function openStores(config: Config, log: Logger, lock: RootLock): Core {
     snapshotters: new Map(),
     differs: new Map(),
   };
+}
+
+/** Whether a namespace gets a blob that another one has without its bytes being sent. */
+export function isContentShared(config: ConfigFile): boolean {
+  return config.plugins['io.containerd.metadata.v1.bolt'].content_sharing_policy !== 'isolated';
 }
 
 /** Closes the stores and lets another daemon have the root. */

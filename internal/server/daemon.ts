@@ -3,6 +3,7 @@ import type { TtrpcServer } from '../../ttrpc/index.ts';
 import { Introspection } from '../api/generated/containerd.services.introspection.v1.ts';
 import { Version } from '../api/generated/containerd.services.version.v1.ts';
 import { Health } from '../api/generated/grpc.health.v1.ts';
+import type { ConfigFile } from '../config/index.ts';
 import { type ErrorKind, TsError } from '../errors/index.ts';
 import type { Logger } from '../log/index.ts';
 import { grpcService } from '../services/context.ts';
@@ -10,7 +11,6 @@ import { healthService } from '../services/health.ts';
 import { introspectionService } from '../services/introspection.ts';
 import type { Plugin } from '../services/plugin.ts';
 import { versionService } from '../services/version.ts';
-import type { Config } from './config.ts';
 import { type Core, closeCore, openCore } from './core.ts';
 import { eventServer } from './event-forwarding.ts';
 import { GrpcServer } from './grpc-server.ts';
@@ -18,6 +18,7 @@ import { readIdentity } from './identity.ts';
 import type { DaemonModule } from './module.ts';
 import { MODULES } from './modules/index.ts';
 import { listenUnix } from './socket.ts';
+import { ttrpcAddress } from './ttrpc-address.ts';
 import { REVISION, VERSION } from './version.ts';
 
 /** How long calls may go on when the daemon stops, and how long they may take to be aborted. */
@@ -36,8 +37,8 @@ export class Daemon implements AsyncDisposable {
   private constructor(core: Core) {
     this.#core = core;
     this.#grpc = new GrpcServer({
-      maxReceiveBytes: core.config.grpc.maxReceiveMessageBytes,
-      maxSendBytes: core.config.grpc.maxSendMessageBytes,
+      maxReceiveBytes: core.config.grpc.max_recv_message_size,
+      maxSendBytes: core.config.grpc.max_send_message_size,
       onError: (path, error) => logFailure(core.log, path, error),
     });
     this.#ttrpc = eventServer(core.events, {
@@ -46,7 +47,7 @@ export class Daemon implements AsyncDisposable {
   }
 
   /** Opens everything and accepts connections; what was opened is closed again if that fails. */
-  static async start(config: Config, log: Logger): Promise<Daemon> {
+  static async start(config: ConfigFile, log: Logger): Promise<Daemon> {
     const daemon = new Daemon(openCore(config, log));
     try {
       await daemon.#open();
@@ -67,26 +68,31 @@ export class Daemon implements AsyncDisposable {
     const onError = (error: unknown): void => this.#core.log.error({ error }, 'accept connection');
     this.#sockets.push(
       // First, since a shim that is started by a first call sends its events here.
-      await listenUnix(ttrpc.address, ttrpc, (socket) => void this.#ttrpc.accept(socket), onError),
+      await listenUnix(
+        ttrpcAddress(config),
+        ttrpc,
+        (socket) => void this.#ttrpc.accept(socket),
+        onError,
+      ),
       await listenUnix(grpc.address, grpc, (socket) => this.#grpc.accept(socket), onError),
     );
   }
 
   #checkPlugins(): void {
-    const { requiredPlugins, disabledPlugins } = this.#core.config;
+    const { required_plugins, disabled_plugins } = this.#core.config;
     const plugins = new Map(
       this.#modules.flatMap((module) =>
         module.plugins.map((plugin) => [`${plugin.type}.${plugin.id}`, plugin]),
       ),
     );
-    for (const uri of requiredPlugins) {
+    for (const uri of required_plugins) {
       const plugin = plugins.get(uri);
       if (plugin === undefined || plugin.initError !== undefined) {
         const reason = plugin === undefined ? 'there is none' : TsError.from(plugin.initError).text;
         throw new TsError('FailedPrecondition', `required plugin "${uri}": ${reason}`);
       }
     }
-    for (const uri of disabledPlugins) {
+    for (const uri of disabled_plugins) {
       if (plugins.has(uri)) this.#core.log.warn(`plugin "${uri}" cannot be disabled`);
     }
   }

@@ -20,6 +20,7 @@ const log = 'internal/log';
 const api = 'internal/api';
 const linux = 'internal/linux';
 const oci = 'internal/oci';
+const config = 'internal/config';
 const cgroups = 'internal/cgroups';
 const runtime = 'internal/runtime';
 const shared = [oci, cgroups, linux, api, errors, log, 'ttrpc'];
@@ -31,15 +32,15 @@ const services = 'internal/services';
 const daemonPackages = ['@grpc/grpc-js', 'tar-stream', 'smol-toml'];
 
 const core: Layer = { imports: [...cores, ...shared], packages: daemonPackages };
-const view: Layer = { imports: [services, ...shared], packages: daemonPackages };
+const view: Layer = { imports: [services, config, ...shared], packages: daemonPackages };
 
 /** The rows, from the top of the building to its ground. */
 export const layers: Readonly<Record<string, Layer>> = {
-  'cmd/tscontainerd': { imports: ['internal/server', ...shared] },
+  'cmd/tscontainerd': { imports: ['internal/server', config, ...shared] },
   'cmd/containerd-shim-tsrunc-v2': { imports: ['internal/shim', ...shared] },
   'cmd/tsrunc': { imports: [runtime, ...shared] },
   'internal/server': {
-    imports: [...kubernetes, services, ...cores, ...shared],
+    imports: [...kubernetes, services, ...cores, config, ...shared],
     packages: daemonPackages,
     wires: true,
   },
@@ -53,6 +54,7 @@ export const layers: Readonly<Record<string, Layer>> = {
   [runtime]: { imports: [oci, cgroups, linux, errors, api] },
   // Limits are stated in the specification's words: cgroups takes its types.
   [cgroups]: { imports: [linux, errors], types: [oci], packages: ['dbus-native'] },
+  [config]: { imports: [oci, errors], packages: ['smol-toml'] },
   [oci]: { imports: [linux, errors] },
   [linux]: { imports: [errors], packages: ['koffi'] },
   [api]: { imports: [], packages: ['protobufjs'] },

@@ -257,7 +257,7 @@ const REFUSALS: [string, (directory: string) => string[], RegExp][] = [
       writeFileSync(join(directory, 'c.toml'), 'version = 3\n\n[grpc]\nuid = "root"\n');
       return ['-c', join(directory, 'c.toml')];
     },
-    /^tscontainerd: \S+c\.toml:4: "grpc\.uid" must be an integer, not a string\n$/,
+    /^tscontainerd: \S+c\.toml:4: grpc\.uid must be an integer, not a string\n$/,
   ],
   [
     'a socket path that is too long',
@@ -354,5 +354,5 @@ test('config default is a configuration that is accepted without warnings', { sk
     'dump',
   ]);
   assert.deepEqual([status, stderr], [0, '']);
-  assert.match(stdout, /^root = "\/elsewhere"$/m);
+  assert.match(stdout, /^root = '\/elsewhere'$/m);
 });

@@ -12,7 +12,7 @@ import { eventsService } from '../../services/events.ts';
 import { imagesService } from '../../services/images.ts';
 import { leasesService } from '../../services/leases.ts';
 import { namespacesService } from '../../services/namespaces.ts';
-import { CONTENT_DIRECTORY, type Core } from '../core.ts';
+import { CONTENT_DIRECTORY, type Core, isContentShared } from '../core.ts';
 import type { DaemonModule } from '../module.ts';
 
 /** Namespaces, containers, content, images, leases and events. */
@@ -31,7 +31,7 @@ export function openMetadata(core: Core): DaemonModule {
         type: 'io.containerd.metadata.v1',
         id: 'bolt', // clients look for containerd's name of it
         requires: ['io.containerd.content.v1', 'io.containerd.snapshotter.v1'],
-        capabilities: [core.config.isContentShared ? 'shared' : 'isolated'],
+        capabilities: [isContentShared(core.config) ? 'shared' : 'isolated'],
         exports: new Map([['path', join(core.config.root, 'metadata.db')]]),
       },
       { type: 'io.containerd.gc.v1', id: 'scheduler', requires: metadata },

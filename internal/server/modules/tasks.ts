@@ -1,12 +1,14 @@
 import { packAny, unpackAny } from '../../api/any.ts';
 import { Tasks } from '../../api/generated/containerd.services.tasks.v1.ts';
 import { RuntimeInfo, RuntimeRequest } from '../../api/generated/containerd.types.ts';
+import { durationMs } from '../../config/index.ts';
 import { TsError } from '../../errors/index.ts';
 import { grpcService } from '../../services/context.ts';
 import { tasksService } from '../../services/tasks.ts';
 import { LocalTaskManager } from '../../tasks/local-task-manager.ts';
 import type { Core } from '../core.ts';
 import type { DaemonModule } from '../module.ts';
+import { ttrpcAddress } from '../ttrpc-address.ts';
 
 /** The tasks, which live in shims. */
 export function openTasks(core: Core): DaemonModule {
@@ -16,14 +18,14 @@ export function openTasks(core: Core): DaemonModule {
     root: config.root,
     daemon: {
       grpc: config.grpc.address,
-      ttrpc: config.ttrpc.address,
+      ttrpc: ttrpcAddress(config),
       program: process.execPath,
     },
     events,
     log,
-    isDebug: config.debug.level === 'debug' || config.debug.level === 'trace',
+    isDebug: ['debug', 'trace'].includes(config.debug.level),
   });
-  const stateTimeoutMs = config.timeoutsMs.get('io.containerd.timeout.task.state');
+  const stateTimeoutMs = durationMs(config.timeouts['io.containerd.timeout.task.state'] ?? '');
   const metadata = ['io.containerd.metadata.v1'];
   return {
     plugins: [

@@ -1,5 +1,6 @@
 import { Streaming } from '../../api/generated/containerd.services.streaming.v1.ts';
 import { Transfer } from '../../api/generated/containerd.services.transfer.v1.ts';
+import type { ConfigFile } from '../../config/index.ts';
 import { TsError } from '../../errors/index.ts';
 import { ImageTransfer, type TransferLimits } from '../../images/image-transfer.ts';
 import { endAbandonedWork } from '../../images/work-lease.ts';
@@ -24,7 +25,7 @@ export function openTransfer(core: Core): DaemonModule {
     throw new TsError('Internal', 'internal error: transfer opened before the differ');
   }
   const { content, leases, images, snapshotters } = core;
-  const { hostDir, ...limits } = configOf(core.config.plugins.get(`${TRANSFER}.local`));
+  const { hostDir, ...limits } = configOf(core.config.plugins[`${TRANSFER}.local`]);
   const transfer = new ImageTransfer({ content, leases, images, snapshotters, differ }, limits);
   const streams = new StreamManager();
   return {
@@ -58,16 +59,18 @@ interface TransferConfig extends TransferLimits {
   readonly hostDir: string;
 }
 
-/** Options of the plugin; their types were checked when the configuration was read. */
-function configOf(table: Readonly<Record<string, unknown>> = {}): TransferConfig {
-  const { config_path, max_concurrent_downloads, max_concurrent_uploaded_layers } = table;
+/** Options of the plugin. */
+function configOf(
+  options: ConfigFile['plugins']['io.containerd.transfer.v1.local'],
+): TransferConfig {
+  const { config_path, max_concurrent_downloads, max_concurrent_uploaded_layers } = options;
   return {
-    hostDir: typeof config_path === 'string' && config_path !== '' ? config_path : DEFAULT_HOST_DIR,
+    hostDir: config_path === '' ? DEFAULT_HOST_DIR : config_path,
     downloads: limitOf(max_concurrent_downloads),
     uploads: limitOf(max_concurrent_uploaded_layers),
   };
 }
 
-function limitOf(value: unknown): number {
-  return typeof value === 'number' && value > 0 ? value : DEFAULT_CONCURRENCY;
+function limitOf(value: number): number {
+  return value > 0 ? value : DEFAULT_CONCURRENCY;
 }

@@ -1,0 +1,96 @@
+import { PLUGINS_V3, PROXY_PLUGINS, STREAM_PROCESSORS } from './plugin-schema.ts';
+import {
+  boolean,
+  choice,
+  duration,
+  foreign,
+  idle,
+  integer,
+  map,
+  open,
+  type Schema,
+  string,
+  strings,
+  table,
+  type ValueOf,
+} from './schema.ts';
+
+/** Levels of the log. `warning` and `panic` are containerd's other names of warn and fatal. */
+export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal'] as const;
+
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+/** The version that is printed and that every file is brought to. */
+export const LATEST_VERSION = 3;
+
+const OCICRYPT = 'io.containerd.ocicrypt.decoder.v1.tar';
+const OCICRYPT_LAYER = 'application/vnd.oci.image.layer.v1.tar';
+
+/** What containerd has by default: a program that decrypts layers, if it is installed. */
+const DECRYPTION = Object.fromEntries(
+  ['', '+gzip'].map((compression) => [
+    `${OCICRYPT}${compression.replace('+', '.')}`,
+    {
+      accepts: [`${OCICRYPT_LAYER}${compression}+encrypted`],
+      returns: `${OCICRYPT_LAYER}${compression}`,
+      path: 'ctd-decoder',
+      args: ['--decryption-keys-path', '/etc/containerd/ocicrypt/keys'],
+      env: ['OCICRYPT_KEYPROVIDER_CONFIG=/etc/containerd/ocicrypt/ocicrypt_keyprovider.conf'],
+    },
+  ]),
+);
+
+/** The file but for its plugins (containerd docs/man/containerd-config.toml.5). */
+export const DAEMON_FIELDS = {
+  version: integer(LATEST_VERSION),
+  root: string('/var/lib/containerd'),
+  state: string('/run/containerd'),
+  temp: string(),
+  disabled_plugins: strings(),
+  required_plugins: strings(),
+  oom_score: integer(),
+  imports: strings(),
+  grpc: table({
+    address: string('/run/containerd/containerd.sock'),
+    tcp_address: idle(string()),
+    tcp_tls_ca: idle(string()),
+    tcp_tls_cert: idle(string()),
+    tcp_tls_key: idle(string()),
+    tcp_tls_common_name: foreign(string()),
+    uid: integer(),
+    gid: integer(),
+    max_recv_message_size: integer(16 * 1024 * 1024),
+    max_send_message_size: integer(16 * 1024 * 1024),
+  }),
+  ttrpc: table({ address: string(), uid: integer(), gid: integer() }),
+  debug: table({
+    address: idle(string()),
+    uid: idle(integer()),
+    gid: idle(integer()),
+    level: choice([...LOG_LEVELS, 'warning', 'panic']),
+    format: idle(choice(['text', 'json'])),
+  }),
+  metrics: idle(table({ address: string(), grpc_histogram: boolean() })),
+  plugins: open(table(PLUGINS_V3), 'unknown'),
+  cgroup: foreign(table({ path: string() })),
+  proxy_plugins: idle(PROXY_PLUGINS),
+  timeouts: map(duration(), {
+    'io.containerd.timeout.bolt.open': '0s',
+    'io.containerd.timeout.cri.defercleanup': '1m0s',
+    'io.containerd.timeout.metrics.shimstats': '2s',
+    'io.containerd.timeout.shim.cleanup': '5s',
+    'io.containerd.timeout.shim.load': '5s',
+    'io.containerd.timeout.shim.shutdown': '3s',
+    'io.containerd.timeout.task.state': '2s',
+  }),
+  stream_processors: { ...idle(STREAM_PROCESSORS), default: DECRYPTION },
+};
+
+/** A configuration file of version 3. */
+export const CONFIG_V3 = table(DAEMON_FIELDS);
+
+/** A configuration with every default filled in, by the names of the file's keys. */
+export type ConfigFile = ValueOf<typeof CONFIG_V3>;
+
+/** Keys that only older files have. */
+export const OLD_FIELDS = { plugin_dir: idle(string()) } satisfies Record<string, Schema>;
