@@ -6,6 +6,7 @@ import { Flights } from './flights.ts';
 import { isAlreadyThere } from './image-content.ts';
 import type { Descriptor } from './image-store.ts';
 import { refKey } from './media-type.ts';
+import { DEFAULT_PARALLEL, openBlob, type ParallelOptions } from './parallel-body.ts';
 import type { RegistryClient } from './registry-client.ts';
 
 const NO_LABELS: Labels = new Map();
@@ -21,9 +22,11 @@ export interface FetchProgress {
 export class BlobFetcher {
   readonly #content: ContentStore;
   readonly #flights = new Flights();
+  readonly #parallel: ParallelOptions;
 
-  constructor(content: ContentStore) {
+  constructor(content: ContentStore, parallel: ParallelOptions = DEFAULT_PARALLEL) {
     this.#content = content;
+    this.#parallel = parallel;
   }
 
   /**
@@ -85,7 +88,8 @@ export class BlobFetcher {
     const offset = writer.status.offsetBytes;
     if (offset === blob.sizeBytes) return; // whole already: the digest is checked at the commit
     if (offset > blob.sizeBytes) await writer.truncate(0);
-    const answer = await client.open(blob, writer.status.offsetBytes, scope.signal);
+    const { offsetBytes } = writer.status;
+    const answer = await openBlob(client, blob, offsetBytes, this.#parallel, scope.signal);
     try {
       // A host that does not know ranges sends all of it again.
       if (answer.offsetBytes !== writer.status.offsetBytes) await writer.truncate(0);
@@ -100,11 +104,11 @@ export class BlobFetcher {
       answer.discard();
       throw error;
     }
-    const { offsetBytes } = writer.status;
-    if (offsetBytes < blob.sizeBytes) {
+    const receivedBytes = writer.status.offsetBytes;
+    if (receivedBytes < blob.sizeBytes) {
       throw new TsError(
         'Unavailable',
-        `the registry sent ${offsetBytes} of ${blob.sizeBytes} bytes: the connection was cut`,
+        `the registry sent ${receivedBytes} of ${blob.sizeBytes} bytes: the connection was cut`,
       );
     }
   }

@@ -11,6 +11,7 @@ import { ImagePull } from './image-pull.ts';
 import { ImagePush } from './image-push.ts';
 import type { Descriptor, Image, ImageStore } from './image-store.ts';
 import { DEFAULT_SNAPSHOTTER, type ImageTarget, storeImages } from './image-target.ts';
+import type { ParallelOptions } from './parallel-body.ts';
 import { type Platform, platformDistance } from './platform.ts';
 import { Progress, type ProgressSink } from './progress.ts';
 import { RegistryClient, type RegistryOptions } from './registry-client.ts';
@@ -26,6 +27,8 @@ export interface TransferStores extends UnpackerStores {
 export interface TransferLimits {
   readonly downloads: number;
   readonly uploads: number;
+  /** How a large layer is fetched. */
+  readonly parallel?: ParallelOptions;
 }
 
 /** Moves images between archives, registries and the store. */
@@ -43,7 +46,7 @@ export class ImageTransfer {
     this.#images = stores.images;
     this.#leases = stores.leases;
     this.#unpacker = new Unpacker(stores);
-    this.#fetcher = new BlobFetcher(stores.content);
+    this.#fetcher = new BlobFetcher(stores.content, limits.parallel);
   }
 
   /** Stores the images of an archive, under the names that `target` and the archive say. */

@@ -14,6 +14,17 @@ export type CredentialSource = (
   challenges: readonly string[],
 ) => Promise<Credentials | undefined>;
 
+/** Asks the sources in order; the first that has something is taken. */
+export function firstCredentials(...sources: readonly CredentialSource[]): CredentialSource {
+  return async (host, challenges) => {
+    for (const source of sources) {
+      const found = await source(host, challenges);
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  };
+}
+
 export interface Challenge {
   /** Lower case: `bearer`, `basic`. */
   readonly scheme: string;

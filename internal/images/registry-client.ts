@@ -3,25 +3,30 @@ import { createHash } from 'node:crypto';
 import type { Digest } from '../content/content-store.ts';
 import { isDigest, parseDigest } from '../content/digest.ts';
 import { TsError } from '../errors/index.ts';
+import { dockerConfigSource } from './docker-config.ts';
 import { MAX_DOCUMENT_BYTES } from './image-document.ts';
 import type { Descriptor } from './image-store.ts';
 import { MediaType, mediaKind } from './media-type.ts';
 import { parseReference, type Reference } from './reference.ts';
-import type { CredentialSource } from './registry-auth.ts';
-import { type Capability, registryHosts } from './registry-hosts.ts';
-import { type HttpResponse, readText, statusError } from './registry-http.ts';
+import { type CredentialSource, firstCredentials } from './registry-auth.ts';
+import { apiHost, type Capability } from './registry-host.ts';
+import { type HostOptions, registryHosts } from './registry-hosts.ts';
+import { type HttpResponse, type HttpTimeouts, readText, statusError } from './registry-http.ts';
 import { RegistrySession } from './registry-session.ts';
+import { credentialsOfSettings, NO_SETTINGS } from './registry-settings.ts';
 import { DEFAULT_RETRY, type RetryPolicy, retrying } from './retry.ts';
 
-export interface RegistryOptions {
+export interface RegistryOptions extends HostOptions {
   /** Full reference: `docker.io/library/busybox:latest`. */
   readonly reference: string;
+  /** The credentials of the request itself: they come before those of the configuration. */
   readonly credentials: CredentialSource;
   /** Headers for each request. */
   readonly headers: ReadonlyMap<string, string>;
-  readonly hostDir: string;
-  readonly defaultScheme: string;
   readonly retry?: RetryPolicy;
+  readonly timeouts?: HttpTimeouts;
+  /** A config.json of Docker, for registries that the request has no credentials for; '' for none. */
+  readonly dockerConfigPath?: string;
 }
 
 /** Bytes of a blob from some offset on. */
@@ -29,6 +34,8 @@ export interface BlobBody {
   readonly body: AsyncIterable<Buffer>;
   /** Where the body begins: the offset asked for, or 0 when the host does not know ranges. */
   readonly offsetBytes: number;
+  /** Whether the host knows ranges: then it sent the one that was asked for, and no more. */
+  readonly isPartial: boolean;
   discard(): void;
 }
 
@@ -44,6 +51,8 @@ export class RegistryClient {
   readonly reference: Reference;
   readonly #sessions: readonly RegistrySession[];
   readonly #retry: RetryPolicy;
+  /** How often a host was of no use in the course of this work. */
+  readonly #failures = new Map<RegistrySession, number>();
 
   private constructor(
     reference: Reference,
@@ -61,8 +70,18 @@ export class RegistryClient {
     const hosts = await registryHosts(reference.host, options);
     const actions = action === 'push' ? 'pull,push' : 'pull';
     const scope = `repository:${reference.repository}:${actions}`;
-    const { headers, credentials } = options;
-    const sessions = hosts.map((host) => new RegistrySession(host, scope, headers, credentials));
+    const { headers, timeouts, settings = NO_SETTINGS, dockerConfigPath = '' } = options;
+    const credentials = firstCredentials(
+      options.credentials,
+      async (host) => credentialsOfSettings(host, settings),
+      ...(dockerConfigPath === '' ? [] : [dockerConfigSource(dockerConfigPath)]),
+    );
+    const own = apiHost(reference.host);
+    const sessions = hosts.map((host) => {
+      const isMirror = new URL(host.baseUrl).host !== own;
+      const mirrorOf = isMirror ? reference.host : undefined;
+      return new RegistrySession(host, { scope, headers, credentials, mirrorOf, timeouts });
+    });
     return new RegistryClient(reference, sessions, options.retry ?? DEFAULT_RETRY);
   }
 
@@ -91,24 +110,33 @@ export class RegistryClient {
     );
   }
 
-  /** Opens a blob or document from `offset` on; asks each host once, since the caller retries. */
-  async open(descriptor: Descriptor, offset: number, signal?: AbortSignal): Promise<BlobBody> {
+  /**
+   * Opens a blob or document from `offset` on, `length` bytes of it or all that follow; asks each
+   * host once, since the caller retries.
+   */
+  async open(
+    descriptor: Descriptor,
+    offset: number,
+    signal?: AbortSignal,
+    length?: number,
+  ): Promise<BlobBody> {
     const kind = mediaKind(descriptor.mediaType);
     const isDocument = kind === 'index' || kind === 'manifest';
     const folder = isDocument ? 'manifests' : 'blobs';
     const path = `/${this.reference.repository}/${folder}/${descriptor.digest}`;
     const headers = new Map([['accept', isDocument ? `${descriptor.mediaType}, */*` : '*/*']]);
-    if (offset > 0) headers.set('range', `bytes=${offset}-`);
+    const last = length === undefined ? '' : offset + length - 1;
+    if (offset > 0 || length !== undefined) headers.set('range', `bytes=${offset}-${last}`);
     return await this.#tryHosts(
       'pull',
       async (session) => {
         const response = await session.send({ method: 'GET', path, headers, signal });
-        const { body } = response;
+        const body = this.#watched(session, response.body);
         const discard = (): void => response.discard();
         if (response.status === 206 && rangeStart(response) === offset) {
-          return { body, offsetBytes: offset, discard };
+          return { body, offsetBytes: offset, isPartial: true, discard };
         }
-        if (response.status === 200) return { body, offsetBytes: 0, discard };
+        if (response.status === 200) return { body, offsetBytes: 0, isPartial: false, discard };
         throw await statusError(response);
       },
       signal,
@@ -167,30 +195,50 @@ export class RegistryClient {
     };
   }
 
+  /** Notes a host that breaks off in the middle: the next attempt begins with another. */
+  async *#watched(session: RegistrySession, body: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+    try {
+      yield* body;
+    } catch (error) {
+      this.#noteFailure(session, error);
+      throw error;
+    }
+  }
+
+  #noteFailure(session: RegistrySession, error: unknown): void {
+    if (!(error instanceof TsError) || error.kind !== 'Unavailable') return;
+    this.#failures.set(session, (this.#failures.get(session) ?? 0) + 1);
+  }
+
   /**
-   * Tries the hosts in order; the error of the last one is the error of all, since that is the
-   * registry itself.
+   * Tries the hosts in order, those that have let us down after the others. The error of the one that
+   * is configured last is the error of all, since that is the registry itself.
    */
   async #tryHosts<T>(
     capability: Capability,
     work: (session: RegistrySession) => Promise<T>,
     signal: AbortSignal | undefined,
   ): Promise<T> {
-    const errors: TsError[] = [];
-    for (const session of this.#sessions) {
-      if (!session.host.capabilities.has(capability)) continue;
+    const able = this.#sessions.filter(({ host }) => host.capabilities.has(capability));
+    const failures = (session: RegistrySession): number => this.#failures.get(session) ?? 0;
+    const errors = new Map<RegistrySession, TsError>();
+    for (const session of able.toSorted((a, b) => failures(a) - failures(b))) {
       try {
         return await work(session);
       } catch (error) {
         if (signal?.aborted === true) throw error;
-        errors.push(TsError.from(error));
+        this.#noteFailure(session, error);
+        errors.set(session, TsError.from(error));
       }
     }
-    const last = errors.pop();
+    const [last, ...others] = able.map((session) => errors.get(session)).reverse();
     if (last === undefined) {
-      throw new TsError('FailedPrecondition', `${this.reference.host}: no host may ${capability}`);
+      throw new TsError('FailedPrecondition', `${this.reference.host}: no host may ${capability}`, {
+        advice: `add "${capability}" to the capabilities of a host in hosts.toml`,
+      });
     }
-    last.cleanup.push(...errors); // for the log: which mirrors were tried before, and why not
+    // For the log: which mirrors were tried before, and why not.
+    last.cleanup.push(...others.reverse().filter((error) => error !== undefined));
     throw last;
   }
 }

@@ -3,7 +3,8 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { isLoopback, registryHosts } from './registry-hosts.ts';
+import { isLoopback } from './registry-host.ts';
+import { registryHosts } from './registry-hosts.ts';
 
 const loopback: [string, boolean][] = [
   ['localhost', true],

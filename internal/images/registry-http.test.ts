@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
-import type { RegistryTls } from './registry-hosts.ts';
+import type { RegistryTls } from './registry-host.ts';
 import { HttpClient, readText } from './registry-http.ts';
 
 const noTls: RegistryTls = { isUnverified: false, ca: [], client: undefined };

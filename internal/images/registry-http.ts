@@ -15,12 +15,32 @@ import {
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
 import { TsError } from '../errors/index.ts';
-import { isLoopback, type RegistryTls } from './registry-hosts.ts';
+import { type CredentialsSent, connectionAdvice, statusAdvice } from './registry-advice.ts';
+import { isLoopback, type RegistryTls } from './registry-host.ts';
 
-/** Longest wait for a connection and for the head of an answer. */
-const HEAD_TIMEOUT_MS = 30_000;
-/** Longest pause inside a body. */
-const STALL_TIMEOUT_MS = 30_000;
+export interface HttpTimeouts {
+  /** Longest wait for a connection. */
+  readonly dialMs: number;
+  /** Longest wait for a connection and for the head of an answer. */
+  readonly headMs: number;
+  /** In each stretch of this length a body must bring `minBytes`, or all that is left of it. */
+  readonly stallMs: number;
+  readonly minBytes: number;
+}
+
+/**
+ * A slow line is no reason to give up, one on which nothing moves is: what trickles in by less than
+ * a packet in half a minute is better asked of another host.
+ */
+export const DEFAULT_TIMEOUTS: HttpTimeouts = {
+  dialMs: 30_000,
+  headMs: 30_000,
+  stallMs: 30_000,
+  minBytes: 1024,
+};
+
+/** How long a connection that nobody uses is kept. */
+const IDLE_TIMEOUT_MS = 30_000;
 const MAX_REDIRECTS = 10;
 /** Largest body that is read as an error's text. */
 const MAX_ERROR_BYTES = 64 * 1024;
@@ -40,6 +60,8 @@ export interface HttpResponse {
   /** URL after redirects. */
   readonly url: string;
   readonly headers: ReadonlyMap<string, readonly string[]>;
+  /** Of a 401: whether there were credentials to send. */
+  readonly credentialsSent?: CredentialsSent;
   /** The body; a pause that is too long, or an early end, breaks it off with Unavailable. */
   readonly body: AsyncIterable<Buffer>;
   /** Closes the connection without reading the rest. */
@@ -88,7 +110,7 @@ class Agents {
   constructor(tls: RegistryTls, proxyEnv: NodeJS.ProcessEnv | undefined) {
     const shared = {
       keepAlive: true,
-      timeout: STALL_TIMEOUT_MS,
+      timeout: IDLE_TIMEOUT_MS,
       ...(proxyEnv === undefined ? {} : { proxyEnv }),
     };
     this.#http = new HttpAgent(shared);
@@ -117,9 +139,17 @@ export class HttpClient {
   readonly #proxied: Agents;
   readonly #direct: Agents;
 
-  constructor(tls: RegistryTls) {
-    this.#proxied = new Agents(tls, process.env);
+  readonly #timeouts: HttpTimeouts;
+
+  /** `proxyEnv` has HTTP_PROXY, HTTPS_PROXY and NO_PROXY, also in lower case. */
+  constructor(
+    tls: RegistryTls,
+    timeouts: HttpTimeouts = DEFAULT_TIMEOUTS,
+    proxyEnv: NodeJS.ProcessEnv = process.env,
+  ) {
+    this.#proxied = new Agents(tls, proxyEnv);
     this.#direct = new Agents(tls, undefined);
+    this.#timeouts = timeouts;
   }
 
   /** Sends a request and follows redirects of GET and HEAD. Throws Unavailable without an answer. */
@@ -167,7 +197,7 @@ export class HttpClient {
       what,
       url: url.href,
       headers,
-      body: readBody(message, what),
+      body: readBody(message, what, url, this.#timeouts),
       discard: () => message.destroy(),
     };
   }
@@ -184,11 +214,23 @@ export class HttpClient {
     };
     return new Promise((resolve, reject) => {
       const outgoing = isHttps ? httpsRequest(url, options) : httpRequest(url, options);
-      const fail = (error: Error): void => reject(connectionError(what, error));
+      const fail = (error: Error): void => reject(connectionError(what, url, error));
+      const { headMs, dialMs } = this.#timeouts;
       const timer = setTimeout(() => {
-        outgoing.destroy(new Error(`no answer for ${HEAD_TIMEOUT_MS / 1000} s`));
-      }, HEAD_TIMEOUT_MS);
-      outgoing.once('close', () => clearTimeout(timer));
+        outgoing.destroy(new Error(`no answer for ${headMs / 1000} s`));
+      }, headMs);
+      const dialTimer = setTimeout(() => {
+        const text = `no connection within ${dialMs / 1000} s`;
+        outgoing.destroy(Object.assign(new Error(text), { code: 'ETIMEDOUT' }));
+      }, dialMs);
+      outgoing.once('socket', (socket) => {
+        if (socket.connecting) socket.once('connect', () => clearTimeout(dialTimer));
+        else clearTimeout(dialTimer);
+      });
+      outgoing.once('close', () => {
+        clearTimeout(timer);
+        clearTimeout(dialTimer);
+      });
       outgoing.once('error', fail);
       outgoing.once('response', (message) => {
         clearTimeout(timer);
@@ -222,19 +264,33 @@ async function sendBody(
   }
 }
 
-async function* readBody(message: IncomingMessage, what: string): AsyncGenerator<Buffer> {
-  const timer = setTimeout(() => {
-    message.destroy(new Error(`nothing received for ${STALL_TIMEOUT_MS / 1000} s`));
-  }, STALL_TIMEOUT_MS);
+async function* readBody(
+  message: IncomingMessage,
+  what: string,
+  url: URL,
+  { stallMs, minBytes }: HttpTimeouts,
+): AsyncGenerator<Buffer> {
+  let received = 0;
+  // Only while the reader waits: one that is busy writing to a slow disk has not been let down.
+  let isWaiting = true;
+  const timer = setInterval(() => {
+    if (isWaiting && received < minBytes) {
+      const how = received === 0 ? 'nothing' : `only ${received} bytes`;
+      message.destroy(new Error(`${how} received for ${stallMs / 1000} s`));
+    }
+    received = 0;
+  }, stallMs);
   try {
     for await (const chunk of message) {
-      timer.refresh();
+      received += (chunk as Buffer).length;
+      isWaiting = false;
       yield chunk as Buffer;
+      isWaiting = true;
     }
   } catch (error) {
-    throw connectionError(what, error);
+    throw connectionError(what, url, error);
   } finally {
-    clearTimeout(timer);
+    clearInterval(timer);
     message.destroy();
   }
 }
@@ -257,16 +313,35 @@ export async function readText(response: HttpResponse, limitBytes: number): Prom
   return Buffer.concat(chunks);
 }
 
-function connectionError(what: string, error: unknown): TsError {
+function connectionError(what: string, url: URL, error: unknown): TsError {
   if (error instanceof TsError) return error;
   if (error instanceof Error && error.name === 'AbortError') return TsError.from(error);
-  const { message, code } = error as NodeJS.ErrnoException;
+  const failure = innermost(error) as NodeJS.ErrnoException;
+  const { message, code = '' } = failure;
   const isCut = code === 'ECONNRESET' || message === 'aborted';
-  const why = isCut ? 'the connection was cut' : message.replace(/^connect /, '');
+  const why = isCut ? 'the connection was cut' : reasonOf(message, code);
+  const advice = connectionAdvice(code, url);
   return new TsError('Unavailable', `${what}: ${why}`, {
     code: 'TS_REGISTRY_UNREACHABLE',
     cause: error,
+    ...(advice === undefined ? {} : { advice }),
   });
+}
+
+/** Of a name with several addresses each has its own error: the first is as good as any. */
+function innermost(error: unknown): unknown {
+  const isSeveral = error instanceof AggregateError && error.errors.length > 0;
+  return isSeveral ? (error.errors as unknown[])[0] : error;
+}
+
+/** One line: messages of OpenSSL have its source files in them, and a line's end. */
+function reasonOf(message: string, code: string): string {
+  if (code === 'EPROTO' || code.startsWith('ERR_SSL_')) {
+    const [, reason = 'protocol error'] = /:SSL routines:[^:]*:([^:]+):/.exec(message) ?? [];
+    return `TLS: ${reason}`;
+  }
+  // Node's own advice is for programs of Node, and its list of names may be empty.
+  return message.replace(/^connect /, '').replace(/; if the root CA .*$|[: ]+$/, '');
 }
 
 /** The error for an answer that is not what was asked for; reads its body for the reason. */
@@ -278,9 +353,11 @@ export async function statusError(response: HttpResponse): Promise<TsError> {
   const reason = await errorReason(response);
   const name = STATUS_NAMES.get(status);
   const shown = name === undefined ? `${status}` : `${status} ${name}`;
+  const advice = statusAdvice(status, new URL(response.url), response.credentialsSent);
   return new TsError(kind, `${what}: ${shown}${reason === '' ? '' : `: ${reason}`}`, {
     code: 'TS_REGISTRY_STATUS',
     fields: { status },
+    ...(advice === undefined ? {} : { advice }),
   });
 }
 

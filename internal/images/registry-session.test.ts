@@ -3,7 +3,7 @@ import { createServer, type IncomingHttpHeaders, type RequestListener } from 'no
 import type { AddressInfo } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import type { CredentialSource } from './registry-auth.ts';
-import type { RegistryHost } from './registry-hosts.ts';
+import type { RegistryHost } from './registry-host.ts';
 import { RegistrySession } from './registry-session.ts';
 
 async function serve(t: TestContext, listener: RequestListener): Promise<string> {
@@ -29,7 +29,11 @@ function session(
   };
   const anonymous: CredentialSource = async () => undefined;
   const scope = 'repository:some/image:pull,push';
-  const opened = new RegistrySession(host, scope, new Map(headers.request), anonymous);
+  const opened = new RegistrySession(host, {
+    scope,
+    headers: new Map(headers.request),
+    credentials: anonymous,
+  });
   t.after(() => opened.close());
   return opened;
 }

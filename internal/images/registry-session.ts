@@ -8,12 +8,14 @@ import {
   tokenOfAnswer,
   tokenRequest,
 } from './registry-auth.ts';
-import type { RegistryHost } from './registry-hosts.ts';
+import type { RegistryHost } from './registry-host.ts';
 import {
+  DEFAULT_TIMEOUTS,
   foreignHeaders,
   HttpClient,
   type HttpRequest,
   type HttpResponse,
+  type HttpTimeouts,
   isPassing,
   readText,
   statusError,
@@ -22,31 +24,43 @@ import { RETRY_AFTER_MS, retryAfterMs } from './retry.ts';
 
 const MAX_TOKEN_BYTES = 256 * 1024;
 
+export interface SessionOptions {
+  /** What a token must allow: `repository:NAME:pull`. */
+  readonly scope: string;
+  /** Headers of every request. */
+  readonly headers: ReadonlyMap<string, string>;
+  readonly credentials: CredentialSource;
+  /** The registry that the host stands in for, which tells mirrors of several whose image is meant. */
+  readonly mirrorOf?: string | undefined;
+  readonly timeouts?: HttpTimeouts | undefined;
+}
+
 /** Requests to one host of a registry, with its credentials. */
 export class RegistrySession {
   readonly host: RegistryHost;
   readonly #client: HttpClient;
   readonly #credentials: CredentialSource;
   readonly #headers: ReadonlyMap<string, string>;
-  /** What a token must allow: `repository:NAME:pull`. */
   readonly #scope: string;
+  /** Query of each request below the base URL. */
+  readonly #query: string;
   #authorization: { value: string; expiresAtMs: number } | undefined;
   /** The host's last challenge: the values of WWW-Authenticate. */
   #challenge: readonly string[] = [];
+  /** Whether there was something to give at the last challenge. */
+  #hasCredentials = false;
   /** One request for a token, which several downloads wait for. */
   #authorizing: Promise<boolean> | undefined;
 
-  constructor(
-    host: RegistryHost,
-    scope: string,
-    headers: ReadonlyMap<string, string>,
-    credentials: CredentialSource,
-  ) {
+  constructor(host: RegistryHost, options: SessionOptions) {
+    const { timeouts = DEFAULT_TIMEOUTS, mirrorOf } = options;
+    const dialMs = host.dialTimeoutMs ?? timeouts.dialMs;
     this.host = host;
-    this.#client = new HttpClient(host.tls);
-    this.#scope = scope;
-    this.#headers = headers;
-    this.#credentials = credentials;
+    this.#client = new HttpClient(host.tls, { ...timeouts, dialMs });
+    this.#scope = options.scope;
+    this.#headers = options.headers;
+    this.#credentials = options.credentials;
+    this.#query = mirrorOf === undefined ? '' : `ns=${encodeURIComponent(mirrorOf)}`;
   }
 
   /**
@@ -55,13 +69,16 @@ export class RegistrySession {
    */
   async send(request: Omit<HttpRequest, 'url'> & { readonly path: string }): Promise<HttpResponse> {
     const { path, ...rest } = request;
-    const url = URL.canParse(path) ? path : `${this.host.baseUrl}${path}`;
+    const url = URL.canParse(path) ? path : this.#urlOf(path);
     const canRepeat = rest.body === undefined || typeof rest.body === 'string';
     if (!canRepeat && this.#isOwn(url)) await this.#renewExpired();
     let response = await this.#sendOnce({ ...rest, url });
     if (response.status === 401 && (await this.#authorize(response)) && canRepeat) {
       response.discard();
       response = await this.#sendOnce({ ...rest, url });
+    }
+    if (response.status === 401 && this.#isOwn(response.url)) {
+      return { ...response, credentialsSent: this.#hasCredentials ? 'refused' : 'none' };
     }
     if (!isPassing(response.status)) return response;
     const error = await statusError(response);
@@ -70,6 +87,7 @@ export class RegistrySession {
     throw new TsError(error.kind, error.message, {
       fields: { ...error.fields, [RETRY_AFTER_MS]: after },
       ...(error.code === undefined ? {} : { code: error.code }),
+      ...(error.advice === undefined ? {} : { advice: error.advice }),
     });
   }
 
@@ -87,6 +105,11 @@ export class RegistrySession {
     const isValid = authorization !== undefined && authorization.expiresAtMs > Date.now();
     if (isValid) headers.set('authorization', authorization.value);
     return await this.#client.send({ ...request, headers });
+  }
+
+  #urlOf(path: string): string {
+    const mark = path.includes('?') ? '&' : '?';
+    return `${this.host.baseUrl}${path}${this.#query === '' ? '' : `${mark}${this.#query}`}`;
   }
 
   #isOwn(url: string): boolean {
@@ -117,6 +140,7 @@ export class RegistrySession {
   async #authorizeOnce(headers: readonly string[]): Promise<boolean> {
     const challenges = parseChallenges(headers);
     const credentials = await this.#credentials(new URL(this.host.baseUrl).host, headers);
+    this.#hasCredentials = credentials !== undefined;
     const bearer = challenges.find(({ scheme }) => scheme === 'bearer');
     if (credentials?.kind === 'header') {
       return this.#remember(credentials.value, Number.POSITIVE_INFINITY);
@@ -133,7 +157,10 @@ export class RegistrySession {
     const request = tokenRequest(challenge, credentials, this.#scope, isPlain);
     if (request === undefined) return false;
     const response = await this.#client.send(request);
-    if (response.status !== 200) throw await statusError(response);
+    if (response.status !== 200) {
+      const credentialsSent = credentials === undefined ? 'none' : 'refused';
+      throw await statusError({ ...response, credentialsSent });
+    }
     const answer = tokenOfAnswer((await readText(response, MAX_TOKEN_BYTES)).toString('utf8'));
     if (answer === undefined) {
       throw new TsError('Unauthenticated', `${response.what}: the answer holds no token`);

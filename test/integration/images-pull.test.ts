@@ -61,10 +61,11 @@ function ok(result: CtrResult): string {
   return result.stdout;
 }
 
-async function refusedPull(args: readonly string[], message: RegExp): Promise<void> {
+async function refusedPull(args: readonly string[], message: RegExp | string): Promise<void> {
   const result = await ctr('images', 'pull', ...args);
   assert.notEqual(result.status, 0);
-  assert.match(result.stderr.trim(), message);
+  if (typeof message === 'string') assert.equal(result.stderr.trim(), message);
+  else assert.match(result.stderr.trim(), message);
   assert.equal(result.stderr.trim().split('\n').length, 1, result.stderr);
   await waitUntilNothingIsLeft(daemon);
 }
@@ -148,26 +149,65 @@ test('three layers are fetched side by side', { skip }, async () => {
   ok(await ctr('images', 'pull', ref));
 });
 
-const refusals: [number, string, string, RegExp][] = [
+/** Status, code and text of the registry's answer; the message, the advice (for a layer too), containerd's class. */
+const refusals: [
+  number,
+  string,
+  string,
+  string,
+  (host: string, isLayer: boolean) => string,
+  string,
+][] = [
   [
     401,
     'UNAUTHORIZED',
     'authentication required',
-    /401 Unauthorized: authentication required: unauthorized$/,
+    '401 Unauthorized: authentication required',
+    (host) =>
+      `: log in to ${host} (ctr: --user, Kubernetes: imagePullSecrets), and check the image's name`,
+    ': unauthorized',
   ],
   [
     403,
     'DENIED',
     'requested access to the resource is denied',
-    /403 Forbidden: requested access to the resource is denied: permission denied$/,
+    '403 Forbidden: requested access to the resource is denied',
+    () => ": check the image's name, and that the user may read it",
+    ': permission denied',
   ],
-  [404, 'MANIFEST_UNKNOWN', 'manifest unknown', /404 Not Found: manifest unknown: not found$/],
-  [418, 'TEAPOT', 'short and stout', /418: short and stout$/],
-  [429, 'TOOMANYREQUESTS', 'slow down', /429 Too Many Requests(?:: slow down)?: unavailable$/],
-  [500, 'UNKNOWN', 'it broke', /500 Internal Server Error(?:: it broke)?: unavailable$/],
-  [503, 'UNAVAILABLE', 'come back', /503 Service Unavailable(?:: come back)?: unavailable$/],
+  [
+    404,
+    'MANIFEST_UNKNOWN',
+    'manifest unknown',
+    '404 Not Found: manifest unknown',
+    (_host, isLayer) =>
+      isLayer
+        ? ': the registry lacks a part of the image: push the image again'
+        : ": check the image's name and tag",
+    ': not found',
+  ],
+  [418, 'TEAPOT', 'short and stout', '418: short and stout', () => '', ''],
+  [
+    429,
+    'TOOMANYREQUESTS',
+    'slow down',
+    '429 Too Many Requests',
+    (host) => `: wait, log in to ${host} for a higher limit, or set up a mirror in certs.d`,
+    ': unavailable',
+  ],
+  ...[
+    [500, 'it broke', '500 Internal Server Error'] as const,
+    [503, 'come back', '503 Service Unavailable'] as const,
+  ].map(([status, reason, shown]): (typeof refusals)[number] => [
+    status,
+    'UNKNOWN',
+    reason,
+    shown,
+    (host) => `: try later, or see the log of the registry ${host} or of the proxy before it`,
+    ': unavailable',
+  ]),
 ];
-for (const [status, code, reason, message] of refusals) {
+for (const [status, code, reason, message, advice, kind] of refusals) {
   test(`a registry that answers ${status} for the manifest`, { skip }, async () => {
     const ref = registry.add(image, 'some/image');
     registry.misbehave = (_request, response) => {
@@ -176,10 +216,10 @@ for (const [status, code, reason, message] of refusals) {
       return true;
     };
     const url = `http://${registry.host}/v2/some/image/manifests/latest`;
-    await refusedPull(
-      [ref],
-      new RegExp(`^ctr: pull ${ref}: (?:GET|HEAD) ${url}: ${message.source}`),
-    );
+    // A passing error is told of the HEAD, whose answer has no text.
+    const said =
+      status === 429 || status >= 500 ? `HEAD ${url}: ${message}` : `GET ${url}: ${message}`;
+    await refusedPull([ref], `ctr: pull ${ref}: ${said}${advice(registry.host, false)}${kind}`);
   });
 
   test(`a registry that answers ${status} for a layer`, { skip }, async () => {
@@ -192,9 +232,10 @@ for (const [status, code, reason, message] of refusals) {
       return true;
     };
     const url = `http://${registry.host}/v2/some/image/blobs/${layer}`;
+    const text = message.endsWith(reason) ? message : `${message}: ${reason}`;
     await refusedPull(
       [ref],
-      new RegExp(`^ctr: pull ${ref}: fetch layer-${layer}: GET ${url}: ${message.source}`),
+      `ctr: pull ${ref}: fetch layer-${layer}: GET ${url}: ${text}${advice(registry.host, true)}${kind}`,
     );
   });
 }
@@ -275,9 +316,8 @@ test('nobody listens', { skip }, async () => {
   const ref = `127.0.0.1:${port}/some/image:1`;
   await refusedPull(
     [ref],
-    new RegExp(
-      `^ctr: pull ${ref}: HEAD http://127.0.0.1:${port}/v2/some/image/manifests/1: ECONNREFUSED 127.0.0.1:${port}: unavailable$`,
-    ),
+    `ctr: pull ${ref}: HEAD http://127.0.0.1:${port}/v2/some/image/manifests/1: ECONNREFUSED 127.0.0.1:${port}: ` +
+      `check that the registry runs and that 127.0.0.1:${port} is its address: unavailable`,
   );
 });
 
@@ -490,7 +530,7 @@ test('a wrong password is refused once', { skip }, async () => {
   guarded('basic', '');
   await refusedPull(
     ['--user', 'user:wrong', ref],
-    /401 Unauthorized: authentication required: unauthorized$/,
+    /401 Unauthorized: authentication required: check the user and the password for 127.0.0.1:[0-9]+: unauthorized$/,
   );
 });
 
