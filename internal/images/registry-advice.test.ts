@@ -74,9 +74,7 @@ for (const [what, make, text, advice] of failures) {
   test(`HttpClient: ${what}: what, where, what to do`, { skip }, async (t) => {
     const dir = mkdtempSync(join(tmpdir(), 'advice-'));
     t.after(() => rmSync(dir, { recursive: true }));
-    const { url, tls } = await make(t, (name, host, more) =>
-      makeCertificate(dir, name, host, more),
-    );
+    const { url, tls } = await make(t, (name, host) => makeCertificate(dir, name, host));
     const client = new HttpClient(tls);
     t.after(() => client.close());
     await assert.rejects(client.send({ method: 'GET', url, headers: new Map() }), {
