@@ -4,7 +4,7 @@
  */
 import { readFile } from 'node:fs/promises';
 import { isErrno, TsError } from '../errors/index.ts';
-import { helperCredentials } from './credential-helper.ts';
+import { helperCredentials } from './credential-program.ts';
 import { parseObject } from './image-document.ts';
 import type { CredentialSource, Credentials } from './registry-auth.ts';
 import { apiHost } from './registry-host.ts';
