@@ -68,20 +68,38 @@ function createRequest({ flags, args }: Invocation): runtime.CreateRequest {
   };
 }
 
+/** The trace that `--trace FILE` asks for. */
+async function startTrace({ flags }: Invocation): Promise<runtime.TraceFile | undefined> {
+  const path = optionalText(flags, 'trace');
+  return path === undefined ? undefined : runtime.startTrace(resolve(path));
+}
+
+/** Whether `--explain` is on, which runs nothing that could be traced. */
+function explains({ flags }: Invocation): boolean {
+  if (!flags.bool('explain')) return false;
+  if (optionalText(flags, 'trace') === undefined) return true;
+  throw new TsError('InvalidArgument', '--explain and --trace: nothing runs that could be traced');
+}
+
 async function create(invocation: Invocation): Promise<number> {
   const request = createRequest(invocation);
-  if (invocation.flags.bool('explain')) {
+  if (explains(invocation)) {
     const lines = await runtime.explainCreate(invocation.options, request);
     print(`${lines.join('\n')}\n`);
-  } else await runtime.createContainer(invocation.options, request);
+    return 0;
+  }
+  using _trace = await startTrace(invocation);
+  await runtime.createContainer(invocation.options, request);
   return 0;
 }
 
 async function run(invocation: Invocation): Promise<number> {
   const { options, flags } = invocation;
-  if (flags.bool('explain')) return create(invocation);
-  return runtime.runContainer(options, {
+  if (explains(invocation)) return create(invocation);
+  using trace = await startTrace(invocation);
+  return await runtime.runContainer(options, {
     ...createRequest(invocation),
+    onStarted: () => trace?.write(),
     detach: flags.bool('detach'),
     keep: flags.bool('keep'),
     noSubreaper: flags.bool('no-subreaper'),
@@ -191,10 +209,13 @@ function execRequest({ flags, args }: Invocation): runtime.ExecRequest {
 
 async function exec(invocation: Invocation): Promise<number> {
   const request = execRequest(invocation);
-  if (!invocation.flags.bool('explain'))
-    return runtime.execInContainer(invocation.options, request);
-  print(`${(await runtime.explainExec(invocation.options, request)).join('\n')}\n`);
-  return 0;
+  if (explains(invocation)) {
+    print(`${(await runtime.explainExec(invocation.options, request)).join('\n')}\n`);
+    return 0;
+  }
+  using trace = await startTrace(invocation);
+  const onStarted = () => trace?.write();
+  return await runtime.execInContainer(invocation.options, { ...request, onStarted });
 }
 
 async function spec({ flags }: Invocation): Promise<number> {

@@ -40,6 +40,10 @@ const EXPLAIN: FlagSpecs = {
     type: 'bool',
     usage: 'print the system calls that the command would cause, without making them',
   },
+  trace: {
+    type: 'string',
+    usage: 'write the system calls that were made to this file, with results and times',
+  },
 };
 
 const CONSOLE_AND_PID: FlagSpecs = {

@@ -82,7 +82,7 @@ export function buildExecProgram(plan: ExecPlan): ExecProgram {
       label: `join the ${plan.namespaces.join(', ')} namespaces of ${plan.id}`,
     });
     const clone = steps.cloneProcess({ sibling: true });
-    const pid = first.clone(clone, { reportTo: report, as: 'pid' }, (child) => {
+    const pid = first.clone(clone, { reportTo: report, as: 'process' }, (child) => {
       ends = addExecChild(child, plan);
     });
     joined = first.announce('joined', report, pid);

@@ -47,6 +47,8 @@ export interface ExecRequest extends ExecProcessOptions {
   /** Connected socket that gets the terminal, instead of `consoleSocket`. */
   readonly consoleFd?: number;
   readonly stdio?: Stdio;
+  /** Called when the program was executed. */
+  readonly onStarted?: () => void;
 }
 
 const OWN_STDIO: Stdio = [0, 1, 2];
@@ -74,6 +76,7 @@ export function* startExec(options: RuntimeOptions, request: ExecRequest): Opera
     const { pidFile, pidfdSocket } = request;
     if (pidfdSocket !== undefined) sendPidfd(pidfdSocket, pid, 'setns');
     if (pidFile !== undefined) writePidFile(pidFile, pid);
+    request.onStarted?.();
     return pid;
   });
 }

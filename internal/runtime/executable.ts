@@ -38,9 +38,9 @@ export function addExecutableCheck(sequence: Sequence, search: ExecutableSearch)
   if (first === undefined) return;
   const isLast = others.length === 0;
   sequence.add(steps.checkExecutable(first), {
-    label: isLast ? search.notFound : `look for ${first}`,
+    label: `look for ${first}`,
     ...(isLast
-      ? { tolerate: UNTOLD }
+      ? { tolerate: UNTOLD, failure: search.notFound }
       : {
           tolerate: [...NOT_HERE, ...UNTOLD],
           ifTolerated: (next) => addExecutableCheck(next, { ...search, candidates: others }),
@@ -60,8 +60,9 @@ export function addExecute(
   search.candidates.forEach((candidate, position) => {
     const isLast = position === search.candidates.length - 1;
     sequence.add(steps.execute(candidate, argv, envp), {
-      label: search.candidates.length > 1 && isLast ? search.notFound : `exec ${candidate}`,
+      label: `exec ${candidate}`,
       ...(isLast ? {} : { tolerate: NOT_HERE }),
+      ...(isLast && position > 0 ? { failure: search.notFound } : {}),
     });
   });
 }

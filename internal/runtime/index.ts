@@ -14,6 +14,7 @@ import type { RestoreRequest } from './restore.ts';
 import type { RunRequest } from './run.ts';
 import { perform, type RuntimeOptions } from './runtime-options.ts';
 import type { ContainerInfo } from './status.ts';
+import type { TraceFile } from './trace-file.ts';
 
 export type { CheckpointRequest } from './checkpoint.ts';
 export type { CreateRequest } from './create.ts';
@@ -25,6 +26,7 @@ export type { RestoreRequest } from './restore.ts';
 export type { RunRequest } from './run.ts';
 export { defaultRoot, type RuntimeOptions } from './runtime-options.ts';
 export type { ContainerInfo } from './status.ts';
+export type { TraceFile } from './trace-file.ts';
 
 /** Makes a container whose process waits for {@link startContainer}; returns its pid. */
 export async function createContainer(
@@ -40,6 +42,15 @@ export async function explainCreate(
   request: CreateRequest,
 ): Promise<string[]> {
   return (await import('./cgroup-driver.ts')).explainCreate(options, request);
+}
+
+/**
+ * From now on records what this process and its children do to make a container or an exec; disposed,
+ * or told to write, it puts that into the file. Throws if the file cannot be opened.
+ */
+export async function startTrace(path: string): Promise<TraceFile> {
+  const { TraceFile: File } = await import('./trace-file.ts');
+  return new File(path);
 }
 
 /** Lets the process of a created container execute its program. */

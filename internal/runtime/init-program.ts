@@ -115,7 +115,7 @@ export function buildInitProgram(plan: InitPlan): InitProgram {
   const cloneContainer = (sequence: Sequence, sibling: boolean): Result => {
     const cgroup = fds.cgroup === undefined ? {} : { cgroup: fds.cgroup };
     const step = steps.cloneProcess({ namespaces: namespaces.cloned, sibling, ...cgroup });
-    return sequence.clone(step, { reportTo: fds.report, as: 'pid' }, (child) => {
+    return sequence.clone(step, { reportTo: fds.report, as: 'init' }, (child) => {
       builder.build(child);
     });
   };
@@ -359,7 +359,7 @@ class InitBuilder {
 /** Labels of steps by index, with those of branches and children. */
 function collectLabels(items: Sequence['items'], labels: Record<string, string>): void {
   for (const { index, step, options, ifSucceeded, ifTolerated, child } of items) {
-    labels[index] = options.label ?? step.label;
+    labels[index] = options.failure ?? options.label ?? step.label;
     for (const branch of [ifSucceeded, ifTolerated, child?.body]) {
       if (branch !== undefined) collectLabels(branch.items, labels);
     }

@@ -22,6 +22,8 @@ export interface RunRequest extends CreateRequest {
   /** Leave the stopped container. */
   readonly keep?: boolean;
   readonly noSubreaper?: boolean;
+  /** Called when the program was executed. */
+  readonly onStarted?: () => void;
 }
 
 /** Returns the exit code of the container's process: its status, or 128 + signal; 0 when detached. */
@@ -29,6 +31,7 @@ export async function runContainer(options: RuntimeOptions, request: RunRequest)
   if (request.detach === true) {
     await createContainer(options, request);
     await startOrDelete(options, request.id);
+    request.onStarted?.();
     return 0;
   }
   if (request.noSubreaper !== true) setChildSubreaper(true);
@@ -42,7 +45,10 @@ export async function runContainer(options: RuntimeOptions, request: RunRequest)
         { ...request, isForeground: true, ...(consoleFd === undefined ? {} : { consoleFd }) },
         bundle,
       ),
-    begin: () => startOrDelete(options, request.id),
+    begin: async () => {
+      await startOrDelete(options, request.id);
+      request.onStarted?.();
+    },
   });
 }
 

@@ -340,7 +340,7 @@ function help(command: readonly string[], args: readonly string[]): string {
 }
 
 /** What tsrunc has and runc 1.3 has not, or hides: `kill --all`, which runc 1.1 shows. */
-const OUR_FLAGS = ['--explain', '--help, -h', '--all, -a'];
+const OUR_FLAGS = ['--explain', '--trace value', '--help, -h', '--all, -a'];
 
 for (const { name, summary } of COMMANDS) {
   test(`${name} --help: the flags of runc 1.3, with the same short forms`, {
@@ -434,7 +434,7 @@ for (const [name, { argCount, flagParsing, flags }] of Object.entries(facts.comm
     }
     assert.deepEqual(
       Object.keys(command.flags).filter((flag) => flags[flag] === undefined),
-      [...('explain' in command.flags ? ['explain'] : []), 'help'],
+      [...('explain' in command.flags ? ['explain', 'trace'] : []), 'help'],
     );
   });
 }

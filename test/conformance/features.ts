@@ -76,6 +76,14 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       shownBy: [integration('cgroups'), integration('runtime-limits')],
     },
     {
+      what: '`--explain`: the system calls of a create, run or exec, before they are made; `--trace FILE`: what was made, with results and times',
+      shownBy: [
+        integration('runtime-trace'),
+        'internal/linux/program/*.test.ts',
+        'internal/runtime/init-program.test.ts',
+      ],
+    },
+    {
       what: 'Containers as one pass over an array of system calls, from checked machine code',
       shownBy: [integration('trampoline*')],
     },

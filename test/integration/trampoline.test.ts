@@ -5,6 +5,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { TRACED_TRAMPOLINE_ARM64 } from '../../internal/linux/program/traced-trampoline-arm64.ts';
+import { TRACED_TRAMPOLINE_X64 } from '../../internal/linux/program/traced-trampoline-x64.ts';
 import {
   assemble,
   type Instruction,
@@ -14,22 +16,16 @@ import { TRAMPOLINE_ARM64 } from '../../internal/linux/program/trampoline-arm64.
 import { TRAMPOLINE_X64 } from '../../internal/linux/program/trampoline-x64.ts';
 import { peer } from '../peers/index.ts';
 
-const ARCHITECTURES = [
-  {
-    name: 'x86-64',
-    listing: TRAMPOLINE_X64,
-    disassembler: peer('objdump'),
-    options: ['-m', 'i386:x86-64', '-M', 'intel'],
-  },
-  {
-    name: 'arm64',
-    listing: TRAMPOLINE_ARM64,
-    disassembler: peer('objdump-aarch64'),
-    options: ['-m', 'aarch64'],
-  },
+const X64 = { disassembler: peer('objdump'), options: ['-m', 'i386:x86-64', '-M', 'intel'] };
+const ARM64 = { disassembler: peer('objdump-aarch64'), options: ['-m', 'aarch64'] };
+const LISTINGS = [
+  { name: 'x86-64', listing: TRAMPOLINE_X64, ...X64 },
+  { name: 'x86-64, traced', listing: TRACED_TRAMPOLINE_X64, ...X64 },
+  { name: 'arm64', listing: TRAMPOLINE_ARM64, ...ARM64 },
+  { name: 'arm64, traced', listing: TRACED_TRAMPOLINE_ARM64, ...ARM64 },
 ];
 
-for (const { name, listing, disassembler, options } of ARCHITECTURES) {
+for (const { name, listing, disassembler, options } of LISTINGS) {
   const { path, skip } = disassembler;
   const disassemble = (code: Uint8Array) => disassembleWith(path, options, code);
 

@@ -29,6 +29,11 @@ export class Item {
   get label(): string {
     return this.options.label ?? this.step.label;
   }
+
+  /** The text of its error. */
+  get failure(): string {
+    return this.options.failure ?? this.label;
+  }
 }
 
 /** What one process runs: its steps, what follows the last of them, what follows one that failed. */

@@ -19,6 +19,8 @@ export interface Step {
 export interface StepOptions {
   /** Replaces the step's own label, where the caller knows a path and the step only an fd. */
   label?: string;
+  /** Text of its error, where that is another than what the step does. */
+  failure?: string;
   /** Name of the result in explanations, such as `rootfs`. */
   as?: string;
   /** Errors that are as good as success: the program goes on. */

@@ -11,6 +11,18 @@ import { type Announcement, type Parts, type Process, Sequence } from './sequenc
 import { withSignalsBlocked } from './signal-mask.ts';
 import { explainStep } from './step.ts';
 
+/** Runs programs in another way than this process usually does: see trace.ts. */
+export interface Tracer {
+  run(main: Sequence, firstRecord: number, report: number): void;
+}
+
+let tracer: Tracer | undefined;
+
+/** From now on all programs of this process run by `instead`; undefined: as usual. */
+export function runProgramsBy(instead: Tracer | undefined): void {
+  tracer = instead;
+}
+
 /** What a child wrote to the report pipe. A failure is thrown instead. */
 export interface Reached {
   readonly announcement: Announcement;
@@ -58,13 +70,16 @@ export class SyscallProgram {
    *
    * All signals are blocked in this thread meanwhile: a child must not run a handler of Node's.
    */
-  run(): ProgramRun {
+  run(by: Tracer | undefined = tracer): ProgramRun {
     const arena = new Arena();
     try {
       const placement = new ProgramPlacement(arena, this.#parts.items, this.#root);
       const report = placement.memory(this.#parts.report);
       const run = new ProgramRun(arena, placement);
-      withSignalsBlocked(() => runRecords(placement.first, report));
+      withSignalsBlocked(() => {
+        if (by === undefined) runRecords(placement.first, report);
+        else by.run(this.main, placement.first, report);
+      });
       const message = decodeMessage(run.bytes(this.#parts.report));
       if (message.errno !== 0) throw this.#failure(message);
       return run;
@@ -109,7 +124,7 @@ export class SyscallProgram {
     const item = this.#parts.items[message.index];
     if (item === undefined) return notOurs(message);
     const fields = { step: item.index, call: explainStep(item.step) };
-    return TsError.ofErrno(message.errno, item.label, fields);
+    return TsError.ofErrno(message.errno, item.failure, fields);
   }
 }
 

@@ -1,0 +1,96 @@
+import type { Listing } from './trampoline.ts';
+
+/**
+ * The trampoline for arm64 that tells what it does: as trampoline-arm64.ts, with an event before and after each step, into the
+ * area that `x21` points to (trace-area.ts). `x22` keeps the result meanwhile.
+ */
+// biome-ignore format: one instruction a line
+export const TRACED_TRAMPOLINE_ARM64: Listing = [
+  ['f3 53 bd a9', 'stp x19, x20, [sp, #-48]!', 'all five belong to the caller'],
+  ['f5 5b 01 a9', 'stp x21, x22, [sp, #16]', ''],
+  ['fe 13 00 f9', 'str x30, [sp, #32]', ''],
+  ['f3 03 00 aa', 'mov x19, x0', 'the first record'],
+  ['f4 03 01 aa', 'mov x20, x1', 'the report'],
+  ['f5 03 02 aa', 'mov x21, x2', 'the area of the trace'],
+
+  ['step'],
+  ['0d 00 80 d2', 'mov x13, #0', 'a step begins'],
+  ['31 00 00 94', 'bl event', ''],
+  ['60 86 40 a9', 'ldp x0, x1, [x19, #8]', 'where arguments 0 and 1 are, from the record on'],
+  ['62 8e 41 a9', 'ldp x2, x3, [x19, #24]', '2 and 3'],
+  ['64 96 42 a9', 'ldp x4, x5, [x19, #40]', '4 and 5'],
+  ['60 6a 60 f8', 'ldr x0, [x19, x0]', 'their values'],
+  ['61 6a 61 f8', 'ldr x1, [x19, x1]', ''],
+  ['62 6a 62 f8', 'ldr x2, [x19, x2]', ''],
+  ['63 6a 63 f8', 'ldr x3, [x19, x3]', ''],
+  ['64 6a 64 f8', 'ldr x4, [x19, x4]', ''],
+  ['65 6a 65 f8', 'ldr x5, [x19, x5]', ''],
+  ['68 02 40 f9', 'ldr x8, [x19]', 'number of the system call'],
+  ['88 03 f8 b7', 'tbnz x8, #63, special', 'negative: end or check'],
+  ['01 00 00 d4', 'svc #0', ''],
+
+  ['judge'],
+  ['f6 03 00 aa', 'mov x22, x0', 'the result, for the event and after it'],
+  ['2d 00 80 d2', 'mov x13, #1', 'a step has ended'],
+  ['22 00 00 94', 'bl event', ''],
+  ['69 1e 40 f9', 'ldr x9, [x19, #56]', 'where the result is wanted'],
+  ['60 6a 29 f8', 'str x0, [x19, x9]', ''],
+  ['1f 00 00 f1', 'cmp x0, #0', ''],
+  ['ab 00 00 54', 'b.lt error', ''],
+  ['69 aa 45 a9', 'ldp x9, x10, [x19, #88]', 'how far to the record that follows zero, positive'],
+  ['29 01 8a 9a', 'csel x9, x9, x10, eq', ''],
+  ['73 02 09 8b', 'add x19, x19, x9', ''],
+  ['e8 ff ff 17', 'b step', ''],
+
+  ['error'],
+  ['e0 03 00 cb', 'neg x0, x0', 'the errno'],
+  ['1f fc 02 f1', 'cmp x0, #191', 'beyond the bitmap nothing is tolerated'],
+  ['28 01 00 54', 'b.hi failed', ''],
+  ['09 fc 46 d3', 'lsr x9, x0, #6', 'which word of the bitmap'],
+  ['6a 02 01 91', 'add x10, x19, #64', ''],
+  ['4a 79 69 f8', 'ldr x10, [x10, x9, lsl #3]', ''],
+  ['4a 25 c0 9a', 'lsr x10, x10, x0', 'bit number errno modulo 64 becomes bit 0'],
+  ['8a 00 00 36', 'tbz w10, #0, failed', 'clear: not tolerated'],
+  ['69 36 40 f9', 'ldr x9, [x19, #104]', ''],
+  ['73 02 09 8b', 'add x19, x19, x9', ''],
+  ['dd ff ff 17', 'b step', ''],
+
+  ['failed'],
+  ['69 2a 47 a9', 'ldp x9, x10, [x19, #112]', 'how far to the next record, index of the step'],
+  ['80 2a 00 a9', 'stp x0, x10, [x20]', 'report.errno and report.step'],
+  ['73 02 09 8b', 'add x19, x19, x9', ''],
+  ['d9 ff ff 17', 'b step', ''],
+
+  ['special'],
+  ['1f 05 00 b1', 'cmn x8, #1', 'x8 equal to -1'],
+  ['a0 00 00 54', 'b.eq end', ''],
+  ['00 00 01 8a', 'and x0, x0, x1', 'the field under its mask …'],
+  ['1f 00 02 eb', 'cmp x0, x2', '… compared with what was expected: …'],
+  ['e0 03 83 9a', 'csel x0, xzr, x3, eq', '… 0 if equal, else argument 3, a negated errno'],
+  ['e1 ff ff 17', 'b judge', 'judged like a system call'],
+
+  ['end'],
+  ['fe 13 40 f9', 'ldr x30, [sp, #32]', ''],
+  ['f5 5b 41 a9', 'ldp x21, x22, [sp, #16]', ''],
+  ['f3 53 c3 a8', 'ldp x19, x20, [sp], #48', ''],
+  ['c0 03 5f d6', 'ret', ''],
+
+  ['event'],
+  ['49 e0 3b d5', 'mrs x9, cntvct_el0', 'the clock: no system call, so no seccomp filter sees it'],
+
+  ['slot'],
+  ['aa 7e 5f c8', 'ldxr x10, [x21]', 'takes a place …'],
+  ['4b 05 00 91', 'add x11, x10, #1', ''],
+  ['ab 7e 0c c8', 'stxr w12, x11, [x21]', '… which no other process gets: …'],
+  ['ac ff ff 35', 'cbnz w12, slot', '… again if one came between'],
+  ['ab 06 40 f9', 'ldr x11, [x21, #8]', ''],
+  ['5f 01 0b eb', 'cmp x10, x11', 'all are taken'],
+  ['a2 00 00 54', 'b.cs full', ''],
+  ['aa 16 0a 8b', 'add x10, x21, x10, lsl #5', '32 bytes each'],
+  ['6b 3e 40 f9', 'ldr x11, [x19, #120]', 'index of the step'],
+  ['4b 35 01 a9', 'stp x11, x13, [x10, #16]', 'it, and whether it has ended'],
+  ['56 25 02 a9', 'stp x22, x9, [x10, #32]', 'its result and the time: without a time the event is not there'],
+
+  ['full'],
+  ['c0 03 5f d6', 'ret', ''],
+];
