@@ -85,7 +85,7 @@ export function buildExecProgram(plan: ExecPlan): ExecProgram {
     const pid = first.clone(clone, { reportTo: report, as: 'process' }, (child) => {
       ends = addExecChild(child, plan);
     });
-    joined = first.announce('joined', report, pid);
+    joined = first.announceProcess('joined', report, pid);
   });
   const { limitsDue, listener } = ends ?? {};
   return { program, joiner, joined: joined as Announcement, limitsDue, listener };

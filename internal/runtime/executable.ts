@@ -1,4 +1,4 @@
-import { type Memory, type Sequence, steps } from '../linux/index.ts';
+import { failAs, type Memory, type Result, type Sequence, steps } from '../linux/index.ts';
 
 const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
@@ -37,14 +37,14 @@ export function addExecutableCheck(sequence: Sequence, search: ExecutableSearch)
   const [first, ...others] = search.candidates;
   if (first === undefined) return;
   const isLast = others.length === 0;
-  sequence.add(steps.checkExecutable(first), {
+  const step = steps.checkExecutable(first);
+  sequence.add(step, {
     label: `look for ${first}`,
-    ...(isLast
-      ? { tolerate: UNTOLD, failure: search.notFound }
-      : {
-          tolerate: [...NOT_HERE, ...UNTOLD],
-          ifTolerated: (next) => addExecutableCheck(next, { ...search, candidates: others }),
-        }),
+    tolerate: [...NOT_HERE, ...UNTOLD],
+    ifTolerated: (next) => {
+      if (!isLast) addExecutableCheck(next, { ...search, candidates: others });
+      else next.add(step, { label: search.notFound, tolerate: UNTOLD }); // the same again, as the error
+    },
   });
 }
 
@@ -57,12 +57,15 @@ export function addExecute(
 ): void {
   const argv: Memory = steps.stringArray(args);
   const envp: Memory = steps.stringArray(env);
-  search.candidates.forEach((candidate, position) => {
-    const isLast = position === search.candidates.length - 1;
-    sequence.add(steps.execute(candidate, argv, envp), {
-      label: `exec ${candidate}`,
-      ...(isLast ? {} : { tolerate: NOT_HERE }),
-      ...(isLast && position > 0 ? { failure: search.notFound } : {}),
-    });
-  });
+  const [only, ...others] = search.candidates;
+  if (only !== undefined && others.length === 0) {
+    sequence.add(steps.execute(only, argv, envp), { label: `exec ${only}` });
+    return;
+  }
+  let last: Result | undefined;
+  for (const candidate of search.candidates) {
+    const label = `exec ${candidate}`;
+    last = sequence.add(steps.execute(candidate, argv, envp), { label, tolerate: NOT_HERE });
+  }
+  if (last !== undefined) sequence.add(failAs(search.notFound, last));
 }

@@ -128,7 +128,7 @@ export function buildInitProgram(plan: InitPlan): InitProgram {
       if (plan.isRoot) addHiding(joiner); // the pid namespace may be that of an attacker
       addJoins(joiner, fds.namespaces);
       const container = cloneContainer(joiner, true);
-      joined = joiner.announce('joined', fds.report, container);
+      joined = joiner.announceProcess('joined', fds.report, container);
     });
   } else pid = cloneContainer(program.main, false);
   return {
@@ -359,7 +359,7 @@ class InitBuilder {
 /** Labels of steps by index, with those of branches and children. */
 function collectLabels(items: Sequence['items'], labels: Record<string, string>): void {
   for (const { index, step, options, ifSucceeded, ifTolerated, child } of items) {
-    labels[index] = options.failure ?? options.label ?? step.label;
+    labels[index] = options.label ?? step.label;
     for (const branch of [ifSucceeded, ifTolerated, child?.body]) {
       if (branch !== undefined) collectLabels(branch.items, labels);
     }

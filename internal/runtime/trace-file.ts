@@ -1,6 +1,6 @@
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { TsError } from '../errors/index.ts';
-import { Trace } from '../linux/program/trace.ts';
+import { Trace } from '../linux/trace.ts';
 
 const STDERR = 2;
 

@@ -79,6 +79,7 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       what: '`--explain`: the system calls of a create, run or exec, before they are made; `--trace FILE`: what was made, with results and times',
       shownBy: [
         integration('runtime-trace'),
+        'internal/linux/trace.test.ts',
         'internal/linux/program/*.test.ts',
         'internal/runtime/init-program.test.ts',
       ],

@@ -15,5 +15,5 @@ export {
   type Sequence,
   StoredValue,
 } from './sequence.ts';
-export { check, explainStep, type Step, type StepOptions } from './step.ts';
+export { check, explainStep, failAs, type Step, type StepOptions } from './step.ts';
 export { ProgramRun, type Reached, SyscallProgram } from './syscall-program.ts';

@@ -1,7 +1,7 @@
 import { TsError } from '../../errors/index.ts';
-import { type Field, Memory, Result, type Value } from './argument.ts';
+import { type Field, Memory, Named, Result, type Value } from './argument.ts';
 import { ARGUMENTS, REPORT_BYTES } from './record.ts';
-import type { Step, StepOptions } from './step.ts';
+import { failAs, type Step, type StepOptions } from './step.ts';
 
 /** A step at its place in a program, with what depends on how it ends. */
 export class Item {
@@ -28,11 +28,6 @@ export class Item {
 
   get label(): string {
     return this.options.label ?? this.step.label;
-  }
-
-  /** The text of its error. */
-  get failure(): string {
-    return this.options.failure ?? this.label;
   }
 }
 
@@ -96,6 +91,7 @@ export interface ChildOptions extends StepOptions {
 }
 
 const NO_OPTIONS: StepOptions = {};
+const SIGKILL = new Named(9, 'SIGKILL');
 
 /** Steps that run one after the other in one process. */
 export class Sequence {
@@ -146,12 +142,30 @@ export class Sequence {
 
   /** Appends a step that tells the reader of the report pipe: this point was reached. */
   announce(name: string, reportTo: Value, value?: Result): Announcement {
+    return this.#announce(name, reportTo, value).announcement;
+  }
+
+  /**
+   * As {@link announce}, of a pid that nobody else knows. If the reader cannot be told, nobody could
+   * end that process: then it is killed.
+   */
+  announceProcess(name: string, reportTo: Value, pid: Result): Announcement {
+    const { announcement, item } = this.#announce(name, reportTo, pid, { tolerate: 'any' });
+    item.ifTolerated = this.#block((untold) => {
+      const kill: Step = { label: `kill what is ${name}`, call: 'kill', args: [pid, SIGKILL] };
+      untold.add(kill, { tolerate: 'any' });
+      untold.add(failAs(item.label, item.result));
+    });
+    return announcement;
+  }
+
+  #announce(name: string, reportTo: Value, value?: Result, options: StepOptions = NO_OPTIONS) {
     const announcement = new Announcement(name);
     const index = this.#parts.items.length;
     const args = [reportTo, announcementVector(index, name, value), 2];
-    this.#append({ label: `announce ${name}`, call: 'writev', args }, NO_OPTIONS);
+    const item = this.#append({ label: `announce ${name}`, call: 'writev', args }, options);
     this.#parts.announcements.set(index, announcement);
-    return announcement;
+    return { announcement, item };
   }
 
   /** As {@link announce}, with write(2): the one call that a process under a new seccomp filter is sure to have. */

@@ -19,8 +19,6 @@ export interface Step {
 export interface StepOptions {
   /** Replaces the step's own label, where the caller knows a path and the step only an fd. */
   label?: string;
-  /** Text of its error, where that is another than what the step does. */
-  failure?: string;
   /** Name of the result in explanations, such as `rootfs`. */
   as?: string;
   /** Errors that are as good as success: the program goes on. */
@@ -42,6 +40,11 @@ export function check(
 ): Step {
   const { mask = -1, equals, errno } = expectation;
   return { label, call: 'check', args: [value, mask, equals, -Errno[errno]] };
+}
+
+/** Fails with the error that an earlier, tolerated step had. */
+export function failAs(label: string, result: Result): Step {
+  return { label, call: 'check', args: [0, 0, 1, result] };
 }
 
 /** The step as C text: `mount("proc", "/proc", "proc", MS_NOSUID|MS_NODEV, NULL)`. */

@@ -124,7 +124,7 @@ export class SyscallProgram {
     const item = this.#parts.items[message.index];
     if (item === undefined) return notOurs(message);
     const fields = { step: item.index, call: explainStep(item.step) };
-    return TsError.ofErrno(message.errno, item.failure, fields);
+    return TsError.ofErrno(message.errno, item.label, fields);
   }
 }
 

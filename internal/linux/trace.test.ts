@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { exitOf, runBlocking } from '../operation.ts';
-import { Pipe } from '../pipe.ts';
-import { cloneProcess } from '../steps/namespaces.ts';
-import { changeDirectory, execute, stringArray } from '../steps/processes.ts';
-import type { Sequence } from './sequence.ts';
-import { check, type Step } from './step.ts';
-import { SyscallProgram } from './syscall-program.ts';
+import { exitOf, runBlocking } from './operation.ts';
+import { Pipe } from './pipe.ts';
+import type { Sequence } from './program/sequence.ts';
+import { check, type Step } from './program/step.ts';
+import { SyscallProgram } from './program/syscall-program.ts';
+import { cloneProcess } from './steps/namespaces.ts';
+import { changeDirectory, execute, stringArray } from './steps/processes.ts';
 import { Trace } from './trace.ts';
 
 const getpid: Step = { label: 'get pid', call: 'getpid', args: [] };

@@ -2,12 +2,12 @@
  * What the programs of this process really do, step by step, in all their processes: each step with its result and its
  * times, in the words of `explain`.
  */
-import { errnoName } from '../../errors/index.ts';
-import type { Item, Sequence } from './sequence.ts';
-import { explainStep } from './step.ts';
-import { runProgramsBy, SyscallProgram, type Tracer } from './syscall-program.ts';
-import { TraceArea, type TraceEvent } from './trace-area.ts';
-import { runTracedRecords } from './traced-machine.ts';
+import { errnoName } from '../errors/index.ts';
+import type { Item, Sequence } from './program/sequence.ts';
+import { explainStep } from './program/step.ts';
+import { runProgramsBy, SyscallProgram, type Tracer } from './program/syscall-program.ts';
+import { TraceArea, type TraceEvent } from './program/trace-area.ts';
+import { runTracedRecords } from './program/traced-machine.ts';
 
 /** Events of one program; a usual container has some 400. Steps that are tried again and again fill it at some time. */
 const CAPACITY = 8192;
