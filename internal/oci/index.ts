@@ -1,10 +1,17 @@
+export { defaultSeccomp } from './default-seccomp.ts';
 export { defaultSpec, OCI_VERSION, rootlessSpec } from './default-spec.ts';
 export type * from './features.ts';
 export { formatJson, type Json, parseJson } from './json.ts';
 export { MOUNT_OPTION_NAMES } from './mount-option-check.ts';
 export * from './names.ts';
 export { nearestName } from './nearest-name.ts';
-export { parseProcess, parseResources, parseSpec, refuseProperties } from './parse-spec.ts';
+export {
+  parseProcess,
+  parseResources,
+  parseSeccomp,
+  parseSpec,
+  refuseProperties,
+} from './parse-spec.ts';
 export { propertyError } from './schema-check.ts';
 export type * from './spec.ts';
 export { HOOK_POINTS } from './spec.ts';

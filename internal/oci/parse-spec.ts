@@ -1,8 +1,9 @@
 import { TsError } from '../errors/index.ts';
 import { parseJson } from './json.ts';
-import { CONFIG, PROCESS, RESOURCES } from './schema.ts';
+import { CONFIG, PROCESS, RESOURCES, SECCOMP } from './schema.ts';
 import { checkDocument } from './schema-check.ts';
 import type { Process, Spec } from './spec.ts';
+import type { Seccomp } from './spec-linux.ts';
 import type { LinuxResources } from './spec-resources.ts';
 import { checkProcessRules, checkResourceRules, checkSpecRules } from './spec-rules.ts';
 
@@ -31,6 +32,11 @@ export function parseResources(input: Uint8Array | string, document = 'resources
   const resources = checkDocument(RESOURCES, json, document) as LinuxResources;
   checkResourceRules(resources, document, '');
   return resources;
+}
+
+/** Reads a seccomp profile, a document of its own. Errors as in {@link parseSpec}. */
+export function parseSeccomp(input: Uint8Array | string, document: string): Seccomp {
+  return checkDocument(SECCOMP, parseJson(input, document), document) as Seccomp;
 }
 
 /**

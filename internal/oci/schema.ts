@@ -347,7 +347,7 @@ const TIME_OFFSET: Rule = {
   has: { secs: INT64, nanosecs: { is: 'integer', min: 0, max: 999999999 } },
 };
 
-const SECCOMP_ACTION: Rule = {
+export const SECCOMP_ACTION: Rule = {
   is: 'name',
   what: 'seccomp action',
   names: SECCOMP_ACTIONS,

@@ -7,6 +7,7 @@ import type { EventExchange } from '../events/event-exchange.ts';
 import { LocalExchange } from '../events/local-exchange.ts';
 import { SqliteCollector } from '../gc/sqlite-collector.ts';
 import type { ImageStore } from '../images/image-store.ts';
+import type { ImageTransfer } from '../images/image-transfer.ts';
 import { SqliteImageStore } from '../images/sqlite-image-store.ts';
 import type { Logger } from '../log/index.ts';
 import type { ContainerStore } from '../metadata/container-store.ts';
@@ -15,8 +16,10 @@ import type { LeaseStore } from '../metadata/lease-store.ts';
 import { NamespaceStore } from '../metadata/namespace-store.ts';
 import { SqliteContainerStore } from '../metadata/sqlite-container-store.ts';
 import { SqliteLeaseStore } from '../metadata/sqlite-lease-store.ts';
+import type { GrpcService } from '../services/context.ts';
 import type { Differ } from '../snapshots/differ.ts';
 import type { Snapshotter } from '../snapshots/snapshotter.ts';
+import type { LocalTaskManager } from '../tasks/local-task-manager.ts';
 import { RootLock } from './root-lock.ts';
 
 /** What the daemon's modules share. */
@@ -36,6 +39,11 @@ export interface Core {
   readonly snapshotters: Map<string, Snapshotter>;
   /** What turns layers into snapshots, by plugin id; filled like the snapshotters. */
   readonly differs: Map<string, Differ>;
+  /** The services of the modules that are open, by name, for those that are clients of them. */
+  readonly services: Map<string, GrpcService>;
+  /** Filled by the modules that make them, before the CRI is opened. */
+  transfer: ImageTransfer | undefined;
+  tasks: LocalTaskManager | undefined;
 }
 
 /** Where the content store keeps its files, below the daemon's root. */
@@ -86,6 +94,9 @@ function openStores(config: ConfigFile, log: Logger, lock: RootLock): Core {
     leases: new SqliteLeaseStore(database, gc),
     snapshotters: new Map(),
     differs: new Map(),
+    services: new Map(),
+    transfer: undefined,
+    tasks: undefined,
   };
 }
 

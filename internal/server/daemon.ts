@@ -99,7 +99,10 @@ export class Daemon implements AsyncDisposable {
 
   #add(module: DaemonModule): void {
     this.#modules.push(module);
-    for (const service of module.services) this.#grpc.add(service);
+    for (const service of module.services) {
+      this.#grpc.add(service);
+      this.#core.services.set(service.type.typeName, service);
+    }
   }
 
   /** The services that tell about the daemon itself. */

@@ -12,6 +12,7 @@ import type { ShimAddress } from './bootstrap-answer.ts';
 import { Bundle, type BundleRoots, removeByRename, TASK_DIRECTORY } from './bundle.ts';
 import type { DaemonAddresses } from './shim-call.ts';
 import { ShimLauncher, type StartedShim } from './shim-launcher.ts';
+import { ShimLogs } from './shim-logs.ts';
 import { CONNECT_TIMEOUT_MS, exitOf, ShimTask, UNKNOWN_EXIT_STATUS, within } from './shim-task.ts';
 import { TaskCleaner } from './task-cleaner.ts';
 import type { Exit, NewTask, Task, TaskManager } from './task-manager.ts';
@@ -160,6 +161,11 @@ export class LocalTaskManager implements TaskManager {
 
   async get(scope: Scope, id: string): Promise<Task> {
     return this.#get(scope, id);
+  }
+
+  /** The logs of a task that its shim writes itself. Throws NotFound as {@link get} does. */
+  async logs(scope: Scope, id: string): Promise<ShimLogs> {
+    return new ShimLogs((await this.#get(scope, id)).address, id);
   }
 
   async list(scope: Scope): Promise<Task[]> {

@@ -146,7 +146,11 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       what: 'A daemon that stops, crashes or is killed at any step finds its shims and tasks again',
       shownBy: [integration('tasks-restart'), integration('daemon-*')],
     },
-    { what: 'CRI, the service for Kubernetes', shownBy: [] },
+    {
+      what: 'CRI: pods on the host network, containers, logs, `ExecSync`, images; found again after SIGKILL of the daemon',
+      shownBy: [integration('cri-*')],
+    },
+    { what: 'CRI: exec, attach, port forwarding, statistics, checkpoints', shownBy: [] },
     { what: 'NRI, metrics, remote snapshotters', shownBy: [] },
   ],
 };

@@ -1,4 +1,5 @@
 import type { OpenModule } from '../module.ts';
+import { openCri } from './cri.ts';
 import { openMetadata } from './metadata.ts';
 import { openSnapshots } from './snapshots.ts';
 import { openTasks } from './tasks.ts';
@@ -13,4 +14,5 @@ export const MODULES: readonly OpenModule[] = [
   openSnapshots,
   openTransfer,
   openTasks,
+  openCri,
 ];

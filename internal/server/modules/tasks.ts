@@ -25,6 +25,7 @@ export function openTasks(core: Core): DaemonModule {
     log,
     isDebug: ['debug', 'trace'].includes(config.debug.level),
   });
+  core.tasks = manager;
   const stateTimeoutMs = durationMs(config.timeouts['io.containerd.timeout.task.state'] ?? '');
   const metadata = ['io.containerd.metadata.v1'];
   return {

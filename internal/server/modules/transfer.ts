@@ -27,6 +27,7 @@ export function openTransfer(core: Core): DaemonModule {
   const { content, leases, images, snapshotters } = core;
   const { hostDir, ...limits } = configOf(core.config.plugins[`${TRANSFER}.local`]);
   const transfer = new ImageTransfer({ content, leases, images, snapshotters, differ }, limits);
+  core.transfer = transfer;
   const streams = new StreamManager();
   return {
     plugins: [

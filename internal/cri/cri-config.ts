@@ -1,0 +1,60 @@
+/**
+ * Settings of the CRI, with containerd's names, defaults and meanings (plugins `io.containerd.cri.v1.runtime` and
+ * `io.containerd.cri.v1.images`), where this project does not say otherwise.
+ */
+export interface CriConfig {
+  /** Persistent files of pods: hosts, resolv.conf. Below the daemon's root. */
+  readonly rootDir: string;
+  /** Files that live as long as the machine is up: shm, stdin FIFOs. Below the daemon's state directory. */
+  readonly stateDir: string;
+  readonly runtimes: ReadonlyMap<string, RuntimeHandlerConfig>;
+  readonly defaultRuntime: string;
+  readonly snapshotter: string;
+  /** The pause image; '' is the built-in pause. */
+  readonly sandboxImage: string;
+  /** Use the built-in pause when the sandbox image is not there and cannot be pulled. */
+  readonly fallsBackToBuiltinPause: boolean;
+  readonly cni: CniConfig;
+  /** Bytes of one log line; longer ones are cut into partial ones. */
+  readonly maxContainerLogLineBytes: number;
+  readonly logFormat: 'cri' | 'json';
+  /** Raise a negative oom_score_adj to the daemon's own, for a daemon that may not lower it. */
+  readonly restrictsOomScoreAdj: boolean;
+  readonly disablesCgroup: boolean;
+  readonly disablesApparmor: boolean;
+  readonly unsetSeccompProfile: string;
+  readonly toleratesMissingHugetlbController: boolean;
+  readonly enablesUnprivilegedPorts: boolean;
+  readonly enablesUnprivilegedIcmp: boolean;
+  readonly ignoresImageDefinedVolumes: boolean;
+  readonly drainExecSyncIoTimeoutMs: number;
+  readonly imagePullProgressTimeoutMs: number;
+  readonly stream: StreamConfig;
+}
+
+export interface RuntimeHandlerConfig {
+  /** `io.containerd.tsrunc.v2`, or the absolute path of a shim. */
+  readonly type: string;
+  /** Options table, as written; packed for the runtime's type. */
+  readonly options: Readonly<Record<string, unknown>>;
+  /** Globs of annotations that pods and containers may hand to the runtime. */
+  readonly podAnnotations: readonly string[];
+  readonly containerAnnotations: readonly string[];
+  readonly privilegedWithoutHostDevices: boolean;
+  readonly snapshotter: string;
+  /** File with an OCI spec to start from instead of the default. */
+  readonly baseRuntimeSpec: string;
+}
+
+export interface CniConfig {
+  readonly binDirs: readonly string[];
+  readonly confDir: string;
+  /** How many networks of the directory are used; 0 for all. */
+  readonly maxConfNum: number;
+}
+
+export interface StreamConfig {
+  readonly address: string;
+  readonly port: number;
+  readonly idleTimeoutMs: number;
+}

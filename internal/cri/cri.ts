@@ -1,0 +1,137 @@
+import { nowNs } from '../api/time.ts';
+import { TsError } from '../errors/index.ts';
+import type { Logger } from '../log/index.ts';
+import type { Container } from './container.ts';
+import { ContainerEvents, EVENT_TYPES } from './container-events.ts';
+import { Containers } from './containers.ts';
+import type { CriConfig } from './cri-config.ts';
+import { type CriHost, detectCriHost } from './cri-host.ts';
+import { CriImages, type DescribeImage } from './cri-images.ts';
+import { KIND_LABEL } from './cri-records.ts';
+import type { DaemonServices } from './daemon-services.ts';
+import { PodNetworks } from './pod-network.ts';
+import type { Sandbox } from './sandbox.ts';
+import { Sandboxes } from './sandboxes.ts';
+import { containerStatus, sandboxStatus } from './status-messages.ts';
+import { TaskEvents } from './task-events.ts';
+
+/** Where CNI results are kept while their pods live. */
+const CNI_CACHE = '/var/lib/cni/tscontainerd';
+
+/** Everything that the CRI is made of. */
+export class Cri {
+  readonly settings: CriConfig;
+  readonly host: CriHost;
+  readonly services: DaemonServices;
+  readonly log: Logger;
+  readonly images: CriImages;
+  readonly networks: PodNetworks;
+  readonly sandboxes: Sandboxes;
+  readonly containers: Containers;
+  readonly events = new ContainerEvents();
+  readonly #taskEvents = new TaskEvents();
+  readonly #ending = new AbortController();
+
+  constructor(
+    settings: CriConfig,
+    services: DaemonServices,
+    describeImage: DescribeImage,
+    log: Logger,
+  ) {
+    this.settings = settings;
+    this.services = services;
+    this.log = log;
+    this.host = detectCriHost();
+    this.images = new CriImages(services, settings, describeImage);
+    this.networks = new PodNetworks(settings.cni, CNI_CACHE);
+    const { host, images, networks } = this;
+    this.sandboxes = new Sandboxes({
+      ...{ services, settings, host, images, networks },
+      onExit: (sandbox) => this.#tell(sandbox.id, sandbox, 'stopped'),
+    });
+    this.containers = new Containers({
+      ...{ services, settings, host, images, sandboxes: this.sandboxes },
+      onChange: (container, what) => this.#changed(container, what),
+      exitEvent: (id) => this.#taskEvents.exit(id),
+    });
+  }
+
+  /** Takes up the pods and containers of an earlier daemon. One bad record does not keep the daemon from the others. */
+  async start(): Promise<void> {
+    const onOom = (id: string): void => {
+      const container = this.containers.find(id);
+      if (container !== undefined) container.isOomKilled = true;
+    };
+    this.#taskEvents
+      .follow(this.services, this.log, onOom, this.#ending.signal)
+      .catch((thrown: unknown) => this.log.error({ error: thrown }, 'events of tasks'));
+    const { containers: records } = await this.services.containers.list({
+      filters: [`labels."${KIND_LABEL}"`],
+    });
+    const ofKind = (kind: string) =>
+      records.filter(({ labels }) => labels.get(KIND_LABEL) === kind);
+    for (const [kind, restore] of [
+      ['sandbox', (record) => this.sandboxes.restore(record)],
+      ['container', (record) => this.containers.restore(record)],
+    ] as const satisfies [string, (record: (typeof records)[number]) => Promise<void>][]) {
+      const results = await Promise.allSettled(ofKind(kind).map(restore));
+      for (const result of results) {
+        if (result.status === 'rejected') {
+          this.log.error({ error: result.reason as unknown }, `take up a ${kind} again`);
+        }
+      }
+    }
+  }
+
+  /** Stops to follow events; pods go on. */
+  async close(): Promise<void> {
+    this.#ending.abort();
+  }
+
+  /** Stops a pod with all its containers. */
+  async stopSandbox(id: string): Promise<void> {
+    await this.sandboxes.stop(id, async (sandbox) => {
+      await Promise.all(
+        this.containers.of(sandbox).map((container) => this.containers.stop(container.id, 0)),
+      );
+    });
+  }
+
+  /** Removes a pod with all its containers. */
+  async removeSandbox(id: string): Promise<void> {
+    const sandbox = this.sandboxes.find(id);
+    await this.sandboxes.remove(id, async (pod) => {
+      await Promise.all(
+        this.containers.of(pod).map((container) => this.containers.remove(container.id)),
+      );
+    });
+    if (sandbox !== undefined) this.#tell(sandbox.id, undefined, 'deleted');
+  }
+
+  #changed(container: Container, what: keyof typeof EVENT_TYPES): void {
+    this.#tell(container.id, this.sandboxes.find(container.state.sandboxId), what);
+  }
+
+  /** An event with the whole pod as it is now, so that a kubelet need not ask again. */
+  #tell(containerId: string, sandbox: Sandbox | undefined, what: keyof typeof EVENT_TYPES): void {
+    this.events.publish({
+      containerId,
+      containerEventType: EVENT_TYPES[what],
+      createdAt: nowNs(),
+      podSandboxStatus: sandbox === undefined ? undefined : sandboxStatus(sandbox),
+      containersStatuses:
+        sandbox === undefined ? [] : this.containers.of(sandbox).map(containerStatus),
+    });
+  }
+
+  /** A pod that has just become ready. */
+  tellReady(sandbox: Sandbox): void {
+    this.#tell(sandbox.id, sandbox, 'created');
+    this.#tell(sandbox.id, sandbox, 'started');
+  }
+}
+
+/** What a method of the CRI throws that is not there. */
+export function notSupported(method: string, why: string): TsError {
+  return new TsError('NotImplemented', `${method}: ${why}`);
+}

@@ -1,0 +1,31 @@
+import { stringify } from 'smol-toml';
+import { type AnyMessage, packAny } from '../api/any.ts';
+import { Options as RuncOptions } from '../api/generated/containerd.runc.v1.ts';
+import { Options as GenericOptions } from '../api/generated/runtimeoptions.v1.ts';
+import type { RuntimeHandlerConfig } from './cri-config.ts';
+
+const RUNC_TYPES: ReadonlySet<string> = new Set(['io.containerd.runc.v2', 'io.containerd.runc.v1']);
+
+/** Options of a runtime's table as its shim reads them: runc's have a message, all others come as the table's text. */
+export function packRuntimeOptions({
+  type,
+  options,
+}: RuntimeHandlerConfig): AnyMessage | undefined {
+  if (Object.keys(options).length === 0) return undefined;
+  if (!RUNC_TYPES.has(type)) {
+    return packAny(GenericOptions, {
+      typeUrl: RuncOptions.typeName,
+      configBody: Buffer.from(stringify(options)),
+    });
+  }
+  const fields = Object.entries(options).map(([key, value]) => [
+    `${key.charAt(0).toLowerCase()}${key.slice(1)}`,
+    value,
+  ]);
+  return packAny(RuncOptions, Object.fromEntries(fields) as Partial<RuncOptions>);
+}
+
+/** Whether a runtime's containers are put into cgroups by systemd. */
+export function isSystemdCgroup({ options }: RuntimeHandlerConfig): boolean {
+  return options['SystemdCgroup'] === true;
+}

@@ -1,0 +1,224 @@
+import { CgroupDriver, type RuntimeService } from '../api/generated/runtime.v1.ts';
+import type { ServiceHandlers } from '../api/service.ts';
+import { nowNs } from '../api/time.ts';
+import { TsError } from '../errors/index.ts';
+import { formatJson } from '../oci/index.ts';
+import type { GrpcContext } from '../services/context.ts';
+import { type Cri, notSupported } from './cri.ts';
+import { execSync } from './exec-sync.ts';
+import { filterContainers, filterSandboxes } from './list-filters.ts';
+import { isSystemdCgroup } from './runtime-options.ts';
+import { runtimeStatus } from './runtime-status.ts';
+import { linuxResources } from './spec-resources.ts';
+import {
+  containerMessage,
+  containerStatus,
+  sandboxMessage,
+  sandboxStatus,
+} from './status-messages.ts';
+
+const RESOURCES_TYPE = 'types.containerd.io/opencontainers/runtime-spec/1/LinuxResources';
+
+/** What the service says of the program that it is part of. */
+export interface Identity {
+  readonly name: string;
+  readonly version: string;
+}
+
+/** CRI's RuntimeService (cri-api runtime/v1). */
+export function runtimeService(
+  cri: Cri,
+  identity: Identity,
+): ServiceHandlers<typeof RuntimeService, GrpcContext> {
+  const { sandboxes, containers, services, settings } = cri;
+  return {
+    async version() {
+      return {
+        version: '0.1.0',
+        runtimeName: identity.name,
+        runtimeVersion: identity.version,
+        runtimeApiVersion: 'v1',
+      };
+    },
+    status: async ({ verbose }) => runtimeStatus(cri, verbose),
+    async runtimeConfig() {
+      const { runtime } = sandboxes.runtime('');
+      const cgroupDriver = isSystemdCgroup(runtime) ? CgroupDriver.SYSTEMD : CgroupDriver.CGROUPFS;
+      return { linux: { cgroupDriver } };
+    },
+    async updateRuntimeConfig() {
+      return {}; // the pod network's range is its CNI plugin's business
+    },
+
+    async runPodSandbox({ config, runtimeHandler }, { signal }) {
+      const sandbox = await sandboxes.run(required(config, 'config'), runtimeHandler, signal);
+      cri.tellReady(sandbox);
+      return { podSandboxId: sandbox.id };
+    },
+    async stopPodSandbox({ podSandboxId }) {
+      await cri.stopSandbox(podSandboxId);
+      return {};
+    },
+    async removePodSandbox({ podSandboxId }) {
+      await cri.removeSandbox(podSandboxId);
+      return {};
+    },
+    async podSandboxStatus({ podSandboxId, verbose }) {
+      const sandbox = sandboxes.get(podSandboxId);
+      const info: [string, string][] = verbose
+        ? [['info', formatJson({ pid: sandbox.pid, ...sandbox.state })]]
+        : [];
+      return {
+        status: sandboxStatus(sandbox),
+        info,
+        containersStatuses: containers.of(sandbox).map(containerStatus),
+        timestamp: nowNs(),
+      };
+    },
+    async listPodSandbox({ filter }) {
+      return { items: filterSandboxes(sandboxes.list(), filter).map(sandboxMessage) };
+    },
+    async *streamPodSandboxes({ filter }) {
+      yield { podSandboxes: filterSandboxes(sandboxes.list(), filter).map(sandboxMessage) };
+    },
+
+    async createContainer({ podSandboxId, config }) {
+      const container = await containers.create(
+        sandboxes.get(podSandboxId),
+        required(config, 'config'),
+      );
+      return { containerId: container.id };
+    },
+    async startContainer({ containerId }) {
+      await containers.start(containerId);
+      return {};
+    },
+    async stopContainer({ containerId, timeout }) {
+      await containers.stop(containerId, Math.max(0, Number(timeout)) * 1000);
+      return {};
+    },
+    async removeContainer({ containerId }) {
+      await containers.remove(containerId);
+      return {};
+    },
+    async listContainers({ filter }) {
+      return { containers: filterContainers(containers.list(), filter).map(containerMessage) };
+    },
+    async *streamContainers({ filter }) {
+      yield { containers: filterContainers(containers.list(), filter).map(containerMessage) };
+    },
+    async containerStatus({ containerId, verbose }) {
+      const container = containers.get(containerId);
+      const info: [string, string][] = verbose
+        ? [['info', await verboseInfo(cri, container.id)]]
+        : [];
+      return { status: containerStatus(container), info };
+    },
+    async updateContainerResources({ containerId, linux }) {
+      const container = containers.get(containerId);
+      const wanted = required(linux, 'linux');
+      const resources = linuxResources(wanted, cri.host);
+      if (container.isRunning) {
+        await services.tasks.update({
+          containerId: container.id,
+          resources: { typeUrl: RESOURCES_TYPE, value: Buffer.from(formatJson(resources)) },
+        });
+      }
+      await containers.updateResources(container, wanted, resources);
+      return {};
+    },
+    async reopenContainerLog({ containerId }) {
+      const container = containers.get(containerId);
+      if (!container.isRunning) {
+        throw new TsError('FailedPrecondition', `container ${container.id}: not running`);
+      }
+      await services.logs.reopen(container.id);
+      return {};
+    },
+
+    async execSync({ containerId, cmd, timeout }) {
+      const container = containers.get(containerId);
+      const timeoutMs = Math.max(0, Number(timeout)) * 1000;
+      return await execSync(services, settings, container, cmd, timeoutMs);
+    },
+    async exec() {
+      throw notSupported('Exec', 'streaming is not served yet');
+    },
+    async attach() {
+      throw notSupported('Attach', 'streaming is not served yet');
+    },
+    async portForward() {
+      throw notSupported('PortForward', 'streaming is not served yet');
+    },
+
+    async containerStats() {
+      throw notSupported('ContainerStats', 'not served yet');
+    },
+    async listContainerStats() {
+      throw notSupported('ListContainerStats', 'not served yet');
+    },
+    // biome-ignore lint/correctness/useYield: it throws
+    async *streamContainerStats() {
+      throw notSupported('StreamContainerStats', 'not served yet');
+    },
+    async podSandboxStats() {
+      throw notSupported('PodSandboxStats', 'not served yet');
+    },
+    async listPodSandboxStats() {
+      throw notSupported('ListPodSandboxStats', 'not served yet');
+    },
+    // biome-ignore lint/correctness/useYield: it throws
+    async *streamPodSandboxStats() {
+      throw notSupported('StreamPodSandboxStats', 'not served yet');
+    },
+    async listMetricDescriptors() {
+      throw notSupported('ListMetricDescriptors', 'not served yet');
+    },
+    async listPodSandboxMetrics() {
+      throw notSupported('ListPodSandboxMetrics', 'not served yet');
+    },
+    // biome-ignore lint/correctness/useYield: it throws
+    async *streamPodSandboxMetrics() {
+      throw notSupported('StreamPodSandboxMetrics', 'not served yet');
+    },
+
+    getContainerEvents: (_request, { signal }) => cri.events.subscribe(signal),
+
+    async checkpointContainer() {
+      throw notSupported('CheckpointContainer', 'not served yet');
+    },
+    async checkpointPod() {
+      throw notSupported('CheckpointPod', 'not served yet');
+    },
+    async restorePod() {
+      throw notSupported('RestorePod', 'not served yet');
+    },
+    async updatePodSandboxResources({ podSandboxId }) {
+      sandboxes.get(podSandboxId); // the kubelet itself sets the pod's cgroup; the pause process has no limit
+      return {};
+    },
+  };
+}
+
+/** A field without which a request means nothing. */
+function required<T>(value: T | undefined, field: string): T {
+  if (value !== undefined) return value;
+  throw new TsError('InvalidArgument', `${field}: missing`);
+}
+
+async function verboseInfo({ containers, services }: Cri, id: string): Promise<string> {
+  const container = containers.get(id);
+  const { container: record } = await services.containers.get({ id });
+  const spec: unknown =
+    record?.spec === undefined ? null : JSON.parse(Buffer.from(record.spec.value).toString('utf8'));
+  const { state, pid } = container;
+  return formatJson({
+    sandboxID: state.sandboxId,
+    pid,
+    removing: state.isRemoving,
+    snapshotKey: record?.snapshotKey,
+    snapshotter: record?.snapshotter,
+    runtimeType: record?.runtime?.name,
+    runtimeSpec: spec,
+  });
+}

@@ -1,0 +1,37 @@
+import type { StatusResponse } from '../api/generated/runtime.v1.ts';
+import type { Init } from '../api/init.ts';
+import { formatJson } from '../oci/index.ts';
+import type { Cri } from './cri.ts';
+
+/** What a kubelet decides by whether the node is ready. */
+export function runtimeStatus(cri: Cri, isVerbose: boolean): Init<StatusResponse> {
+  const obstacle = cri.networks.obstacle();
+  const names = [...cri.settings.runtimes.keys()];
+  return {
+    status: {
+      conditions: [
+        { type: 'RuntimeReady', status: true },
+        obstacle === undefined
+          ? { type: 'NetworkReady', status: true }
+          : {
+              type: 'NetworkReady',
+              status: false,
+              reason: 'NetworkPluginNotReady',
+              message: `Network plugin returns error: cni plugin not initialized: ${obstacle.text}`,
+            },
+      ],
+    },
+    info: isVerbose ? [['config', formatJson(verboseConfig(cri))]] : [],
+    // '' stands for the default handler.
+    runtimeHandlers: ['', ...names].map((name) => ({
+      name,
+      features: { recursiveReadOnlyMounts: true, userNamespaces: false },
+    })),
+    features: { supplementalGroupsPolicy: true },
+  };
+}
+
+function verboseConfig({ settings }: Cri): Record<string, unknown> {
+  const { runtimes, ...rest } = settings;
+  return { ...rest, runtimes: Object.fromEntries(runtimes) };
+}

@@ -1,0 +1,73 @@
+import { join } from 'node:path';
+import { type ConfigFile, durationMs } from '../../config/index.ts';
+import type { CriConfig, RuntimeHandlerConfig } from '../../cri/cri-config.ts';
+import { TsError } from '../../errors/index.ts';
+
+const DIRECTORY = 'io.containerd.grpc.v1.cri';
+type RuntimeTable =
+  ConfigFile['plugins']['io.containerd.cri.v1.runtime']['containerd']['runtimes'][string];
+
+/** The CRI's settings from the daemon's configuration: the tables of images, runtimes and the streaming server. */
+export function criSettings({ root, state, plugins }: ConfigFile): CriConfig {
+  const images = plugins['io.containerd.cri.v1.images'];
+  const runtime = plugins['io.containerd.cri.v1.runtime'];
+  const server = plugins['io.containerd.grpc.v1.cri'];
+  const { containerd, cni } = runtime;
+  return {
+    rootDir: join(root, DIRECTORY),
+    stateDir: join(state, DIRECTORY),
+    runtimes: new Map(
+      Object.entries(containerd.runtimes).map(([name, table]) => [name, handlerOf(table)]),
+    ),
+    defaultRuntime: containerd.default_runtime_name,
+    snapshotter: images.snapshotter,
+    sandboxImage: images.pinned_images['sandbox'] ?? '',
+    fallsBackToBuiltinPause: true,
+    cni: {
+      binDirs: cni.bin_dir === '' ? cni.bin_dirs : [cni.bin_dir],
+      confDir: cni.conf_dir,
+      maxConfNum: cni.max_conf_num,
+    },
+    maxContainerLogLineBytes: runtime.max_container_log_line_size,
+    logFormat: 'cri',
+    restrictsOomScoreAdj: runtime.restrict_oom_score_adj,
+    disablesCgroup: false,
+    disablesApparmor: runtime.disable_apparmor,
+    unsetSeccompProfile: runtime.unset_seccomp_profile,
+    toleratesMissingHugetlbController: runtime.tolerate_missing_hugetlb_controller,
+    enablesUnprivilegedPorts: runtime.enable_unprivileged_ports,
+    enablesUnprivilegedIcmp: runtime.enable_unprivileged_icmp,
+    ignoresImageDefinedVolumes: runtime.ignore_image_defined_volumes,
+    drainExecSyncIoTimeoutMs: durationMs(runtime.drain_exec_sync_io_timeout) ?? 0,
+    imagePullProgressTimeoutMs: durationMs(images.image_pull_progress_timeout) ?? 0,
+    stream: {
+      address: server.stream_server_address,
+      port: portOf(server.stream_server_port),
+      idleTimeoutMs: durationMs(server.stream_idle_timeout) ?? 0,
+    },
+  };
+}
+
+function handlerOf(table: RuntimeTable): RuntimeHandlerConfig {
+  return {
+    type: table.runtime_path === '' ? table.runtime_type : table.runtime_path,
+    options: withoutDefaults(table.options),
+    podAnnotations: table.pod_annotations,
+    containerAnnotations: table.container_annotations,
+    privilegedWithoutHostDevices: table.privileged_without_host_devices,
+    snapshotter: table.snapshotter,
+    baseRuntimeSpec: table.base_runtime_spec,
+  };
+}
+
+/** An option that says nothing need not be sent to the shim. */
+function withoutDefaults(options: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const isSet = (value: unknown): boolean => value !== '' && value !== 0 && value !== false;
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => isSet(value)));
+}
+
+function portOf(text: string): number {
+  const port = Number(text);
+  if (Number.isInteger(port) && port >= 0 && port <= 65535) return port;
+  throw new TsError('InvalidArgument', `stream_server_port: ${JSON.stringify(text)} is not a port`);
+}

@@ -1,0 +1,120 @@
+import { join } from 'node:path';
+import { Containers } from '../../api/generated/containerd.services.containers.v1.ts';
+import { Content } from '../../api/generated/containerd.services.content.v1.ts';
+import { Events } from '../../api/generated/containerd.services.events.v1.ts';
+import type { Image } from '../../api/generated/containerd.services.images.v1.ts';
+import { Images } from '../../api/generated/containerd.services.images.v1.ts';
+import { Leases } from '../../api/generated/containerd.services.leases.v1.ts';
+import { Snapshots } from '../../api/generated/containerd.services.snapshots.v1.ts';
+import { Tasks } from '../../api/generated/containerd.services.tasks.v1.ts';
+import { ImageService, RuntimeService } from '../../api/generated/runtime.v1.ts';
+import type { ServiceType } from '../../api/service.ts';
+import { parseDigest } from '../../content/digest.ts';
+import { Cri } from '../../cri/cri.ts';
+import { NAMESPACE } from '../../cri/cri-records.ts';
+import type { DaemonServices, PullRequest } from '../../cri/daemon-services.ts';
+import { imageService } from '../../cri/image-service.ts';
+import { registryCredentials } from '../../cri/registry-credentials.ts';
+import { runtimeService } from '../../cri/runtime-service.ts';
+import { TsError } from '../../errors/index.ts';
+import { hostPlatform } from '../../images/platform.ts';
+import type { Scope } from '../../metadata/scope.ts';
+import { grpcService } from '../../services/context.ts';
+import { imageDetails } from '../../services/image-details.ts';
+import { localClient } from '../../services/local-client.ts';
+import type { Core } from '../core.ts';
+import type { DaemonModule } from '../module.ts';
+import { VERSION } from '../version.ts';
+import { criSettings } from './cri-settings.ts';
+
+const DEFAULT_HOST_DIR = '/etc/containerd/certs.d';
+
+/** The CRI: what a kubelet speaks to, as a client of the daemon's own services. */
+export function openCri(core: Core): DaemonModule {
+  const settings = criSettings(core.config);
+  const describe = (record: Image) => imageDetails(core.content, SCOPE, targetOf(record));
+  const cri = new Cri(settings, servicesOf(core), describe, core.log);
+  return {
+    plugins: [{ type: 'io.containerd.grpc.v1', id: 'cri', requires: ['io.containerd.service.v1'] }],
+    services: [
+      grpcService(RuntimeService, runtimeService(cri, { name: 'containerd', version: VERSION })),
+      grpcService(ImageService, imageService(cri)),
+    ],
+    start: () => cri.start(),
+    close: () => cri.close(),
+  };
+}
+
+const SCOPE: Scope = { namespace: NAMESPACE };
+
+function servicesOf(core: Core): DaemonServices {
+  const client = <S extends ServiceType>(type: S) => {
+    const service = core.services.get(type.typeName);
+    if (service === undefined) {
+      throw new TsError('Internal', `internal error: CRI opened before ${type.typeName}`);
+    }
+    return localClient({ type, handlers: service.handlers }, NAMESPACE);
+  };
+  const { tasks, transfer } = core;
+  const { registry } = core.config.plugins['io.containerd.cri.v1.images'];
+  const hostDir = registry.config_path || DEFAULT_HOST_DIR;
+  if (tasks === undefined || transfer === undefined) {
+    throw new TsError('Internal', 'internal error: CRI opened before tasks and transfer');
+  }
+  return {
+    containers: client(Containers),
+    content: client(Content),
+    events: client(Events),
+    images: client(Images),
+    leases: client(Leases),
+    snapshots: client(Snapshots),
+    tasks: client(Tasks),
+    pull: (request) => pull(transfer, hostDir, request),
+    snapshotterRoot: (name) => join(core.config.root, `io.containerd.snapshotter.v1.${name}`),
+    logs: {
+      reopen: async (id) => (await tasks.logs(SCOPE, id)).reopen(),
+      async *attach(id, streams, signal, onAttached) {
+        yield* (await tasks.logs(SCOPE, id)).attach(streams, signal, onAttached);
+      },
+    },
+  };
+}
+
+async function pull(
+  transfer: NonNullable<Core['transfer']>,
+  hostDir: string,
+  { reference, auth, snapshotter, signal }: PullRequest,
+): Promise<void> {
+  const platform = hostPlatform();
+  await transfer.pull(
+    { ...SCOPE, signal },
+    {
+      reference,
+      credentials: registryCredentials(auth, reference),
+      headers: new Map(),
+      hostDir,
+      defaultScheme: '',
+    },
+    {
+      name: reference,
+      labels: new Map(),
+      platforms: [platform],
+      hasAllMetadata: false,
+      manifestLimit: 1,
+      names: [],
+      unpacks: [{ platform, snapshotter }],
+    },
+    () => undefined,
+  );
+}
+
+function targetOf({ name, target }: Image) {
+  if (target === undefined) throw new TsError('DataLoss', `image ${name}: no target`);
+  const { mediaType, digest, size, annotations } = target;
+  return {
+    mediaType,
+    digest: parseDigest(digest, `image ${name}`),
+    sizeBytes: Number(size),
+    annotations,
+  };
+}

@@ -1,0 +1,71 @@
+// Pods live longer than the daemon: it is killed, and finds them again.
+import assert from 'node:assert/strict';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { ContainerState, PodSandboxState } from '../../internal/api/generated/runtime.v1.ts';
+import { CriNode, skipCri } from '../fixtures/cri.ts';
+
+describe('the CRI after SIGKILL of the daemon', { skip: skipCri() }, () => {
+  it('has its pods again: running, ended meanwhile, and not yet started', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'daemon-'));
+    try {
+      let node = await CriNode.start({ directory });
+      await node.importImage();
+      const { pod, id: running } = await node.run(
+        'i=0; while :; do i=$((i+1)); echo $i; sleep 0.01; done',
+      );
+      const sandboxConfig = node.podConfig();
+      const other = await node.runtime.runPodSandbox({ config: sandboxConfig });
+      const make = async (name: string, script: string) => {
+        const config = node.containerConfig(name, script);
+        const podSandboxId = other.podSandboxId;
+        return (await node.runtime.createContainer({ podSandboxId, config, sandboxConfig }))
+          .containerId;
+      };
+      const created = await make('created', 'exit 4');
+      const ends = await make('ends', 'read line </tmp/never 2>/dev/null; sleep 0.5; exit 5');
+      await node.runtime.startContainer({ containerId: ends });
+      await node.daemon.kill('SIGKILL');
+      await new Promise((resolve) => setTimeout(resolve, 1000)); // what is tested is an end while nobody looks
+      await node[Symbol.asyncDispose]();
+
+      node = await CriNode.start({ directory });
+      const { items } = await node.runtime.listPodSandbox({});
+      assert.deepEqual(
+        items.map(({ state }) => state),
+        [PodSandboxState.SANDBOX_READY, PodSandboxState.SANDBOX_READY],
+      );
+      const state = async (containerId: string) =>
+        (await node.runtime.containerStatus({ containerId })).status?.state;
+      assert.equal(await state(running), ContainerState.CONTAINER_RUNNING);
+      assert.equal(await state(created), ContainerState.CONTAINER_CREATED);
+      assert.equal((await node.exited(ends)).exitCode, 5);
+      await node.runtime.startContainer({ containerId: created });
+      assert.equal((await node.exited(created)).exitCode, 4);
+      const { stdout } = await node.runtime.execSync({
+        containerId: running,
+        cmd: ['echo', 'again'],
+        timeout: 20n,
+      });
+      assert.equal(Buffer.from(stdout).toString(), 'again\n');
+      await node.runtime.stopContainer({ containerId: running, timeout: 0n });
+      const { logPath } = await node.exited(running);
+      const numbers = readFileSync(logPath, 'utf8')
+        .trim()
+        .split('\n')
+        .map((line) => Number(line.split(' ')[3]));
+      assert.deepEqual(
+        numbers,
+        numbers.map((_, index) => index + 1),
+        'a line was lost',
+      );
+      for (const podSandboxId of [pod, other.podSandboxId]) await node.remove(podSandboxId);
+      assert.deepEqual((await node.runtime.listPodSandbox({})).items, []);
+      await node[Symbol.asyncDispose]();
+    } finally {
+      rmSync(directory, { recursive: true, force: true });
+    }
+  });
+});
