@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { TsError } from '../errors/index.ts';
 import { type Process, parseProcess } from '../oci/index.ts';
-import { parseUserOption } from './user-option.ts';
+import { checkGroupOptions, parseUserOption } from './user-option.ts';
 
 /** What the command line of `exec` says about the process to run. */
 export interface ExecProcessOptions {
@@ -52,7 +52,10 @@ export function execProcess(options: ExecProcessOptions, own: Process | undefine
       ...own.user,
       ...(id === undefined ? {} : { uid: id.uid }),
       ...(id?.gid === undefined ? {} : { gid: id.gid }),
-      additionalGids: [...(own.user.additionalGids ?? []), ...(options.additionalGids ?? [])],
+      additionalGids: [
+        ...(own.user.additionalGids ?? []),
+        ...checkGroupOptions(options.additionalGids ?? []),
+      ],
     },
     ...(options.processLabel === undefined ? {} : { selinuxLabel: options.processLabel }),
     ...(options.apparmor === undefined ? {} : { apparmorProfile: options.apparmor }),

@@ -21,6 +21,17 @@ export function parseUserOption(text: string): { uid: number; gid: number | unde
   return { uid, gid };
 }
 
+/** The groups of `--additional-gids`. Throws InvalidArgument where one is no id. */
+export function checkGroupOptions(groups: readonly number[]): readonly number[] {
+  const wrong = groups.find((gid) => !Number.isInteger(gid) || gid < 0 || gid > GREATEST_ID);
+  if (wrong === undefined) return groups;
+  throw new TsError(
+    'InvalidArgument',
+    `--additional-gids ${wrong} is not between 0 and ${GREATEST_ID}`,
+    { code: 'TS_USER_INVALID' },
+  );
+}
+
 function parseId(text: string): number | undefined {
   if (!/^(0|[1-9][0-9]{0,9})$/.test(text)) return undefined;
   const id = Number(text);

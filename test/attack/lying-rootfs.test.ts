@@ -1,9 +1,8 @@
 // A root file system whose dev, proc, sys and the like are symlinks out of it, or are swapped while the runtime works:
-// CVE-2019-16884, CVE-2019-19921, CVE-2021-30465, CVE-2023-28642, CVE-2024-45310, CVE-2025-31133, CVE-2025-52565,
+// CVE-2019-16884, CVE-2019-19921, CVE-2023-28642, CVE-2025-31133, CVE-2025-52565,
 // CVE-2026-41579, crun CVE-2026-88264 and CVE-2026-88265. Whatever the image does: nothing of the host is made, opened
 // for writing, changed or mounted on.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import {
   lstatSync,
   mkdirSync,
@@ -17,30 +16,15 @@ import {
 import { dirname, join } from 'node:path';
 import { after, test } from 'node:test';
 import { type Config, needsRoot, RuntimeFixture } from '../fixtures/runtime-bundle.ts';
+import { fillWatched, lookAt } from '../fixtures/watched-directory.ts';
 
 const fixture = needsRoot === false ? new RuntimeFixture() : undefined;
 after(() => fixture?.[Symbol.dispose]());
 const runtime = fixture as RuntimeFixture;
 const options = { skip: needsRoot };
 
-/** A directory of the host that the image points to, and everything that can be seen of it. */
+/** A directory of the host that the image points to. */
 const watched = join(fixture?.directory ?? '', 'watched');
-
-function fillWatched(): void {
-  rmSync(watched, { recursive: true, force: true });
-  mkdirSync(join(watched, 'pts'), { recursive: true });
-  writeFileSync(join(watched, 'null'), 'host file');
-  writeFileSync(join(watched, 'passwd'), 'root:x:0:0:root:/stolen:/bin/sh\n');
-}
-
-function look(directory: string): string[] {
-  return readdirSync(directory, { recursive: true, encoding: 'utf8' })
-    .sort()
-    .map((name) => {
-      const { mode, uid, gid, ino, mtimeMs, ctimeMs, size } = lstatSync(join(directory, name));
-      return [name, mode, uid, gid, ino, size, mtimeMs, ctimeMs].join(' ');
-    });
-}
 
 /** Replaces a path of the rootfs by a symlink while `action` runs. */
 function withSymlink(path: string, target: string, action: () => void): void {
@@ -82,8 +66,8 @@ for (const path of PATHS) {
   ] as const) {
     for (const target of ['absolute', 'relative'] as const) {
       test(`/${path} is an ${target} symlink to the host, ${kind}`, options, () => {
-        fillWatched();
-        const before = look(watched);
+        fillWatched(watched);
+        const before = lookAt(watched);
         const file = path === 'dev/null' ? 'null' : path === 'etc/passwd' ? 'passwd' : '';
         const absolute = join(watched, file);
         const up = '../'.repeat(20);
@@ -98,7 +82,7 @@ for (const path of PATHS) {
           assert.doesNotMatch(error, /internal error/);
           assert.deepEqual(runtime.leftovers(id), []);
         });
-        assert.deepEqual(look(watched), before);
+        assert.deepEqual(lookAt(watched), before);
         cleanDev();
       });
     }
@@ -132,7 +116,7 @@ for (const path of ['proc', 'sys']) {
 }
 
 test('HOME is not read from a passwd file of the host', options, () => {
-  fillWatched();
+  fillWatched(watched);
   withSymlink('etc/passwd', join(watched, 'passwd'), () => {
     assert.equal(runtime.runScript('echo $HOME').stdout, '/\n');
   });
@@ -163,67 +147,3 @@ test('a terminal on an image whose /dev/pts is a directory of its own: refused',
   });
   assert.match(error, /^open terminal \/dev\/pts\/ptmx: (ENOENT|ELOOP)/);
 });
-
-const RACES = 40;
-
-test(
-  `mount targets are swapped for symlinks in a shared volume, ${RACES} containers`,
-  options,
-  async () => {
-    // The volume is mounted first; then something is mounted inside of it, where another container swaps directories.
-    fillWatched();
-    const before = look(watched);
-    const volume = join(runtime.directory, 'volume');
-    mkdirSync(join(volume, 'real/deep'), { recursive: true });
-    const swapper = spawn(
-      process.execPath,
-      ['--input-type=module', '-e', SWAPPER, join(volume, 'real'), watched],
-      { stdio: ['ignore', 'pipe', 'inherit'] },
-    );
-    await new Promise((resolve) => swapper.stdout?.once('data', resolve));
-    try {
-      runtime.configure((config) => {
-        config.mounts.push(
-          { destination: '/volume', type: 'bind', source: volume, options: ['rbind'] },
-          { destination: '/volume/real/deep/new', type: 'tmpfs', source: 'tmpfs' },
-          {
-            destination: '/volume/real/file',
-            type: 'bind',
-            source: '/etc/hostname',
-            options: ['bind'],
-          },
-        );
-        config.linux.devices = [{ type: 'c', path: '/volume/real/device', major: 1, minor: 3 }];
-      });
-      for (let count = 0; count < RACES; count++) {
-        const id = runtime.newId();
-        runtime.run(['run', id]); // may fail: what matters is where things were made
-        assert.deepEqual(runtime.leftovers(id), []);
-      }
-    } finally {
-      swapper.kill('SIGKILL');
-    }
-    assert.deepEqual(look(watched), before);
-  },
-);
-
-/** Puts a symlink in the place of a directory and takes it away again, for ever. */
-const SWAPPER = `
-import { renameSync, rmSync, symlinkSync } from 'node:fs';
-const [, real, target] = process.argv;
-const spare = real + '.spare';
-const clear = () => rmSync(real, { recursive: true, force: true });
-const tryTo = (action) => {
-  try {
-    action();
-  } catch {
-    // the runtime was faster and made something there: the next round clears it away
-  }
-};
-console.log('ready');
-for (;;) {
-  tryTo(() => renameSync(real, spare));
-  tryTo(() => symlinkSync(target, real));
-  tryTo(clear);
-  tryTo(() => renameSync(spare, real));
-}`;

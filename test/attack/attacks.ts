@@ -1,0 +1,174 @@
+// The attacks on runtimes that this project withstands, and which test tries each: a file of the repository and a part of the
+// test's name. attacks.test.ts holds the table to the tests.
+
+/** An attack, by its numbers or a name, and the tests that try it. */
+export interface Attack {
+  readonly id: string;
+  readonly what: string;
+  readonly triedBy: readonly (readonly [file: string, testName: string])[];
+}
+
+const attack = (name: string) => `test/attack/${name}.test.ts`;
+const SYMLINKS: Attack['triedBy'] = [
+  [attack('lying-rootfs'), 'symlink to the host'],
+  [attack('lying-rootfs-exec'), 'symlinks to the host'],
+];
+
+/** Those on a runtime; create and exec where both are open to it. */
+export const attacks: readonly Attack[] = [
+  {
+    id: 'CVE-2019-5736',
+    what: 'write the runtime through /proc/self/exe',
+    triedBy: [
+      [attack('host-binary'), 'a container that waits for start'],
+      [attack('host-binary'), 'against a watcher that races them'],
+      [attack('host-binary'), 'is executed: there is no runtime behind /proc/self/exe'],
+    ],
+  },
+  {
+    id: 'CVE-2024-21626',
+    what: 'a leaked descriptor and the working directory /proc/self/fd/N',
+    triedBy: [
+      [attack('leaked-descriptors'), 'the attack is one'],
+      [attack('leaked-descriptors'), 'exec with cwd /proc/self/fd/N: refused for N from 3'],
+      [attack('leaked-descriptors'), 'create with cwd /proc/self/fd/N: refused for N from 3'],
+      [attack('leaked-descriptors'), 'which inherits 253 directories of the host'],
+      [attack('leaked-descriptors'), 'the process has stdin, stdout and stderr, and nothing else'],
+    ],
+  },
+  {
+    id: 'CVE-2022-29162, crun CVE-2022-27650, moby CVE-2022-24769',
+    what: 'inheritable capabilities that are not empty',
+    triedBy: [[attack('exec-users'), 'no inheritable capabilities, in run and exec']],
+  },
+  {
+    id: 'CVE-2021-43784',
+    what: 'length overflow in the bootstrap message',
+    triedBy: [[attack('runtime-config'), 'more than 64 KiB of mappings']],
+  },
+  {
+    id: 'crun CVE-2026-30892',
+    what: 'a user of exec that is read as another one',
+    triedBy: [
+      [attack('exec-users'), 'exactly these ids, and no groups of the image'],
+      [attack('exec-users'), 'is refused, although the image knows it'],
+      [attack('exec-users'), 'exec --process: ids that wrap to root'],
+    ],
+  },
+  {
+    id: 'CVE-2019-16884, CVE-2019-19921, CVE-2023-27561, CVE-2023-28642',
+    what: '/proc or /sys covered or a symlink, so that labels and masks go to a fake',
+    triedBy: [
+      ...SYMLINKS,
+      [attack('lying-rootfs'), 'is a symlink inside the image: refused'],
+      [attack('covered-procfs'), 'a volume on'],
+      [attack('covered-procfs'), 'a tmpfs on /proc'],
+      [attack('covered-procfs'), 'runc refuses the same volumes'],
+      [attack('lying-rootfs-exec'), '/proc of the container is a tmpfs'],
+    ],
+  },
+  {
+    id: 'CVE-2021-30465',
+    what: 'the target of a mount is swapped',
+    triedBy: [
+      [attack('mount-races'), 'the attack is one'],
+      [attack('mount-races'), 'mounts below a directory that is exchanged'],
+    ],
+  },
+  {
+    id: 'CVE-2024-45310',
+    what: 'a race while mount points are made makes files on the host',
+    triedBy: [[attack('mount-races'), 'mounts below a directory that is exchanged']],
+  },
+  {
+    id: 'CVE-2025-31133, youki CVE-2025-62161',
+    what: "masking with the container's own /dev/null",
+    triedBy: [[attack('lying-rootfs'), 'masked paths are masked by the real /dev/null']],
+  },
+  {
+    id: 'CVE-2025-52565',
+    what: "/dev/console bound over an attacker's /dev/pts/N",
+    triedBy: [
+      [attack('lying-rootfs'), 'a terminal on an image whose /dev/pts is a directory'],
+      [attack('covered-procfs'), 'a terminal with'],
+      ...SYMLINKS,
+    ],
+  },
+  {
+    id: 'CVE-2025-52881, youki CVE-2025-62596',
+    what: 'writes of labels and sysctls that are led elsewhere',
+    triedBy: [
+      [attack('covered-procfs'), 'a volume on'],
+      [attack('covered-procfs'), 'the sysctl is real'],
+      [attack('lying-rootfs-exec'), '/proc of the container is a tmpfs'],
+    ],
+  },
+  {
+    id: 'CVE-2026-41579, crun CVE-2026-47766, crun CVE-2026-88264, crun CVE-2026-88265',
+    what: '/dev or a file of it is a symlink',
+    triedBy: SYMLINKS,
+  },
+  {
+    id: 'CVE-2026-119101, crun CVE-2026-115520, CRIU CVE-2026-119614',
+    what: 'symlinks confuse the names of external mounts in a checkpoint',
+    triedBy: [
+      [attack('checkpoint'), 'a destination that is a symlink'],
+      [attack('checkpoint'), 'the place of a mount is moved away'],
+    ],
+  },
+  {
+    id: 'CVE-2023-25809',
+    what: 'rootless without a cgroup namespace leaves /sys/fs/cgroup writable',
+    triedBy: [
+      ['test/integration/runtime-rootless.test.ts', 'cgroups of the host cannot be written'],
+    ],
+  },
+  {
+    id: 'CVE-2026-47262',
+    what: 'a huge /etc/passwd',
+    triedBy: [['internal/runtime/home-directory.test.ts', 'passwd']],
+  },
+  {
+    id: 'NODE_*, OPENSSL_*, LD_* in the environment',
+    what: 'code that a Node program would run as root',
+    triedBy: [
+      [attack('hostile-environment'), 'change nothing'],
+      [attack('hostile-environment'), 'do not bring in code'],
+      [attack('hostile-environment'), 'under a hostile environment'],
+      [attack('hostile-environment'), 'NODE_* and LD_* in the image'],
+      ['build/sea.test.ts', 'the environment cannot bring in code'],
+    ],
+  },
+  {
+    id: 'a swapped koffi file',
+    what: 'native code of another user is loaded',
+    triedBy: [[attack('hostile-environment'), 'a koffi.node that another user has put']],
+  },
+  {
+    id: '__proto__ as a name',
+    what: 'a key that is no key changes an object',
+    triedBy: [
+      [attack('runtime-config'), '__proto__, constructor and the like are only names'],
+      [attack('runtime-config'), '__proto__ as a sysctl'],
+    ],
+  },
+  {
+    id: 'a fixed hash seed meets crafted keys',
+    what: 'quadratic time for one configuration',
+    triedBy: [[attack('names-from-containers'), 'keys that collide']],
+  },
+  {
+    id: 'numbers beyond 2^53',
+    what: 'limits that are rounded or wrap',
+    triedBy: [[attack('runtime-config'), 'numbers that would wrap']],
+  },
+  {
+    id: 'long and odd strings of /proc',
+    what: 'names that a container chose mislead who parses them',
+    triedBy: [
+      [attack('names-from-containers'), 'a process named'],
+      [attack('names-from-containers'), 'mount points as long as paths may be'],
+      [attack('names-from-containers'), "the runtime's own paths"],
+    ],
+  },
+];
