@@ -1,6 +1,6 @@
 import { posix } from 'node:path';
 import { TsError } from '../errors/index.ts';
-import type { CgroupFiles } from './cgroup-files.ts';
+import { type CgroupFiles, kernelCgroupFiles } from './cgroup-files.ts';
 import { hasErrno } from './cgroup-tree.ts';
 
 /**
@@ -25,6 +25,17 @@ export function enableControllers(files: CgroupFiles, parent: string): void {
     if (!isRefusal(thrown)) throw thrown;
     for (const controller of missing) tryEnable(files, control, controller);
   }
+}
+
+/**
+ * Whether a cgroup hands controllers down, and so takes no processes (No Internal Process Constraint): a write to its
+ * cgroup.procs and a clone into it fail with EBUSY.
+ */
+export function hasInnerCgroups(
+  directory: string,
+  files: CgroupFiles = kernelCgroupFiles,
+): boolean {
+  return words(files.tryRead(`${directory}/cgroup.subtree_control`) ?? '').length > 0;
 }
 
 function tryEnable(files: CgroupFiles, control: string, controller: string): void {

@@ -1,3 +1,4 @@
+import { TsError } from '../errors/index.ts';
 import {
   type Capability,
   Capability as CapabilityNumber,
@@ -60,6 +61,24 @@ export function addBoundingSet(
 }
 
 /**
+ * Whether setgroups(2) is permitted: not in a user namespace that denies it (man 7 user_namespaces), as that of a user who
+ * maps his own id alone; `unknown` in a namespace of somebody else's.
+ */
+export type MaySetGroups = 'yes' | 'no' | 'unknown';
+
+function groupsDenied(): TsError {
+  return new TsError(
+    'FailedPrecondition',
+    'process.user.additionalGids: cannot be set, since the user namespace denies setgroups',
+    {
+      code: 'TS_GROUPS_DENIED',
+      advice: 'leave them out, or map a range of group ids (newgidmap of the package uidmap)',
+      fields: { property: 'process.user.additionalGids' },
+    },
+  );
+}
+
+/**
  * Changes user and groups, then sets the capabilities: permitted ones survive the change of uid by
  * PR_SET_KEEPCAPS, which is taken back.
  */
@@ -67,11 +86,15 @@ export function addUser(
   sequence: Sequence,
   process: Process,
   plan: CapabilityPlan,
-  { maySetGroups }: { maySetGroups: boolean },
+  { maySetGroups }: { maySetGroups: MaySetGroups },
 ): void {
   const { uid, gid, additionalGids = [] } = process.user;
+  if (maySetGroups === 'no' && additionalGids.length > 0) throw groupsDenied();
   sequence.add(steps.keepCapabilities(true));
-  if (maySetGroups) sequence.add(steps.setGroups(additionalGids));
+  if (maySetGroups !== 'no') {
+    const mayBeDenied = maySetGroups === 'unknown' && additionalGids.length === 0;
+    sequence.add(steps.setGroups(additionalGids), mayBeDenied ? { tolerate: 'EPERM' } : {});
+  }
   sequence.add(steps.setGid(gid));
   sequence.add(steps.setUid(uid));
   sequence.add(steps.keepCapabilities(false));

@@ -13,6 +13,7 @@ import {
   readContainerState,
 } from './container-state.ts';
 import { planCapabilities } from './credential-steps.ts';
+import { execCgroupPaths } from './exec-cgroup.ts';
 import { type ExecProcessOptions, execProcess } from './exec-process.ts';
 import { buildExecProgram, type ExecPlan, type ExecProgram } from './exec-program.ts';
 import { withHomeByChild } from './home-by-child.ts';
@@ -30,7 +31,6 @@ import { sendListener } from './seccomp-listener.ts';
 import { hookState } from './start.ts';
 import { statePath } from './state-directory.ts';
 import { containerStatus } from './status.ts';
-import { subCgroupPaths } from './sub-cgroups.ts';
 import { refuseMissingModules } from './unsupported.ts';
 
 export interface ExecRequest extends ExecProcessOptions {
@@ -116,7 +116,7 @@ function* planExec(
   const isRoot = (process.geteuid?.() ?? 0) === 0;
   const { names, last } = availableCapabilities({ inUserNamespace });
   const stdio = request.stdio ?? OWN_STDIO;
-  const paths = subCgroupPaths(state.cgroupPaths, request.cgroups ?? []);
+  const paths = execCgroupPaths(state, request.cgroups ?? []);
   const { seccomp, personality, memoryPolicy } = spec.linux ?? {};
   return {
     id: request.id,
@@ -135,7 +135,7 @@ function* planExec(
       memoryPolicy,
       capabilities: planCapabilities(ownProcess.capabilities, names),
       lastCapability: last,
-      maySetGroups: maySetGroupsIn(state.pid),
+      maySetGroups: maySetGroupsIn(state.pid) ? 'yes' : 'no',
       seccomp: seccomp === undefined ? undefined : compileSeccomp(seccomp),
       parentSetsLimits: inUserNamespace && isRoot,
       openFiles: inheritedOpenFiles(),

@@ -1,5 +1,5 @@
 import { writeFileSync } from 'node:fs';
-import { TsError } from '../errors/index.ts';
+import { errnoNameOf, TsError } from '../errors/index.ts';
 import type { IdMapping, Linux } from '../oci/index.ts';
 
 /** Lines of /proc/PID/uid_map: inside, outside, count. */
@@ -59,16 +59,28 @@ function runHelper(
   const { spawnSync } = process.getBuiltinModule('node:child_process');
   const numbers = mappings.flatMap(({ containerID, hostID, size }) => [containerID, hostID, size]);
   const args = [pid, ...numbers].map(String);
-  const { error, status, stderr } = spawnSync(program, args, { encoding: 'utf8', env: {} });
+  const { PATH } = process.env;
+  const env = PATH === undefined ? {} : { PATH };
+  const { error, status, stderr } = spawnSync(program, args, { encoding: 'utf8', env });
   if (error !== undefined) {
-    throw new TsError('FailedPrecondition', `run ${program}: ${error.message}`, {
-      cause: error,
-      advice: `install ${program} (package uidmap), or map only your own id`,
-    });
+    throw new TsError(
+      'FailedPrecondition',
+      `run ${program}: ${errnoNameOf(error) ?? error.message}`,
+      {
+        code: 'TS_ID_MAPPING',
+        cause: error,
+        advice: `install ${program} (package uidmap), or map only your own id`,
+      },
+    );
   }
   if (status !== 0) {
+    const file = `/etc/sub${program === 'newuidmap' ? 'uid' : 'gid'}`;
+    const ranges = mappings
+      .filter(({ size }) => size > 1)
+      .map(({ hostID, size }) => `${hostID}:${size}`);
     throw new TsError('PermissionDenied', `${program} ${args.join(' ')}: ${stderr.trim()}`, {
-      advice: `allow the range in /etc/sub${program === 'newuidmap' ? 'uid' : 'gid'}`,
+      code: 'TS_ID_MAPPING',
+      advice: `let root add a line USER:${ranges[0] ?? 'FIRST:COUNT'} for you to ${file}, or map only your own id`,
     });
   }
 }

@@ -8,7 +8,12 @@ import {
   type Value,
 } from '../linux/index.ts';
 import type { MemoryPolicy, Personality, Process } from '../oci/index.ts';
-import { addBoundingSet, addUser, type CapabilityPlan } from './credential-steps.ts';
+import {
+  addBoundingSet,
+  addUser,
+  type CapabilityPlan,
+  type MaySetGroups,
+} from './credential-steps.ts';
 import { addExecutableCheck, addExecute, searchExecutable } from './executable.ts';
 import { parseIdList } from './id-list.ts';
 import { addResourceLimits, addStdioOwner, addWorkingDirectory } from './process-steps.ts';
@@ -28,7 +33,7 @@ export interface IdentityPlan {
   readonly capabilities: CapabilityPlan;
   /** Greatest capability that the kernel knows. */
   readonly lastCapability: number;
-  readonly maySetGroups: boolean;
+  readonly maySetGroups: MaySetGroups;
   readonly seccomp: SeccompPlan | undefined;
   /** Whether the runtime, not the child, sets limits and oom_score_adj (user namespaces). */
   readonly parentSetsLimits: boolean;

@@ -13,12 +13,12 @@ import type { Linux, Spec } from '../oci/index.ts';
 import type { Bundle } from './bundle.ts';
 import type { CgroupView } from './cgroup-mount-steps.ts';
 import type { CreateRequest } from './create.ts';
-import { planCapabilities } from './credential-steps.ts';
+import { type MaySetGroups, planCapabilities } from './credential-steps.ts';
 import { fillsDev, planDevices } from './device-plan.ts';
 import { withHome } from './home-directory.ts';
 import type { HookStreams } from './hook-steps.ts';
 import { refuseHostNamespaces } from './host-namespaces.ts';
-import { maySetGroups } from './id-mappings.ts';
+import { type Caller, maySetGroups } from './id-mappings.ts';
 import { isWithin } from './in-root.ts';
 import { inheritedOpenFiles } from './inherited-limits.ts';
 import type { InitFds, InitPlan } from './init-program.ts';
@@ -90,7 +90,7 @@ export function planInit(
       memoryPolicy: linux.memoryPolicy,
       capabilities: planCapabilities(containerProcess.capabilities, capabilities.names),
       lastCapability: capabilities.last,
-      maySetGroups: !namespaces.hasNewUser || maySetGroups(linux, caller),
+      maySetGroups: groupsIn(namespaces, linux, caller),
       seccomp: linux.seccomp === undefined ? undefined : compileSeccomp(linux.seccomp),
       parentSetsLimits: hasUser && isRoot,
       openFiles: inheritedOpenFiles(),
@@ -126,6 +126,11 @@ export function planInit(
     joinsKeyring: request.noNewKeyring !== true,
     hookStreams,
   };
+}
+
+function groupsIn(namespaces: NamespacePlan, linux: Linux, caller: Caller): MaySetGroups {
+  if (namespaces.hasNewUser) return maySetGroups(linux, caller) ? 'yes' : 'no';
+  return namespaces.joined.some(({ type }) => type === 'user') ? 'unknown' : 'yes';
 }
 
 /** The host's procfs, looked at by fd: what is written there must reach the kernel. */

@@ -248,7 +248,10 @@ class InitBuilder {
   /** In a user namespace this process still has an id that is not mapped. */
   #becomeRootOfJoined(child: Sequence): void {
     child.add(steps.setGid(0));
-    if (this.#plan.identity.maySetGroups) child.add(steps.setGroups([]));
+    const { maySetGroups } = this.#plan.identity;
+    if (maySetGroups !== 'no') {
+      child.add(steps.setGroups([]), maySetGroups === 'unknown' ? { tolerate: 'EPERM' } : {});
+    }
     child.add(steps.setUid(0));
     child.add(steps.setParentDeathSignal('SIGKILL')); // cleared by the change of ids
   }

@@ -66,6 +66,10 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       what: 'Every property of config.json is applied or refused by name: a table of which test shows which',
       shownBy: ['test/conformance/config-properties.test.ts'],
     },
+    {
+      what: 'Containers of a user without privileges, with his own id or the ranges of /etc/subuid',
+      shownBy: [integration('runtime-rootless')],
+    },
     { what: '`spec`, as runc writes it', shownBy: ['test/conformance/spec-command.test.ts'] },
     {
       what: 'Namespaces, mounts, devices, capabilities, rlimits, seccomp, terminals, hooks of config.json',

@@ -62,6 +62,13 @@ export const suites = {
       ...['libbrotli1', 'libzstd1', 'zlib1g', 'libdrm2'],
     ],
   },
+  // The setuid helpers of rootless containers, and what tells a user's ranges.
+  uidmap: {
+    release: 'bookworm',
+    packages: [
+      ...['uidmap', 'libsubid4', 'libselinux1', 'libpcre2-8-0', 'libaudit1', 'libcap-ng0', 'libc6'],
+    ],
+  },
   // What programs of ours for arm64 are linked to, for QEMU (its option -L).
   arm64: {
     release: 'bookworm',
@@ -92,6 +99,8 @@ export const peerFiles = {
   crun: { suite: 'sid', file: 'usr/bin/crun' },
   criu: { suite: 'criu', file: 'usr/sbin/criu' },
   recvtty: { suite: 'sid', file: 'usr/sbin/recvtty' },
+  newuidmap: { suite: 'uidmap', file: 'usr/bin/newuidmap' },
+  newgidmap: { suite: 'uidmap', file: 'usr/bin/newgidmap' },
   'docker-registry': { suite: 'bookworm', file: 'usr/bin/docker-registry' },
   busybox: { suite: 'bookworm', file: 'bin/busybox' },
   'docker-28': { suite: 'docker-sid', file: 'usr/bin/docker' },
