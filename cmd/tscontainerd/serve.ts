@@ -1,0 +1,39 @@
+import { type ConfigFile, levelOf } from '../../internal/config/index.ts';
+import { unblockSignal } from '../../internal/linux/signal-mask.ts';
+import { createLogger } from '../../internal/log/index.ts';
+import { Daemon } from '../../internal/server/daemon.ts';
+import { applyToProcess } from '../../internal/server/process-settings.ts';
+import { notifyServiceManager } from '../../internal/server/readiness.ts';
+import { widenThreadPool } from '../../internal/server/thread-pool.ts';
+
+/** Runs the daemon until a signal ends it. */
+export async function serve(config: ConfigFile, warnings: readonly string[]): Promise<void> {
+  await widenThreadPool();
+  const log = createLogger({ name: 'tscontainerd', level: levelOf(config.debug.level) });
+  for (const warning of warnings) log.warn(warning);
+  applyToProcess(config, log);
+  const die = (error: unknown): void => {
+    log.fatal({ error }, 'internal error: uncaught');
+    process.exit(1);
+  };
+  process.on('uncaughtException', die);
+  const daemon = await Daemon.start(config, log);
+  let isStopping = false;
+  const stop = (signal: string): void => {
+    if (isStopping) process.exit(1); // asked twice: whoever asks does not want to wait
+    isStopping = true;
+    log.info({ signal }, 'stopping');
+    notifyServiceManager('STOPPING=1');
+    daemon.close().then(() => process.exit(0), die);
+  };
+  process.on('SIGTERM', stop);
+  process.on('SIGINT', stop);
+  process.on('SIGUSR1', () => log.info({ waits: daemon.waits() }, 'waits'));
+  unblockSignal('SIGUSR1');
+  process.on('SIGHUP', () => undefined); // a closing terminal must not end the containers' daemon
+  notifyServiceManager('READY=1');
+  log.info(
+    { address: config.grpc.address, root: config.root, startupMs: Math.round(performance.now()) },
+    'serving',
+  );
+}
