@@ -1,10 +1,11 @@
-// node test/bench/main.ts [--rounds N] [--part start|run|lifecycle|memory] [--write]: measures our programs and the originals in turn
+// node test/bench/main.ts [--rounds N] [--part start|run|lifecycle|catalogue|memory] [--write]: measures our programs and the originals in turn
 // (ours, theirs, ours, theirs, …), so that what else the machine does meets both, and prints Markdown tables or puts them
 // into the README.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { catalogueTable } from './catalogue-table.ts';
 import { lifecycleTable } from './lifecycle-table.ts';
 import { memoryTable } from './memory-table.ts';
 import { machine } from './report.ts';
@@ -14,7 +15,11 @@ import { startTable } from './start-table.ts';
 const { values } = parseArgs({
   options: {
     rounds: { type: 'string', default: '30' },
-    part: { type: 'string', multiple: true, default: ['start', 'run', 'lifecycle', 'memory'] },
+    part: {
+      type: 'string',
+      multiple: true,
+      default: ['start', 'run', 'lifecycle', 'catalogue', 'memory'],
+    },
     write: { type: 'boolean', default: false },
     inside: { type: 'boolean', default: false },
   },
@@ -39,6 +44,7 @@ for (const [part, measureTable] of [
   ['start', () => startTable(rounds)],
   ['run', () => runTable(rounds)],
   ['lifecycle', () => lifecycleTable(rounds)],
+  ['catalogue', () => catalogueTable(rounds)],
   ['memory', memoryTable],
 ] as const) {
   if (!values.part.includes(part)) continue;
