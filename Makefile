@@ -46,6 +46,8 @@ $(dist)/LICENSES.txt: $(packages) build/licences.ts
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(binaries) $(DESTDIR)$(PREFIX)/bin
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's|@BINDIR@|$(PREFIX)/bin|' build/systemd/tscontainerd.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/tscontainerd.service
 	install -d $(DESTDIR)$(PREFIX)/share/doc/tscontainerd
 	install -m 644 LICENSE $(dist)/LICENSES.txt $(DESTDIR)$(PREFIX)/share/doc/tscontainerd
 

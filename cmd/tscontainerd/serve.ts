@@ -9,7 +9,11 @@ import { widenThreadPool } from '../../internal/server/thread-pool.ts';
 /** Runs the daemon until a signal ends it. */
 export async function serve(config: ConfigFile, warnings: readonly string[]): Promise<void> {
   await widenThreadPool();
-  const log = createLogger({ name: 'tscontainerd', level: levelOf(config.debug.level) });
+  const log = createLogger({
+    name: 'tscontainerd',
+    level: levelOf(config.debug.level),
+    format: config.debug.format === 'text' ? 'text' : 'json',
+  });
   for (const warning of warnings) log.warn(warning);
   applyToProcess(config, log);
   const die = (error: unknown): void => {

@@ -131,7 +131,7 @@ export const COMMON_PLUGINS = {
 };
 
 const RESTART = foreign(table({ interval: duration('10s') }));
-const CGROUP_METRICS = idle(table({ no_prometheus: boolean() }));
+const CGROUP_METRICS = table({ no_prometheus: boolean() });
 
 /** Plugins that have another name in version 2. */
 export const RENAMED_PLUGINS: Readonly<Record<string, string>> = {

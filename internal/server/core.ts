@@ -16,16 +16,19 @@ import type { LeaseStore } from '../metadata/lease-store.ts';
 import { NamespaceStore } from '../metadata/namespace-store.ts';
 import { SqliteContainerStore } from '../metadata/sqlite-container-store.ts';
 import { SqliteLeaseStore } from '../metadata/sqlite-lease-store.ts';
+import { MetricRegistry } from '../metrics/index.ts';
 import type { GrpcService } from '../services/context.ts';
 import type { Differ } from '../snapshots/differ.ts';
 import type { Snapshotter } from '../snapshots/snapshotter.ts';
 import type { LocalTaskManager } from '../tasks/local-task-manager.ts';
+import { collectionMetrics } from './gc-metrics.ts';
 import { RootLock } from './root-lock.ts';
 
 /** What the daemon's modules share. */
 export interface Core {
   readonly config: ConfigFile;
   readonly log: Logger;
+  readonly metrics: MetricRegistry;
   readonly lock: RootLock;
   readonly database: Database;
   readonly events: EventExchange;
@@ -68,9 +71,17 @@ export function openCore(config: ConfigFile, log: Logger): Core {
 function openStores(config: ConfigFile, log: Logger, lock: RootLock): Core {
   const database = new Database(join(config.root, 'metadata.db'));
   const events = new LocalExchange();
+  const metrics = new MetricRegistry();
+  const collections = collectionMetrics(metrics);
   const gc = new SqliteCollector(database, events, {
-    onCollection: (collection) => log.debug(collection, 'collected garbage'),
-    onError: (error) => log.error({ error }, 'collect garbage'),
+    onCollection: (collection) => {
+      collections.succeeded(collection.durationMs);
+      log.debug(collection, 'collected garbage');
+    },
+    onError: (error) => {
+      collections.failed();
+      log.error({ error }, 'collect garbage');
+    },
   });
   const content = new LocalContentStore(
     join(config.root, CONTENT_DIRECTORY),
@@ -83,6 +94,7 @@ function openStores(config: ConfigFile, log: Logger, lock: RootLock): Core {
   return {
     config,
     log,
+    metrics,
     lock,
     database,
     events,

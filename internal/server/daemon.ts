@@ -1,3 +1,4 @@
+import type { Server as HttpServer } from 'node:http';
 import type { Server } from 'node:net';
 import type { TtrpcServer } from '../../ttrpc/index.ts';
 import { Introspection } from '../api/generated/containerd.services.introspection.v1.ts';
@@ -11,13 +12,18 @@ import { healthService } from '../services/health.ts';
 import { introspectionService } from '../services/introspection.ts';
 import type { Plugin } from '../services/plugin.ts';
 import { versionService } from '../services/version.ts';
+import { callMetrics } from './call-metrics.ts';
 import { type Core, closeCore, openCore } from './core.ts';
+import { debugServer } from './debug-server.ts';
 import { eventServer } from './event-forwarding.ts';
 import { GrpcServer } from './grpc-server.ts';
 import { readIdentity } from './identity.ts';
+import { serveMetrics } from './metrics-server.ts';
 import type { DaemonModule } from './module.ts';
 import { MODULES } from './modules/index.ts';
+import { addProcessMetrics } from './process-metrics.ts';
 import { listenUnix } from './socket.ts';
+import { listenTcp } from './tcp-listener.ts';
 import { ttrpcAddress } from './ttrpc-address.ts';
 import { REVISION, VERSION } from './version.ts';
 
@@ -32,14 +38,18 @@ export class Daemon implements AsyncDisposable {
   readonly #modules: DaemonModule[] = [];
   readonly #ttrpc: TtrpcServer;
   readonly #sockets: Server[] = [];
+  readonly #httpServers: HttpServer[] = [];
   #closing: Promise<void> | undefined;
 
   private constructor(core: Core) {
     this.#core = core;
+    const { metrics } = core.config;
+    const isMeasured = metrics.address !== '';
     this.#grpc = new GrpcServer({
       maxReceiveBytes: core.config.grpc.max_recv_message_size,
       maxSendBytes: core.config.grpc.max_send_message_size,
       onError: (path, error) => logFailure(core.log, path, error),
+      observer: isMeasured ? callMetrics(core.metrics, metrics.grpc_histogram) : undefined,
     });
     this.#ttrpc = eventServer(core.events, {
       onError: (error) => core.log.warn({ error }, 'shim connection'),
@@ -64,16 +74,31 @@ export class Daemon implements AsyncDisposable {
     this.#add(this.#describe());
     for (const module of this.#modules) await module.start?.();
     this.#checkPlugins();
-    const { grpc, ttrpc } = config;
+    const { grpc, ttrpc, debug, metrics } = config;
     const onError = (error: unknown): void => this.#core.log.error({ error }, 'accept connection');
+    // First, since a shim that is started by a first call sends its events here.
     this.#sockets.push(
-      // First, since a shim that is started by a first call sends its events here.
       await listenUnix(
         ttrpcAddress(config),
         ttrpc,
         (socket) => void this.#ttrpc.accept(socket),
         onError,
       ),
+    );
+    if (grpc.tcp_address !== '') {
+      this.#sockets.push(await listenTcp(grpc, (socket) => this.#grpc.accept(socket), onError));
+    }
+    if (metrics.address !== '') {
+      addProcessMetrics(this.#core.metrics, VERSION, REVISION);
+      this.#httpServers.push(await serveMetrics(metrics.address, this.#core.metrics));
+    }
+    if (debug.address !== '') {
+      const { server, accept } = debugServer({ log: this.#core.log, waits: () => this.waits() });
+      this.#httpServers.push(server);
+      this.#sockets.push(await listenUnix(debug.address, debug, accept, onError));
+    }
+    // Last: who sees this socket finds all the others.
+    this.#sockets.push(
       await listenUnix(grpc.address, grpc, (socket) => this.#grpc.accept(socket), onError),
     );
   }
@@ -138,6 +163,10 @@ export class Daemon implements AsyncDisposable {
 
   async #close(): Promise<void> {
     for (const socket of this.#sockets) socket.close();
+    for (const server of this.#httpServers) {
+      server.close();
+      server.closeAllConnections();
+    }
     await this.#grpc.close(SHUTDOWN_DRAIN_MS, SHUTDOWN_GRACE_MS);
     for (const module of this.#modules.toReversed()) await module.close?.();
     this.#ttrpc.close(); // last: until now shims could report what the modules ended

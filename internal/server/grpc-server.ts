@@ -27,7 +27,22 @@ export interface GrpcServerOptions {
   readonly maxSendBytes?: number;
   /** Told of each call that failed, after the client was; for logs and metrics. */
   readonly onError?: (path: string, error: unknown) => void;
+  readonly observer?: CallObserver | undefined;
 }
+
+/** Told of each call and its messages; for metrics. */
+export interface CallObserver {
+  begin(path: string, kind: MethodType['kind']): ObservedCall;
+}
+
+export interface ObservedCall {
+  received(): void;
+  sent(): void;
+  /** With the status of the answer. */
+  ended(code: number): void;
+}
+
+const UNOBSERVED: ObservedCall = { received() {}, sent() {}, ended() {} };
 
 /** Why a call's signal is aborted. One object: making an error for each call would cost a stack. */
 const CANCELED = new TsError('Canceled', 'context canceled');
@@ -40,13 +55,15 @@ const STOPPING = new TsError('Unavailable', 'the daemon is stopping');
 class RunningCall {
   readonly path: string;
   readonly startedMs = performance.now();
+  readonly observed: ObservedCall;
   #controller: AbortController | undefined;
   /** Whether we gave the call up, and not its client. */
   isCutOff = false;
   #isAborted = false;
 
-  constructor(path: string) {
+  constructor(path: string, observed: ObservedCall) {
     this.path = path;
+    this.observed = observed;
   }
 
   get signal(): AbortSignal {
@@ -76,6 +93,7 @@ export class GrpcServer {
   readonly #server: Server;
   readonly #injector: ReturnType<Server['createConnectionInjector']>;
   readonly #onError: (path: string, error: unknown) => void;
+  readonly #observer: CallObserver | undefined;
   /** Calls that run, in the order of their start. */
   readonly #running = new Set<RunningCall>();
 
@@ -88,6 +106,7 @@ export class GrpcServer {
     setHttp2Options(this.#server);
     this.#injector = this.#server.createConnectionInjector(ServerCredentials.createInsecure());
     this.#onError = options.onError ?? (() => undefined);
+    this.#observer = options.observer;
   }
 
   add(service: GrpcService): void {
@@ -145,33 +164,41 @@ export class GrpcServer {
     switch (method.kind) {
       case 'unary': {
         const handle: handleUnaryCall<Message, Message> = (call, callback) => {
-          this.#answer(path, call, (context) => handler(call.request, context), callback);
+          const running = this.#begin(path, 'unary', call);
+          running.observed.received();
+          this.#answer(running, call, (context) => handler(call.request, context), callback);
         };
         return ['unary', handle] as const;
       }
       case 'client': {
         const handle: handleClientStreamingCall<Message, Message> = (call, callback) => {
-          this.#answer(path, call, (context) => handler(requestsOf(call), context), callback);
+          const running = this.#begin(path, 'client', call);
+          const requests = requestsOf(call, running.observed);
+          this.#answer(running, call, (context) => handler(requests, context), callback);
         };
         return ['clientStream', handle] as const;
       }
       case 'server': {
         const handle: handleServerStreamingCall<Message, Message> = (call) => {
-          this.#stream(path, call, (context) => handler(call.request, context));
+          const running = this.#begin(path, 'server', call);
+          running.observed.received();
+          this.#stream(running, call, (context) => handler(call.request, context));
         };
         return ['serverStream', handle] as const;
       }
       case 'bidi': {
         const handle: handleBidiStreamingCall<Message, Message> = (call) => {
-          this.#stream(path, call, (context) => handler(requestsOf(call), context));
+          const running = this.#begin(path, 'bidi', call);
+          const requests = requestsOf(call, running.observed);
+          this.#stream(running, call, (context) => handler(requests, context));
         };
         return ['bidi', handle] as const;
       }
     }
   }
 
-  #begin(path: string, call: UnaryOrReadable | Writing): RunningCall {
-    const running = new RunningCall(path);
+  #begin(path: string, kind: MethodType['kind'], call: UnaryOrReadable | Writing): RunningCall {
+    const running = new RunningCall(path, this.#observer?.begin(path, kind) ?? UNOBSERVED);
     this.#running.add(running);
     if (call.cancelled) running.abort();
     // Comes after the end of each call too.
@@ -182,30 +209,34 @@ export class GrpcServer {
   }
 
   #answer(
-    path: string,
+    running: RunningCall,
     call: UnaryOrReadable,
     invoke: (context: GrpcContext) => Promise<Message>,
     callback: (error: { code: number; details: string } | null, response?: Message) => void,
   ): void {
-    const running = this.#begin(path, call);
     // An async function turns what a handler throws before its first await into a rejection too.
     (async () => invoke(new CallContext(call.metadata, running)))()
       .then(
-        (response) => callback(null, response),
+        (response) => {
+          callback(null, response);
+          running.observed.sent();
+          running.observed.ended(0);
+        },
         (error: unknown) => {
-          callback(grpcStatusOf(running.isCutOff ? STOPPING : error));
-          this.#onError(path, error);
+          const status = grpcStatusOf(running.isCutOff ? STOPPING : error);
+          callback(status);
+          running.observed.ended(status.code);
+          this.#onError(running.path, error);
         },
       )
       .finally(() => this.#running.delete(running));
   }
 
   #stream(
-    path: string,
+    running: RunningCall,
     call: Writing,
     invoke: (context: GrpcContext) => AsyncIterable<Message>,
   ): void {
-    const running = this.#begin(path, call);
     (async () => {
       // One message on its way while the handler makes the next: streams of large blocks would
       // otherwise fill the stream's buffer of sixteen messages.
@@ -214,18 +245,23 @@ export class GrpcServer {
         await previous;
         if (call.cancelled) return;
         previous = written(call, response);
+        running.observed.sent();
         previous.catch(() => undefined); // awaited in the next turn or below
       }
       await previous;
       if (running.isCutOff) throw STOPPING;
     })()
       .then(
-        () => call.end(),
+        () => {
+          call.end();
+          running.observed.ended(0);
+        },
         (error: unknown) => {
           const status = grpcStatusOf(running.isCutOff ? STOPPING : error);
           // Writing a status to a call that is gone would throw.
           if (!call.cancelled) call.emit('error', Object.assign(new Error(), status));
-          this.#onError(path, error);
+          running.observed.ended(status.code);
+          this.#onError(running.path, error);
         },
       )
       .finally(() => this.#running.delete(running));
@@ -266,8 +302,12 @@ function written(call: Writing, response: Message): Promise<void> {
 
 /** The requests of a client stream. Leaving the loop early must not destroy the call, since the
  * response is still to be written. */
-function requestsOf(
+async function* requestsOf(
   call: ServerReadableStream<Message, Message> | ServerDuplexStream<Message, Message>,
-): AsyncIterable<Message> {
-  return (call as Readable).iterator({ destroyOnReturn: false });
+  observed: ObservedCall,
+): AsyncGenerator<Message, void, undefined> {
+  for await (const request of (call as Readable).iterator({ destroyOnReturn: false })) {
+    observed.received();
+    yield request as Message;
+  }
 }

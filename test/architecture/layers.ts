@@ -21,6 +21,7 @@ const api = 'internal/api';
 const linux = 'internal/linux';
 const oci = 'internal/oci';
 const config = 'internal/config';
+const metrics = 'internal/metrics';
 const cgroups = 'internal/cgroups';
 const runtime = 'internal/runtime';
 const shared = [oci, cgroups, linux, api, errors, log, 'ttrpc'];
@@ -32,7 +33,7 @@ const services = 'internal/services';
 const daemonPackages = ['@grpc/grpc-js', 'tar-stream', 'smol-toml'];
 
 const core: Layer = { imports: [...cores, ...shared], packages: daemonPackages };
-const view: Layer = { imports: [services, config, ...shared], packages: daemonPackages };
+const view: Layer = { imports: [services, config, metrics, ...shared], packages: daemonPackages };
 
 /** The rows, from the top of the building to its ground. */
 export const layers: Readonly<Record<string, Layer>> = {
@@ -40,7 +41,7 @@ export const layers: Readonly<Record<string, Layer>> = {
   'cmd/containerd-shim-tsrunc-v2': { imports: ['internal/shim', ...shared] },
   'cmd/tsrunc': { imports: [runtime, ...shared] },
   'internal/server': {
-    imports: [...kubernetes, services, ...cores, config, ...shared],
+    imports: [...kubernetes, services, ...cores, config, metrics, ...shared],
     packages: daemonPackages,
     wires: true,
   },
@@ -59,6 +60,7 @@ export const layers: Readonly<Record<string, Layer>> = {
   [linux]: { imports: [errors], packages: ['koffi'] },
   [api]: { imports: [], packages: ['protobufjs'] },
   [errors]: { imports: [] },
+  [metrics]: { imports: [] },
   [log]: { imports: [], packages: ['pino'] },
   ttrpc: { imports: [], packages: ['protobufjs'] },
   build: { imports: [], types: [api], packages: ['esbuild', 'protobufjs'] },

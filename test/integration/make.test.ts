@@ -14,7 +14,7 @@ const isBuilt = existsSync(join(root, 'dist/bin/tsrunc'));
 const { MAKEFLAGS, MAKELEVEL, ...env } = process.env;
 const programs = ['containerd-shim-tsrunc-v2', 'tscontainerd', 'tsrunc'];
 
-test('make install puts three programs and their licences below DESTDIR and PREFIX', {
+test('make install puts three programs, their unit and their licences below DESTDIR and PREFIX', {
   skip: isBuilt ? false : 'the programs are not built: run make',
 }, () => {
   const args = ['--silent', 'install', 'PREFIX=/opt/stack', `DESTDIR=${dir}`];
@@ -24,7 +24,16 @@ test('make install puts three programs and their licences below DESTDIR and PREF
   const bin = join(dir, 'opt/stack/bin');
   assert.deepEqual(readdirSync(bin).sort(), programs);
   for (const name of programs) assert.equal(statSync(join(bin, name)).mode & 0o777, 0o755);
-  assert.deepEqual(readdirSync(join(dir, 'opt/stack')), ['bin', 'share']);
+  assert.deepEqual(readdirSync(join(dir, 'opt/stack')), ['bin', 'lib', 'share']);
+  const unit = readFileSync(join(dir, 'opt/stack/lib/systemd/system/tscontainerd.service'), 'utf8');
+  for (const line of [
+    'ExecStart=/opt/stack/bin/tscontainerd',
+    'Type=notify',
+    'Delegate=yes',
+    'KillMode=process',
+  ]) {
+    assert.ok(unit.split('\n').includes(line), line);
+  }
   const licences = readFileSync(join(dir, 'opt/stack/share/doc/tscontainerd/LICENSES.txt'), 'utf8');
   for (const name of ['@grpc/grpc-js', 'koffi', 'node-linux-']) {
     assert.match(licences, new RegExp(`^${name}`, 'm'));

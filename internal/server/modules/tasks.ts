@@ -6,6 +6,7 @@ import { TsError } from '../../errors/index.ts';
 import { grpcService } from '../../services/context.ts';
 import { tasksService } from '../../services/tasks.ts';
 import { LocalTaskManager } from '../../tasks/local-task-manager.ts';
+import { addContainerMetrics } from '../container-metrics.ts';
 import type { Core } from '../core.ts';
 import type { DaemonModule } from '../module.ts';
 import { ttrpcAddress } from '../ttrpc-address.ts';
@@ -27,6 +28,13 @@ export function openTasks(core: Core): DaemonModule {
   });
   core.tasks = manager;
   const stateTimeoutMs = durationMs(config.timeouts['io.containerd.timeout.task.state'] ?? '');
+  addContainerMetrics(core.metrics, {
+    namespaces: core.namespaces,
+    containers: core.containers,
+    tasks: manager,
+    timeoutMs: durationMs(config.timeouts['io.containerd.timeout.metrics.shimstats'] ?? ''),
+    hasEach: !config.plugins['io.containerd.monitor.task.v1.cgroups'].no_prometheus,
+  });
   const metadata = ['io.containerd.metadata.v1'];
   return {
     plugins: [
