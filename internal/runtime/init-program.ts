@@ -228,9 +228,9 @@ class InitBuilder {
     this.#finishRoot(child, root);
     this.listener = addIdentity(child, root, identity, { makesCwd: true });
     this.#waitForStart(child);
-    const afterStart = child.items.length;
+    const waiting = child.items.length - 1; // this step as well can fail when nobody but start listens
     this.#execute(child);
-    collectLabels(child.items.slice(afterStart), this.startLabels);
+    collectLabels(child.items.slice(waiting), this.startLabels);
   }
 
   /** Blocks until the runtime says: go on. End of file means that it is gone. */

@@ -72,6 +72,10 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
     },
     { what: '`spec`, as runc writes it', shownBy: ['test/conformance/spec-command.test.ts'] },
     {
+      what: '`features`, with the fields of runc 1.3',
+      shownBy: ['test/conformance/features-command.test.ts'],
+    },
+    {
       what: 'Namespaces, mounts, devices, capabilities, rlimits, seccomp, terminals, hooks of config.json',
       shownBy: [integration('runtime-*')],
     },

@@ -136,7 +136,7 @@ const FAILURES: [string, (config: Config) => void, RegExp, string, string][] = [
     (config) => (config.process.args = ['/no/such/program']),
     /^faccessat2\(AT_FDCWD, "\/no\/such\/program", X_OK, AT_EACCESS\)$/,
     'ENOENT (failed)',
-    'look for /no/such/program',
+    'exec: "/no/such/program": stat /no/such/program',
   ],
 ];
 for (const [what, change, call, outcome, label] of FAILURES) {
