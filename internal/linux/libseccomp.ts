@@ -1,5 +1,4 @@
 import { readFileSync } from 'node:fs';
-import { endianness } from 'node:os';
 import { TsError } from '../errors/index.ts';
 import { SeccompAction, SeccompAttribute, SeccompOperator } from './constants/seccomp.ts';
 import { koffi } from './koffi.ts';
@@ -171,7 +170,7 @@ export class SyscallTable {
   static section(architecture: number): Omit<SeccompSection, 'calls'> | undefined {
     const isX32 = architecture === SCMP_ARCH_X32;
     const isKnown = (architecture & (AUDIT_ARCH_LE | AUDIT_ARCH_CONVENTION)) === AUDIT_ARCH_LE;
-    if (!isKnown || endianness() !== 'LE') return undefined;
+    if (!isKnown || !IS_LITTLE_ENDIAN) return undefined;
     return {
       auditArchitecture: isX32 ? AUDIT_ARCH_X86_64 : architecture,
       isX32,
@@ -232,6 +231,8 @@ const AUDIT_ARCH_X86_64 = 0xc000003e;
 const AUDIT_ARCH_64BIT = 0x80000000;
 const AUDIT_ARCH_LE = 0x40000000;
 const AUDIT_ARCH_CONVENTION = 0x20000000;
+/** Of this machine; node:os would be loaded for one answer, and compiled at each start. */
+const IS_LITTLE_ENDIAN = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
 /** Pseudo numbers of libseccomp; the first one has the selector 1. */
 const MULTIPLEXERS = [
   { name: 'socketcall', first: -101, last: -120 },

@@ -1,4 +1,4 @@
-import { constants } from 'node:os';
+import { Signal, type SignalName } from './constants/signal.ts';
 import { syscall } from './syscall.ts';
 
 const SIG_UNBLOCK = 1;
@@ -9,8 +9,8 @@ const SIGSET_BYTES = 8;
  * Lets a signal reach the calling thread, and so `process.on(signal)`. Node started with
  * `--disable-sigusr1` has SIGUSR1 blocked in all its threads.
  */
-export function unblockSignal(signal: NodeJS.Signals): void {
+export function unblockSignal(signal: SignalName): void {
   const set = Buffer.alloc(SIGSET_BYTES);
-  set.writeBigUInt64LE(1n << BigInt(constants.signals[signal] - 1));
+  set.writeBigUInt64LE(1n << BigInt(Signal[signal] - 1));
   syscall(() => `unblock ${signal}`, 'rt_sigprocmask', SIG_UNBLOCK, set, null, SIGSET_BYTES);
 }
