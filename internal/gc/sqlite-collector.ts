@@ -161,8 +161,7 @@ export class SqliteCollector implements GarbageCollector, Disposable {
     remove('DELETE FROM leases WHERE namespace = ? AND id = ?', unreferenced.leases);
     remove('DELETE FROM ingests WHERE namespace = ? AND ref = ?', unreferenced.ingests);
     remove('DELETE FROM content WHERE namespace = ? AND digest = ?', unreferenced.content);
-    // A child's id is greater than its parent's, and rows come with the greatest id first.
-    for (const { id } of unreferenced.snapshots) {
+    for (const { id } of childrenFirst(unreferenced.snapshots)) {
       this.#database.run('DELETE FROM snapshots WHERE id = ?', id);
     }
     return { unreferenced, nextExpiryMs: records.nextExpiryMs };
@@ -181,4 +180,19 @@ export class SqliteCollector implements GarbageCollector, Disposable {
       this.#events.publish({ namespace }, '/snapshot/remove', event);
     }
   }
+}
+
+/** A record cannot go before those that name it as their parent. */
+function childrenFirst(rows: GcRecords['snapshots']): GcRecords['snapshots'] {
+  const keyOf = (row: (typeof rows)[number], name: string | null): string =>
+    `${row.namespace}\0${row.snapshotter}\0${name}`;
+  const byName = new Map(rows.map((row) => [keyOf(row, row.name), row]));
+  const parentOf = (row: (typeof rows)[number]) => byName.get(keyOf(row, row.parent));
+  const parentsFirst = new Set<(typeof rows)[number]>();
+  for (const row of rows) {
+    const line = [row];
+    for (let up = parentOf(row); up && !parentsFirst.has(up); up = parentOf(up)) line.push(up);
+    for (const one of line.reverse()) parentsFirst.add(one);
+  }
+  return [...parentsFirst].reverse();
 }

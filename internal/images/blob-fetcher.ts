@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ContentStore, ContentWriter } from '../content/content-store.ts';
 import { TsError } from '../errors/index.ts';
+import { releaseBuffer } from '../linux/release-buffer.ts';
 import type { Labels, Scope } from '../metadata/scope.ts';
 import { Flights } from './flights.ts';
 import { isAlreadyThere } from './image-content.ts';
@@ -97,8 +98,10 @@ export class BlobFetcher {
         if (writer.status.offsetBytes + chunk.length > blob.sizeBytes) {
           throw mismatch(blob, `it has more than ${blob.sizeBytes} bytes`);
         }
+        const { length } = chunk;
         await writer.write(chunk);
-        received(chunk.length);
+        releaseBuffer(chunk);
+        received(length);
       }
     } catch (error) {
       answer.discard();

@@ -4,16 +4,19 @@
  * are shared.
  */
 import { createHash, randomBytes } from 'node:crypto';
+import { availableParallelism } from 'node:os';
 import type { ContentStore } from '../content/content-store.ts';
 import { TsError } from '../errors/index.ts';
 import type { LeaseStore } from '../metadata/lease-store.ts';
-import type { Scope } from '../metadata/scope.ts';
-import type { Differ } from '../snapshots/differ.ts';
+import type { Labels, Scope } from '../metadata/scope.ts';
+import { type Differ, NEEDS_LOWER } from '../snapshots/differ.ts';
 import type { Snapshotter } from '../snapshots/snapshotter.ts';
 import { Flights } from './flights.ts';
 import { addLabels, isAlreadyThere, readConfig } from './image-content.ts';
 import type { Descriptor } from './image-store.ts';
 import { UNCOMPRESSED_LABEL } from './layer-media-type.ts';
+import { Limiter } from './limiter.ts';
+import { together } from './task-group.ts';
 
 const SNAPSHOT_REF = 'containerd.io/snapshot.ref';
 /** Annotations of a layer that become labels of its snapshot, for remote snapshotters. */
@@ -36,6 +39,13 @@ export interface UnpackRequest {
   readonly onProgress?: (event: 'extracting' | 'extracted', layer: Descriptor) => void;
 }
 
+/** What a layer's snapshot is called, and what its content must be. */
+interface LayerNames {
+  readonly parent: string;
+  readonly chainId: string;
+  readonly diffId: string;
+}
+
 /** Chain IDs of a stack of layers, from the lowest. */
 export function chainIds(diffIds: readonly string[]): string[] {
   const chain: string[] = [];
@@ -50,9 +60,12 @@ export function chainIds(diffIds: readonly string[]): string[] {
 export class Unpacker {
   readonly #stores: UnpackerStores;
   readonly #flights = new Flights();
+  readonly #unpacks: Limiter;
 
-  constructor(stores: UnpackerStores) {
+  /** `concurrency` layers at most are unpacked at once: each keeps a thread busy. */
+  constructor(stores: UnpackerStores, concurrency = Math.min(4, availableParallelism())) {
     this.#stores = stores;
+    this.#unpacks = new Limiter(concurrency);
   }
 
   /** Unpacks an image; returns the name of its topmost snapshot. Must run under a lease. */
@@ -77,20 +90,33 @@ export class Unpacker {
       );
     }
     const chain = chainIds(diffIds);
-    for (const [index, layer] of layers.entries()) {
-      await request.layerReady?.(index);
-      const [diffId = '', chainId = ''] = [diffIds[index], chain[index]];
-      const key = `${scope.namespace} ${snapshotter.name} ${chainId}`;
-      await this.#flights.run(key, scope.signal, async () => {
-        scope.signal?.throwIfAborted();
-        const parent = chain[index - 1] ?? '';
-        if (this.#keepExisting(scope, snapshotter, chainId)) return;
-        request.onProgress?.('extracting', layer);
-        await this.#unpackLayer(scope, snapshotter, layer, { parent, chainId, diffId });
-      });
-      addLabels(content, scope, layer.digest, new Map([[UNCOMPRESSED_LABEL, diffId]]));
-      request.onProgress?.('extracted', layer);
-    }
+    await together(scope.signal, async (group) => {
+      const grouped = { ...scope, signal: group.signal };
+      let below: Promise<void> = Promise.resolve();
+      const parts: Promise<void>[] = [];
+      for (const [index, layer] of layers.entries()) {
+        const names = {
+          parent: chain[index - 1] ?? '',
+          chainId: chain[index] ?? '',
+          diffId: diffIds[index] ?? '',
+        };
+        const parentReady = below;
+        below = group.start(async () => {
+          await request.layerReady?.(index);
+          await this.#layer(grouped, snapshotter, layer, names, parentReady, () =>
+            request.onProgress?.('extracting', layer),
+          );
+        });
+        parts.push(
+          below.then(() => {
+            const label = new Map([[UNCOMPRESSED_LABEL, names.diffId]]);
+            addLabels(content, scope, layer.digest, label);
+            request.onProgress?.('extracted', layer);
+          }),
+        );
+      }
+      await Promise.all(parts);
+    });
     const top = chain.at(-1) ?? '';
     const label = `containerd.io/gc.ref.snapshot.${snapshotter.name}`;
     if (top !== '') addLabels(content, scope, config.digest, new Map([[label, top]]));
@@ -112,20 +138,90 @@ export class Unpacker {
     return true;
   }
 
+  /**
+   * Makes one layer's snapshot. Where snapshots can be rebased it is unpacked at once, beside those
+   * below it (containerd issue 8881), else when they are there. It becomes visible after them only.
+   */
+  async #layer(
+    scope: Scope,
+    snapshotter: Snapshotter,
+    layer: Descriptor,
+    names: LayerNames,
+    parentReady: Promise<void>,
+    onStart: () => void,
+  ): Promise<void> {
+    const { chainId, parent } = names;
+    const isDetached = snapshotter.canRebase && parent !== '';
+    if (!isDetached) await parentReady;
+    const key = `${scope.namespace} ${snapshotter.name} ${chainId}`;
+    await this.#flights.run(key, scope.signal, async () => {
+      scope.signal?.throwIfAborted();
+      if (this.#keepExisting(scope, snapshotter, chainId)) return;
+      onStart();
+      if (isDetached) await this.#unpackDetached(scope, snapshotter, layer, names, parentReady);
+      else await this.#unpackLayer(scope, snapshotter, layer, names);
+    });
+    await parentReady;
+  }
+
+  async #unpackDetached(
+    scope: Scope,
+    snapshotter: Snapshotter,
+    layer: Descriptor,
+    names: LayerNames,
+    parentReady: Promise<void>,
+  ): Promise<void> {
+    const { differ } = this.#stores;
+    try {
+      await this.#extract(
+        scope,
+        snapshotter,
+        layer,
+        { ...names, parent: '' },
+        async (key, labels) => {
+          const detached = await this.#unpacks.run(async () => {
+            const mounts = await snapshotter.prepare(scope, key, '', labels);
+            return await differ.applyDetached(scope, layer, mounts);
+          });
+          await parentReady;
+          await differ.attach(scope, detached, await snapshotter.rebase(scope, key, names.parent));
+          return detached.descriptor;
+        },
+      );
+    } catch (error) {
+      if (!(error instanceof TsError) || error.code !== NEEDS_LOWER) throw error;
+      await this.#unpackLayer(scope, snapshotter, layer, names);
+    }
+  }
+
   async #unpackLayer(
     scope: Scope,
     snapshotter: Snapshotter,
     layer: Descriptor,
-    names: { parent: string; chainId: string; diffId: string },
+    names: LayerNames,
   ): Promise<void> {
-    const { parent, chainId, diffId } = names;
+    await this.#extract(scope, snapshotter, layer, names, (key, labels) =>
+      this.#unpacks.run(async () => {
+        const mounts = await snapshotter.prepare(scope, key, names.parent, labels);
+        return await this.#stores.differ.apply(scope, layer, mounts);
+      }),
+    );
+  }
+
+  /** Commits what `apply` made of the snapshot `key`, if it is what the image's config says. */
+  async #extract(
+    scope: Scope,
+    snapshotter: Snapshotter,
+    layer: Descriptor,
+    { chainId, diffId }: LayerNames,
+    apply: (key: string, labels: Labels) => Promise<Descriptor>,
+  ): Promise<void> {
     const inherited = [...layer.annotations].filter(([key]) => key.startsWith(INHERITED_PREFIX));
     const labels = new Map([...inherited, [SNAPSHOT_REF, chainId]]);
     const unique = `${process.hrtime.bigint() % 1_000_000_000n}-${randomBytes(3).toString('base64url')}`;
     const key = `extract-${unique} ${chainId}`;
-    const mounts = await snapshotter.prepare(scope, key, parent, labels);
     try {
-      const applied = await this.#stores.differ.apply(scope, layer, mounts);
+      const applied = await apply(key, labels);
       if (applied.digest !== diffId) {
         throw new TsError(
           'FailedPrecondition',
@@ -153,6 +249,8 @@ async function removeAfter(
   try {
     await snapshotter.remove({ ...scope, signal: undefined }, key);
   } catch (cleanup) {
+    // It was refused before it was made.
+    if (cleanup instanceof TsError && cleanup.kind === 'NotFound') return;
     if (error instanceof TsError) error.cleanup.push(TsError.from(cleanup));
   }
 }

@@ -17,6 +17,17 @@ export interface DiffOptions {
   readonly sourceDateEpoch: TimeNs | undefined;
 }
 
+/** Code of the error that says that a layer must be unpacked onto its lower ones. */
+export const NEEDS_LOWER = 'TS_LAYER_NEEDS_LOWER';
+
+/** A layer that was applied without knowing what is below it. */
+export interface DetachedLayer {
+  /** The uncompressed layer. */
+  readonly descriptor: Descriptor;
+  /** What `attach` has to look after. */
+  readonly implied: readonly string[];
+}
+
 /** Turns layers into snapshots and back. */
 export interface Differ {
   /**
@@ -30,6 +41,16 @@ export interface Differ {
     mounts: readonly Mount[],
     options?: ApplyOptions,
   ): Promise<Descriptor>;
+  /**
+   * Applies a layer to the mounts of a snapshot that has no parent yet and will be the upper part of
+   * an overlay; `attach` completes it.
+   */
+  applyDetached(scope: Scope, layer: Descriptor, mounts: readonly Mount[]): Promise<DetachedLayer>;
+  /**
+   * Completes a detached layer once `mounts` has its parents. FailedPrecondition with the code
+   * NEEDS_LOWER when the layer must be applied anew, onto them.
+   */
+  attach(scope: Scope, layer: DetachedLayer, mounts: readonly Mount[]): Promise<void>;
   /** Stores what `upper` changes over `lower` as a layer and returns its descriptor. */
   diff(
     scope: Scope,

@@ -19,6 +19,15 @@ export interface Applied {
   readonly diffId: string;
   /** Size of the uncompressed archive. */
   readonly sizeBytes: number;
+  /** Directories that were made without an entry of their own. */
+  readonly implied: readonly string[];
+}
+
+/** Gives directories of an unpacked layer what its lower layers, known only now, have there. */
+export interface AdoptJob {
+  readonly kind: 'adopt';
+  readonly tree: LayerTreeOptions;
+  readonly implied: readonly string[];
 }
 
 /** Writes what `upper` changes over `lower` as a layer to the file that `fd` is open on. */
@@ -63,7 +72,7 @@ export interface UsageJob {
   readonly path: string;
 }
 
-export type Job = ApplyJob | DiffJob | CopyJob | RemoveJob | UsageJob;
+export type Job = ApplyJob | AdoptJob | DiffJob | CopyJob | RemoveJob | UsageJob;
 
 export type JobResult<J extends Job> = J extends ApplyJob
   ? Applied

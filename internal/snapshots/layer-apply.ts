@@ -120,6 +120,11 @@ export class LayerApplier implements TarHandler, Disposable {
     }
   }
 
+  /** Directories that the layer has no entry for. */
+  get implied(): string[] {
+    return [...this.#tree.implied];
+  }
+
   /** Sets what could only be set after the last entry. */
   finish(): void {
     for (const [path, mtimeNs] of this.#directoryTimes) {
@@ -200,6 +205,7 @@ export class LayerApplier implements TarHandler, Disposable {
       closeFd(fd);
     }
     this.#setXattrs(entry, place);
+    this.#tree.implied.delete(parts.join('/'));
     this.#directoryTimes.set(parts.join('/'), entry.mtimeNs);
   }
 

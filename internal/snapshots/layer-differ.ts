@@ -12,10 +12,11 @@ import {
 } from '../images/layer-media-type.ts';
 import { OpenFlag } from '../linux/constants/file.ts';
 import type { Scope } from '../metadata/scope.ts';
-import type { ApplyOptions, Differ, DiffOptions } from './differ.ts';
+import type { ApplyOptions, DetachedLayer, Differ, DiffOptions } from './differ.ts';
 import type { Diffed, DiffJob, DiffSource } from './job.ts';
 import type { LayerLimits } from './layer-apply.ts';
 import { layerTarget, overlayLayers } from './layer-target.ts';
+import type { LayerTreeOptions } from './layer-tree.ts';
 import type { Mount } from './snapshotter.ts';
 import { withMounts } from './temporary-mount.ts';
 import type { WorkerPool } from './worker-pool.ts';
@@ -54,29 +55,57 @@ export class LayerDiffer implements Differ {
     mounts: readonly Mount[],
     options: ApplyOptions = {},
   ): Promise<Descriptor> {
-    checkLayerMediaType(layer.mediaType, layer.digest);
     const { hasUserXattrs } = this.#options;
     const target = layerTarget(mounts, hasUserXattrs);
     const isSynced = options.isSynced ?? false;
-    const applyTo = async (tree: typeof target & object): Promise<Descriptor> => {
+    if (target !== undefined)
+      return (await this.#applyTo(scope, layer, target, isSynced)).descriptor;
+    return await this.#withMounts(mounts, async (root) => {
+      const tree: LayerTreeOptions = { root, kind: 'plain', lowers: [], hasUserXattrs };
+      return (await this.#applyTo(scope, layer, tree, isSynced)).descriptor;
+    });
+  }
+
+  async applyDetached(
+    scope: Scope,
+    layer: Descriptor,
+    mounts: readonly Mount[],
+  ): Promise<DetachedLayer> {
+    const target = layerTarget(mounts, this.#options.hasUserXattrs);
+    if (target === undefined) {
+      throw new TsError('Internal', 'internal error: a detached layer has no directory');
+    }
+    return await this.#applyTo(scope, layer, { ...target, kind: 'overlay' }, false);
+  }
+
+  async attach(scope: Scope, layer: DetachedLayer, mounts: readonly Mount[]): Promise<void> {
+    const { implied } = layer;
+    const tree = layerTarget(mounts, this.#options.hasUserXattrs);
+    if (tree === undefined || implied.length === 0) return;
+    await this.#workers.run({ kind: 'adopt', tree, implied }, scope.signal);
+  }
+
+  async #applyTo(
+    scope: Scope,
+    layer: Descriptor,
+    tree: LayerTreeOptions,
+    isSynced: boolean,
+  ): Promise<DetachedLayer> {
+    checkLayerMediaType(layer.mediaType, layer.digest);
+    try {
       await using blob = await this.#content.open(scope, layer.digest);
       const limits = await limitsOf(tree.root);
       const applied = await this.#workers.run(
         { kind: 'apply', fd: blob.fd, tree, limits, isSynced },
         scope.signal,
       );
-      return {
+      const descriptor = {
         mediaType: OCI_LAYER,
         digest: parseDigest(applied.diffId, 'diff ID'),
         sizeBytes: applied.sizeBytes,
         annotations: NO_ANNOTATIONS,
       };
-    };
-    try {
-      if (target !== undefined) return await applyTo(target);
-      return await this.#withMounts(mounts, (root) =>
-        applyTo({ root, kind: 'plain', lowers: [], hasUserXattrs }),
-      );
+      return { descriptor, implied: applied.implied };
     } catch (error) {
       throw TsError.from(error).within(`apply layer ${layer.digest}`);
     }

@@ -4,6 +4,7 @@ import type { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip, createZstdDecompress } from 'node:zlib';
 import { TsError } from '../errors/index.ts';
+import { releaseBuffer } from '../linux/release-buffer.ts';
 
 export type Compression = 'none' | 'gzip' | 'zstd';
 
@@ -42,6 +43,7 @@ export async function readLayer(
       hash.update(chunk);
       sizeBytes += chunk.length;
       take(chunk);
+      releaseBuffer(chunk);
     }
   }
   try {

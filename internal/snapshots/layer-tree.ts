@@ -26,6 +26,7 @@ import {
   removeEntry,
   statEntry,
 } from '../linux/entry.ts';
+import { NEEDS_LOWER } from './differ.ts';
 import { isDirectory, isSymlink, isWhiteout } from './file-kind.ts';
 import { type OverlayMarks, overlayMarks } from './overlay-marks.ts';
 import { displayPath } from './tar-entry.ts';
@@ -68,6 +69,8 @@ export class LayerTree implements Disposable {
   readonly rootFd: number;
   readonly isOverlay: boolean;
   readonly marks: OverlayMarks;
+  /** Directories that were made since something is below them, without an entry of their own. */
+  readonly implied = new Set<string>();
   readonly #lowerFds: number[] = [];
   readonly #directories = new Map<string, number>();
 
@@ -209,7 +212,35 @@ export class LayerTree implements Disposable {
     const lower = this.#lower([...parents, name.toString('latin1')]);
     if (lower !== undefined && isSymlink(lower.stat)) return lower.link;
     this.#makeDirectory(dirFd, name, shown, lower?.stat);
+    this.implied.add(shown);
     return undefined;
+  }
+
+  /**
+   * Gives implied directories of a layer that was unpacked without its lower ones what those have at
+   * these paths. FailedPrecondition when they have a link there: the layer's files belong elsewhere.
+   */
+  adopt(implied: readonly string[]): void {
+    for (const path of implied) {
+      const parts = path.split('/');
+      const lower = this.#lower(parts);
+      if (lower === undefined) continue;
+      if (isSymlink(lower.stat)) {
+        throw new TsError('FailedPrecondition', `adopt ${displayPath(path)}: it is a link below`, {
+          code: NEEDS_LOWER,
+        });
+      }
+      const place = this.existingPlace(parts);
+      if (place === undefined || !isDirectory(lower.stat)) continue;
+      const fd = openEntry(place.dirFd, place.name, OpenFlag.O_RDONLY | OpenFlag.O_DIRECTORY);
+      if (fd < 0) continue; // a later entry put something else there
+      try {
+        changeOwner(place.dirFd, place.name, lower.stat.uid, lower.stat.gid);
+        changeModeOfFd(fd, lower.stat.mode & 0o7777, path);
+      } finally {
+        closeFd(fd);
+      }
+    }
   }
 
   #makeDirectory(dirFd: number, name: Buffer, shown: string, like: EntryStat | undefined): void {

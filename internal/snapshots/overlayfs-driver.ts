@@ -61,14 +61,14 @@ export class OverlayfsDriver implements SnapshotDriver {
       await mkdir(this.#directories.path(id), { mode: 0o700 });
       await mkdir(layer, { mode: 0o755 });
       if (kind === 'active') await mkdir(this.#directories.path(id, 'work'), { mode: 0o711 });
-      const [parent] = parents;
-      // The upper directory's owner and mode are those of `/` in the container.
-      const like = parent === undefined ? undefined : await stat(this.#layer(parent));
-      if (like !== undefined) await chown(layer, like.uid, like.gid);
-      await chmod(layer, like === undefined ? 0o755 : like.mode & 0o7777);
+      await this.#setRoot(layer, parents[0]);
     } catch (error) {
       throw TsError.from(error, `make snapshot directory ${layer}`);
     }
+  }
+
+  async rebase({ id, parents }: DriverSnapshot): Promise<void> {
+    await this.#setRoot(this.#layer(id), parents[0]);
   }
 
   mounts({ id, kind, parents }: DriverSnapshot): Mount[] {
@@ -99,6 +99,13 @@ export class OverlayfsDriver implements SnapshotDriver {
 
   async ids(): Promise<bigint[]> {
     return await this.#directories.ids();
+  }
+
+  /** The upper directory's owner and mode are those of `/` in the container: the parent's. */
+  async #setRoot(layer: string, parent: bigint | undefined): Promise<void> {
+    const like = parent === undefined ? undefined : await stat(this.#layer(parent));
+    if (like !== undefined) await chown(layer, like.uid, like.gid);
+    await chmod(layer, like === undefined ? 0o755 : like.mode & 0o7777);
   }
 
   #layer(id: bigint): string {

@@ -18,6 +18,11 @@ export interface SnapshotDriver {
   readonly root: string;
   /** Makes the data of a new `active` or `view` snapshot. A failure leaves what `remove` clears. */
   create(snapshot: DriverSnapshot, signal?: AbortSignal): Promise<void>;
+  /**
+   * Sees to it that a snapshot made without parents is as if it had been made with those it names
+   * now. A driver whose snapshots are copies of their parents has no such method.
+   */
+  rebase?(snapshot: DriverSnapshot): Promise<void>;
   /** How a snapshot is mounted. */
   mounts(snapshot: DriverSnapshot): Mount[];
   /** Space of the snapshot itself, without its parents. */

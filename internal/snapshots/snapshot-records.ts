@@ -160,6 +160,10 @@ export class SnapshotRecords {
     );
   }
 
+  setParent(id: bigint, parentId: bigint): void {
+    this.#database.run('UPDATE snapshots SET parent_id = ? WHERE id = ?', parentId, id);
+  }
+
   setLabels(id: bigint, labels: Labels): void {
     this.#database.run(
       'UPDATE snapshots SET labels = ?, updated_at = ? WHERE id = ?',

@@ -25,6 +25,7 @@ import type { Mount, SnapshotInfo, Snapshotter, SnapshotUsage } from './snapshot
 
 export class SnapshotStore implements Snapshotter, Cleaner {
   readonly name: string;
+  readonly canRebase: boolean;
   readonly #database: Database;
   readonly #driver: SnapshotDriver;
   readonly #events: EventExchange;
@@ -46,6 +47,7 @@ export class SnapshotStore implements Snapshotter, Cleaner {
     log?: Logger,
   ) {
     this.name = driver.name;
+    this.canRebase = driver.rebase !== undefined;
     this.#database = database;
     this.#driver = driver;
     this.#events = events;
@@ -115,6 +117,29 @@ export class SnapshotStore implements Snapshotter, Cleaner {
 
   view(scope: Scope, key: string, parent: string, labels: Labels): Promise<Mount[]> {
     return this.#create(scope, key, parent, 'view', labels);
+  }
+
+  async rebase(scope: Scope, key: string, parent: string): Promise<Mount[]> {
+    if (this.#driver.rebase === undefined) {
+      throw new TsError('NotImplemented', `rebase snapshot ${key}: ${this.name} cannot`);
+    }
+    const { id, parentId } = this.#active(scope, key);
+    const base = this.#committed(scope, parent);
+    if (base === undefined || parentId !== undefined) {
+      throw new TsError('FailedPrecondition', `rebase snapshot ${key}: it has a parent`);
+    }
+    const parents = [base.id, ...this.#records.parents(base.id)];
+    const snapshot: DriverSnapshot = { id, kind: 'active', parents };
+    await this.#driver.rebase(snapshot);
+    this.#database.transaction(() => {
+      this.#active(scope, key);
+      // A child must not outlive its parent, which may have been removed meanwhile.
+      if (this.#committed(scope, parent)?.id !== base.id) {
+        throw new TsError('NotFound', `parent snapshot ${parent} does not exist: not found`);
+      }
+      this.#records.setParent(id, base.id);
+    });
+    return this.#driver.mounts(snapshot);
   }
 
   async commit(scope: Scope, name: string, key: string, labels: Labels): Promise<void> {

@@ -32,12 +32,19 @@ export interface SnapshotUsage {
 export interface Snapshotter {
   /** Plugin id: `overlayfs`, `native`, … */
   readonly name: string;
+  /** Whether `rebase` works: the data of a snapshot does not depend on its parent. */
+  readonly canRebase: boolean;
   stat(scope: Scope, key: string): SnapshotInfo;
   update(scope: Scope, key: string, labels: Labels, fieldPaths: readonly string[]): SnapshotInfo;
   usage(scope: Scope, key: string): Promise<SnapshotUsage>;
   mounts(scope: Scope, key: string): Promise<Mount[]>;
   prepare(scope: Scope, key: string, parent: string, labels: Labels): Promise<Mount[]>;
   view(scope: Scope, key: string, parent: string, labels: Labels): Promise<Mount[]>;
+  /**
+   * Gives an active snapshot that was prepared without a parent one, and returns its mounts. With it
+   * the layers of an image can be unpacked side by side. NotImplemented unless `canRebase`.
+   */
+  rebase(scope: Scope, key: string, parent: string): Promise<Mount[]>;
   commit(scope: Scope, name: string, key: string, labels: Labels): Promise<void>;
   /** Refused with FailedPrecondition while the snapshot has children. */
   remove(scope: Scope, key: string): Promise<void>;

@@ -14,7 +14,7 @@ import type { Applied, ApplyJob, Job, JobAnswer, JobMessage } from './job.ts';
 import { LayerApplier } from './layer-apply.ts';
 import { writeDiff } from './layer-diff.ts';
 import { readLayer } from './layer-stream.ts';
-import { removeTree } from './layer-tree.ts';
+import { LayerTree, removeTree } from './layer-tree.ts';
 import { TarReader } from './tar-reader.ts';
 import { copyTree } from './tree-copy.ts';
 import { treeUsage } from './tree-usage.ts';
@@ -31,7 +31,7 @@ async function apply(job: ApplyJob, checkCancelled: () => void): Promise<Applied
   // Without it a power cut may leave less of a layer than the database says. As with containerd only
   // who asks for it waits for the disk: a pull does not.
   if (job.isSynced) syncFileSystem(job.tree.root);
-  return read;
+  return { ...read, implied: applier.implied };
 }
 
 function remove(path: string): void {
@@ -47,6 +47,10 @@ async function perform(job: Job, checkCancelled: () => void): Promise<unknown> {
   switch (job.kind) {
     case 'apply':
       return await apply(job, checkCancelled);
+    case 'adopt': {
+      using tree = new LayerTree(job.tree);
+      return tree.adopt(job.implied);
+    }
     case 'diff':
       return await writeDiff(job, checkCancelled);
     case 'copy':

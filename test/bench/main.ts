@@ -1,4 +1,4 @@
-// node test/bench/main.ts [--rounds N] [--part start|run|lifecycle|catalogue|memory] [--write]: measures our programs and the originals in turn
+// node test/bench/main.ts [--rounds N] [--part start|run|lifecycle|catalogue|memory|pull] [--write]: measures our programs and the originals in turn
 // (ours, theirs, ours, theirs, …), so that what else the machine does meets both, and prints Markdown tables or puts them
 // into the README.
 import { spawnSync } from 'node:child_process';
@@ -8,6 +8,7 @@ import { parseArgs } from 'node:util';
 import { catalogueTable } from './catalogue-table.ts';
 import { lifecycleTable } from './lifecycle-table.ts';
 import { memoryTable } from './memory-table.ts';
+import { pullTable } from './pull-table.ts';
 import { machine } from './report.ts';
 import { runTable } from './run-table.ts';
 import { startTable } from './start-table.ts';
@@ -18,7 +19,7 @@ const { values } = parseArgs({
     part: {
       type: 'string',
       multiple: true,
-      default: ['start', 'run', 'lifecycle', 'catalogue', 'memory'],
+      default: ['start', 'run', 'lifecycle', 'catalogue', 'memory', 'pull'],
     },
     write: { type: 'boolean', default: false },
     inside: { type: 'boolean', default: false },
@@ -46,6 +47,7 @@ for (const [part, measureTable] of [
   ['lifecycle', () => lifecycleTable(rounds)],
   ['catalogue', () => catalogueTable(rounds)],
   ['memory', memoryTable],
+  ['pull', () => pullTable(Math.ceil(rounds / 5))],
 ] as const) {
   if (!values.part.includes(part)) continue;
   const text = await measureTable();

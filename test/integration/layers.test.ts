@@ -181,8 +181,15 @@ function fingerprint(root: string): string {
     .replaceAll(/\|d(\|[^|]*\|[^|]*\|)[0-9]+\|\|[0-9]+/g, '|d$1');
 }
 
-function unpacked(daemon: TestDaemon, archive: string, name: string, snapshotter: string): string {
-  ok(daemon.ctr('ctr-2.1', ['images', 'import', '--local', '--snapshotter', snapshotter, archive]));
+/** With `--local` the client unpacks one layer after the other, else the daemon does, side by side where it can. */
+function unpacked(
+  daemon: TestDaemon,
+  archive: string,
+  name: string,
+  snapshotter: string,
+  mode: '--local' | '--local=false' = '--local',
+): string {
+  ok(daemon.ctr('ctr-2.1', ['images', 'import', mode, '--snapshotter', snapshotter, archive]));
   const target = join(dir, 'view');
   mkdirSync(target, { recursive: true });
   ok(daemon.ctr('ctr-2.1', ['images', 'mount', '--snapshotter', snapshotter, name, target]));
@@ -202,6 +209,8 @@ for (const [what, layers] of stacks) {
     const expected = unpacked(theirs, archive, name, 'overlayfs');
     assert.equal(unpacked(ours, archive, name, 'overlayfs'), expected);
     assert.equal(unpacked(ours, archive, name, 'native'), expected);
+    assert.equal(unpacked(ours, archive, name, 'overlayfs', '--local=false'), expected);
+    assert.equal(unpacked(ours, archive, name, 'native', '--local=false'), expected);
   });
 }
 
