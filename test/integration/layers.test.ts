@@ -145,6 +145,23 @@ const stacks: [string, EntryInput[][]][] = [
     [[{ ...directory('p', 0o2770), uid: 77, gid: 88 }], [file('p/child', 'x')]],
   ],
   [
+    'parents whose attributes are those of layers further down',
+    [
+      [{ ...directory('p', 0o2770), uid: 77, gid: 88 }, directory('p/q', 0o711)],
+      [file('p/q/child', 'x'), { ...directory('p/r', 0o701), uid: 9 }],
+      [file('p/r/child', 'y'), file('p/new/er', 'z')],
+      [{ ...directory('p/r', 0o755), uid: 10 }, file('p/q/child', 'again')],
+    ],
+  ],
+  [
+    'entries below a link of a lower layer',
+    [
+      [directory('d', 0o711), symlink('l', 'd'), symlink('up', '/l')],
+      [file('l/through', 'x')],
+      [file('up/through-both', 'y'), file('d/direct', 'z')],
+    ],
+  ],
+  [
     'entries in any spelling',
     [[file('./a', '1'), file('b//c', '2'), file('/d', '3'), file('e/../f', '4')]],
   ],
