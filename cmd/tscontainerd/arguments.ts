@@ -8,6 +8,7 @@ Usage: tscontainerd [flags]                 serve
        tscontainerd [flags] config default  print the default configuration
        tscontainerd [flags] config dump     print the configuration in effect
        tscontainerd [flags] config migrate  print the configuration file as version 3
+       tscontainerd [flags] fsck [--deep]   check the data of a stopped daemon; exit code 1 if damaged
        tscontainerd [flags] publish --namespace NS --topic TOPIC  publish an event from stdin
 
 Flags:
@@ -19,7 +20,7 @@ Flags:
   -v, --version          print the version
   -h, --help             print this`;
 
-const COMMANDS = ['config default', 'config dump', 'config migrate', 'publish'] as const;
+const COMMANDS = ['config default', 'config dump', 'config migrate', 'fsck', 'publish'] as const;
 type Command = (typeof COMMANDS)[number] | 'serve' | 'version' | 'help';
 
 /** What the command line asks for. */
@@ -30,6 +31,8 @@ export interface Arguments {
   readonly flags: Flags;
   readonly namespace: string;
   readonly topic: string;
+  /** Whether fsck reads every blob. */
+  readonly isDeep: boolean;
 }
 
 /** Parses the command line; what it does not know is InvalidArgument. */
@@ -42,6 +45,7 @@ export function parseArguments(argv: readonly string[]): Arguments {
     flags: { root, state, address, logLevel: values['log-level'] },
     namespace: values.namespace ?? '',
     topic: values.topic ?? '',
+    isDeep: values.deep === true,
   };
 }
 
@@ -53,6 +57,7 @@ function parse(argv: readonly string[]) {
       options: {
         address: { type: 'string', short: 'a' },
         config: { type: 'string', short: 'c' },
+        deep: { type: 'boolean' },
         help: { type: 'boolean', short: 'h' },
         'log-level': { type: 'string', short: 'l' },
         namespace: { type: 'string' },

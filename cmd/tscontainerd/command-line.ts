@@ -28,6 +28,13 @@ export async function run(args: readonly string[]): Promise<void> {
       return print(load(given));
     case 'config migrate':
       return print(migrateConfig(given.configPath ?? DEFAULT_CONFIG_PATH));
+    case 'fsck': {
+      const { checkRoot, reportText } = await import('../../internal/server/fsck.ts');
+      const report = await checkRoot(load(given).config.root, { isDeep: given.isDeep });
+      process.stdout.write(reportText(report));
+      process.exitCode = report.damage.length === 0 ? 0 : 1;
+      return;
+    }
     case 'publish': {
       const { publishEvent } = await import('../../internal/server/publish.ts');
       const { address } = load(given).config.grpc;

@@ -13,11 +13,13 @@ import {
   WriteAction,
 } from '../../internal/api/generated/containerd.services.content.v1.ts';
 import { Leases } from '../../internal/api/generated/containerd.services.leases.v1.ts';
+import { checkRoot } from '../../internal/server/fsck.ts';
 import { skipWithout, TestDaemon } from '../fixtures/daemon.ts';
 import { GrpcConnection } from '../fixtures/grpc-client.ts';
 import { SeededRandom } from '../fixtures/seeded-random.ts';
 
-const ROUNDS = 8;
+/** `SOAK_KILLS=300` is the long form. */
+const ROUNDS = Number(process.env['SOAK_KILLS'] ?? 8);
 const WRITERS = 3;
 const LEASE: [string, string][] = [['containerd-lease', 'kept']];
 
@@ -105,6 +107,8 @@ test(`${ROUNDS} kills lose nothing that was acknowledged and leave nothing over`
       // UNAVAILABLE, CANCELLED or INTERNAL: how a broken connection shows.
       for (const code of await Promise.all(writers))
         assert.ok([1, 13, 14].includes(code ?? -1), `code ${code}`);
+      const { damage } = await checkRoot(daemon.root, { isDeep: false });
+      assert.deepEqual(damage, [], `after kill ${round}`);
     }
     await using daemon = await TestDaemon.start('tscontainerd', { directory });
     using connection = new GrpcConnection(daemon.address, 'faults');

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
+import { checkRoot } from '../../internal/server/fsck.ts';
 import { runCtr } from '../fixtures/ctr.ts';
 import { skipWithout, TestDaemon } from '../fixtures/daemon.ts';
 import { waitUntilNothingIsLeft } from '../fixtures/leftovers.ts';
@@ -16,7 +17,8 @@ import { SeededRandom } from '../fixtures/seeded-random.ts';
 import { peer } from '../peers/index.ts';
 
 const skip = skipWithout('tscontainerd') || peer('ctr-2.1').skip;
-const KILLS = 12;
+/** `SOAK_KILLS=300` is the long form. */
+const KILLS = Number(process.env['SOAK_KILLS'] ?? 12);
 /** A pull of the image below takes about this long. */
 const PULL_MS = 700;
 
@@ -45,6 +47,8 @@ test(`${KILLS} kills at random moments of pulls`, { skip }, async (t) => {
     await delay(random.below(PULL_MS));
     await daemon.kill('SIGKILL');
     await pull; // it fails, or was done already
+    const { damage } = await checkRoot(daemon.root, { isDeep: true });
+    assert.deepEqual(damage, [], `after kill ${i}`);
   }
 
   await using daemon = await TestDaemon.start('tscontainerd', { directory });
