@@ -224,14 +224,17 @@ export class LayerTree implements Disposable {
     for (const path of implied) {
       const parts = path.split('/');
       const lower = this.#lower(parts);
-      if (lower === undefined) continue;
-      if (isSymlink(lower.stat)) {
+      if (lower !== undefined && isSymlink(lower.stat)) {
         throw new TsError('FailedPrecondition', `adopt ${displayPath(path)}: it is a link below`, {
           code: NEEDS_LOWER,
         });
       }
       const place = this.existingPlace(parts);
-      if (place === undefined || !isDirectory(lower.stat)) continue;
+      if (place === undefined) continue;
+      if (lower === undefined || !isDirectory(lower.stat)) {
+        this.#inheritGroup(place);
+        continue;
+      }
       const fd = openEntry(place.dirFd, place.name, OpenFlag.O_RDONLY | OpenFlag.O_DIRECTORY);
       if (fd < 0) continue; // a later entry put something else there
       try {
@@ -241,6 +244,16 @@ export class LayerTree implements Disposable {
         closeFd(fd);
       }
     }
+  }
+
+  /** What mkdir(2) does below a directory with the set-group-id bit, which came later here. */
+  #inheritGroup({ dirFd, name }: Place): void {
+    const parent = statEntry(dirFd, Buffer.from('.'));
+    const isDirectoryThere = (stat: EntryStat | number): stat is EntryStat =>
+      typeof stat === 'object' && isDirectory(stat);
+    const own = statEntry(dirFd, name);
+    if (!isDirectoryThere(parent) || !isDirectoryThere(own) || (parent.mode & 0o2000) === 0) return;
+    changeOwner(dirFd, name, own.uid, parent.gid);
   }
 
   #makeDirectory(dirFd: number, name: Buffer, shown: string, like: EntryStat | undefined): void {
