@@ -35,6 +35,19 @@ test('Database: a file of an older schema is migrated', (context) => {
   );
 });
 
+test('Database: a database of each released schema is brought up to date', (context) => {
+  for (let version = 1; version < MIGRATIONS.length; version++) {
+    const path = temporaryPath(context);
+    {
+      using old = new Database(path, MIGRATIONS.slice(0, version));
+      old.run("INSERT INTO namespaces (name, labels) VALUES ('kept', '{}')");
+    }
+    using database = new Database(path);
+    assert.equal(database.version, MIGRATIONS.length);
+    assert.equal(database.get<{ name: string }>('SELECT name FROM namespaces')?.name, 'kept');
+  }
+});
+
 test('Database: a migration that fails leaves the old schema', (context) => {
   const path = temporaryPath(context);
   new Database(path, COUNTER).close();

@@ -137,6 +137,7 @@ export class NamespaceStore {
       ...(has('images') ? ['images'] : []),
       ...(has('content') ? ['blobs'] : []),
       ...(has('containers') ? ['containers'] : []),
+      ...(has('sandboxes') ? ['sandboxes'] : []),
       ...snapshotters.map(({ snapshotter }) => `snapshots on "${snapshotter}" snapshotter`),
     ];
   }

@@ -114,4 +114,22 @@ export const MIGRATIONS: readonly string[] = [
   ) STRICT;
   CREATE INDEX snapshots_by_parent ON snapshots (parent_id);
   `,
+  `
+  -- Extensions are a JSON object of [type, base64].
+  CREATE TABLE sandboxes (
+    namespace TEXT NOT NULL,
+    id TEXT NOT NULL,
+    runtime_name TEXT NOT NULL,
+    runtime_options_type TEXT,
+    runtime_options BLOB,
+    spec_type TEXT,
+    spec BLOB,
+    labels TEXT NOT NULL,
+    extensions TEXT NOT NULL,
+    sandboxer TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    PRIMARY KEY (namespace, id)
+  ) STRICT, WITHOUT ROWID;
+  `,
 ];

@@ -5,6 +5,8 @@ import { Events } from '../../api/generated/containerd.services.events.v1.ts';
 import { Images } from '../../api/generated/containerd.services.images.v1.ts';
 import { Leases } from '../../api/generated/containerd.services.leases.v1.ts';
 import { Namespaces } from '../../api/generated/containerd.services.namespaces.v1.ts';
+import { Store as SandboxStore } from '../../api/generated/containerd.services.sandbox.v1.ts';
+import { SqliteSandboxStore } from '../../metadata/sqlite-sandbox-store.ts';
 import { containersService } from '../../services/containers.ts';
 import { contentService } from '../../services/content.ts';
 import { grpcService } from '../../services/context.ts';
@@ -12,6 +14,7 @@ import { eventsService } from '../../services/events.ts';
 import { imagesService } from '../../services/images.ts';
 import { leasesService } from '../../services/leases.ts';
 import { namespacesService } from '../../services/namespaces.ts';
+import { sandboxStoreService } from '../../services/sandbox-store.ts';
 import { CONTENT_DIRECTORY, type Core, isContentShared } from '../core.ts';
 import type { DaemonModule } from '../module.ts';
 
@@ -36,11 +39,13 @@ export function openMetadata(core: Core): DaemonModule {
       },
       { type: 'io.containerd.gc.v1', id: 'scheduler', requires: metadata },
       { type: 'io.containerd.lease.v1', id: 'manager', requires: metadata },
-      ...['containers', 'content', 'images', 'leases', 'namespaces', 'events'].map((id) => ({
-        type: 'io.containerd.grpc.v1',
-        id,
-        requires: metadata,
-      })),
+      ...['containers', 'content', 'images', 'leases', 'namespaces', 'events', 'sandboxes'].map(
+        (id) => ({
+          type: 'io.containerd.grpc.v1',
+          id,
+          requires: metadata,
+        }),
+      ),
     ],
     services: [
       grpcService(Namespaces, namespacesService(core.namespaces)),
@@ -48,6 +53,7 @@ export function openMetadata(core: Core): DaemonModule {
       grpcService(Content, contentService(core.content)),
       grpcService(Images, imagesService(core.images)),
       grpcService(Leases, leasesService(core.leases)),
+      grpcService(SandboxStore, sandboxStoreService(new SqliteSandboxStore(core.database))),
       grpcService(Events, eventsService(core.events)),
     ],
     async start() {
