@@ -4,6 +4,8 @@ import { nowNs } from '../api/time.ts';
 import { TsError } from '../errors/index.ts';
 import { formatJson } from '../oci/index.ts';
 import type { GrpcContext } from '../services/context.ts';
+import type { StreamServer } from '../streaming/stream-server.ts';
+import type { Container } from './container.ts';
 import { type Cri, notSupported } from './cri.ts';
 import { execSync } from './exec-sync.ts';
 import { filterContainers, filterSandboxes } from './list-filters.ts';
@@ -25,10 +27,14 @@ export interface Identity {
   readonly version: string;
 }
 
+/** Where streams are served. */
+export type StreamUrls = Pick<StreamServer, 'command' | 'portForward'>;
+
 /** CRI's RuntimeService (cri-api runtime/v1). */
 export function runtimeService(
   cri: Cri,
   identity: Identity,
+  streams: StreamUrls,
 ): ServiceHandlers<typeof RuntimeService, GrpcContext> {
   const { sandboxes, containers, services, settings } = cri;
   return {
@@ -141,14 +147,21 @@ export function runtimeService(
       const timeoutMs = Math.max(0, Number(timeout)) * 1000;
       return await execSync(services, settings, container, cmd, timeoutMs);
     },
-    async exec() {
-      throw notSupported('Exec', 'streaming is not served yet');
+    async exec(request) {
+      const { id } = running(cri, request.containerId);
+      if (request.cmd.length === 0) throw new TsError('InvalidArgument', 'cmd: empty');
+      return { url: streams.command('exec', { ...request, containerId: id }) };
     },
-    async attach() {
-      throw notSupported('Attach', 'streaming is not served yet');
+    async attach(request) {
+      const { id } = running(cri, request.containerId);
+      return { url: streams.command('attach', { ...request, containerId: id, cmd: [] }) };
     },
-    async portForward() {
-      throw notSupported('PortForward', 'streaming is not served yet');
+    async portForward({ podSandboxId, port }) {
+      const sandbox = sandboxes.get(podSandboxId);
+      if (!sandbox.isReady) {
+        throw new TsError('FailedPrecondition', `sandbox ${sandbox.id}: not ready`);
+      }
+      return { url: streams.portForward(sandbox.id, port) };
     },
 
     async containerStats() {
@@ -198,6 +211,12 @@ export function runtimeService(
       return {};
     },
   };
+}
+
+function running(cri: Cri, id: string): Container {
+  const container = cri.containers.get(id);
+  if (container.isRunning) return container;
+  throw new TsError('FailedPrecondition', `container ${container.id}: not running`);
 }
 
 /** A field without which a request means nothing. */

@@ -45,9 +45,10 @@ export const layers: Readonly<Record<string, Layer>> = {
     packages: daemonPackages,
     wires: true,
   },
-  'internal/cri': view,
+  'internal/cri': { ...view, imports: [...view.imports, 'internal/streaming'] },
   'internal/nri': view,
-  'internal/streaming': view,
+  // `ws` is the library for WebSockets; SPDY has none that is kept.
+  'internal/streaming': { ...view, packages: ['ws'] },
   [services]: { imports: [...cores, 'internal/streaming', ...shared], packages: daemonPackages },
   ...Object.fromEntries(cores.map((name) => [name, core])),
   'internal/shim': { imports: [runtime, ...shared], packages: ['smol-toml'] },

@@ -155,10 +155,10 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       shownBy: [integration('tasks-restart'), integration('daemon-*')],
     },
     {
-      what: 'CRI: pods on the host network, containers, logs, `ExecSync`, images; found again after SIGKILL of the daemon',
+      what: 'CRI: pods on the host network, containers, logs, `ExecSync`, images; exec, attach and port forwarding over SPDY and WebSocket; found again after SIGKILL of the daemon',
       shownBy: [integration('cri-*')],
     },
-    { what: 'CRI: exec, attach, port forwarding, statistics, checkpoints', shownBy: [] },
+    { what: 'CRI: statistics, checkpoints', shownBy: [] },
     { what: 'NRI, metrics, remote snapshotters', shownBy: [] },
   ],
 };

@@ -1,5 +1,5 @@
 /** Socket numbers (asm-generic/socket.h, linux/socket.h, linux/sockios.h). */
-export const SocketDomain = { AF_UNIX: 1, AF_INET: 2, AF_NETLINK: 16 } as const;
+export const SocketDomain = { AF_UNIX: 1, AF_INET: 2, AF_INET6: 10, AF_NETLINK: 16 } as const;
 /** socket(2) types, and the flags that may be added to them. */
 export const SocketType = {
   SOCK_STREAM: 1,
@@ -12,7 +12,12 @@ export const SocketType = {
 /** Level of socket options and control messages. */
 export const SOL_SOCKET = 1;
 /** Options of SOL_SOCKET. */
-export const SocketOption = { SO_PASSCRED: 16, SO_PEERCRED: 17, SO_PEERPIDFD: 77 } as const;
+export const SocketOption = {
+  SO_PASSCRED: 16,
+  SO_PEERCRED: 17,
+  SO_SNDTIMEO: 21,
+  SO_PEERPIDFD: 77,
+} as const;
 /** Type of the control message that carries descriptors (man 7 unix). */
 export const SCM_RIGHTS = 1;
 /** Flags of sendmsg(2) and recvmsg(2). */

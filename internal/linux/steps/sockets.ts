@@ -7,9 +7,10 @@ import {
   SCM_RIGHTS,
   SOL_SOCKET,
   SocketDomain,
+  SocketOption,
   SocketType,
 } from '../constants/socket.ts';
-import { bytesOf, type Field, Memory, type Value } from '../program/argument.ts';
+import { bytesOf, type Field, Memory, Named, type Value } from '../program/argument.ts';
 import type { Sequence } from '../program/sequence.ts';
 import type { Step } from '../program/step.ts';
 
@@ -40,6 +41,47 @@ export function connectUnix(fd: Value, path: string): Step {
     },
   );
   return { label: `connect to ${path}`, call: 'connect', args: [fd, address, address.size] };
+}
+
+const TIMEVAL_BYTES = 16;
+
+/** Limits how long connect(2) and writes wait (SO_SNDTIMEO, man 7 socket); a connect fails with EINPROGRESS then. */
+export function limitSending(fd: Value, timeoutMs: number): Step {
+  const time = new Memory(
+    TIMEVAL_BYTES,
+    () => `{${timeoutMs} ms}`,
+    (view) => {
+      view.setBigInt64(0, BigInt(Math.floor(timeoutMs / 1000)), true);
+      view.setBigInt64(8, BigInt((timeoutMs % 1000) * 1000), true);
+    },
+  );
+  const option = named(SocketOption, 'SO_SNDTIMEO');
+  const args = [fd, new Named(SOL_SOCKET, 'SOL_SOCKET'), option, time, time.size];
+  return { label: `limit sending to ${timeoutMs} ms`, call: 'setsockopt', args };
+}
+
+const SOCKADDR_IN_BYTES = 16;
+const SOCKADDR_IN6_BYTES = 28;
+
+/** connect(2) to a port of this machine's own address, 127.0.0.1 or ::1 (man 7 ip, man 7 ipv6). */
+export function connectLoopback(fd: Value, domain: 'AF_INET' | 'AF_INET6', port: number): Step {
+  const isV6 = domain === 'AF_INET6';
+  const host = isV6 ? '[::1]' : '127.0.0.1';
+  const address = new Memory(
+    isV6 ? SOCKADDR_IN6_BYTES : SOCKADDR_IN_BYTES,
+    () => `{${domain}, ${host}, ${port}}`,
+    (view) => {
+      view.setUint16(0, SocketDomain[domain], true);
+      view.setUint16(2, port, false);
+      if (isV6) view.setUint8(23, 1);
+      else view.setUint32(4, 0x7f000001, false);
+    },
+  );
+  return {
+    label: `connect to ${host}:${port}`,
+    call: 'connect',
+    args: [fd, address, address.size],
+  };
 }
 
 const MSGHDR_BYTES = 56;

@@ -12,6 +12,7 @@ import type { ServiceType } from '../../api/service.ts';
 import { parseDigest } from '../../content/digest.ts';
 import { Cri } from '../../cri/cri.ts';
 import { NAMESPACE } from '../../cri/cri-records.ts';
+import { CriStreams } from '../../cri/cri-streams.ts';
 import type { DaemonServices, PullRequest } from '../../cri/daemon-services.ts';
 import { imageService } from '../../cri/image-service.ts';
 import { registryCredentials } from '../../cri/registry-credentials.ts';
@@ -22,6 +23,7 @@ import type { Scope } from '../../metadata/scope.ts';
 import { grpcService } from '../../services/context.ts';
 import { imageDetails } from '../../services/image-details.ts';
 import { localClient } from '../../services/local-client.ts';
+import { StreamServer } from '../../streaming/stream-server.ts';
 import type { Core } from '../core.ts';
 import type { DaemonModule } from '../module.ts';
 import { VERSION } from '../version.ts';
@@ -34,14 +36,28 @@ export function openCri(core: Core): DaemonModule {
   const settings = criSettings(core.config);
   const describe = (record: Image) => imageDetails(core.content, SCOPE, targetOf(record));
   const cri = new Cri(settings, servicesOf(core), describe, core.log);
+  const streams = new StreamServer({
+    ...settings.stream,
+    backend: new CriStreams(cri),
+    log: core.log,
+  });
   return {
     plugins: [{ type: 'io.containerd.grpc.v1', id: 'cri', requires: ['io.containerd.service.v1'] }],
     services: [
-      grpcService(RuntimeService, runtimeService(cri, { name: 'containerd', version: VERSION })),
+      grpcService(
+        RuntimeService,
+        runtimeService(cri, { name: 'containerd', version: VERSION }, streams),
+      ),
       grpcService(ImageService, imageService(cri)),
     ],
-    start: () => cri.start(),
-    close: () => cri.close(),
+    async start() {
+      await streams.listen();
+      await cri.start();
+    },
+    async close() {
+      await streams.close();
+      await cri.close();
+    },
   };
 }
 
