@@ -52,6 +52,10 @@ export function statusAdvice(
   sent: CredentialsSent | undefined,
 ): string | undefined {
   switch (status) {
+    case 400:
+      return url.protocol === 'http:'
+        ? `if the registry has TLS, name it as https://${url.host} in certs.d/${url.host}/hosts.toml`
+        : undefined;
     case 401:
       if (sent === undefined) return undefined;
       return sent === 'refused'

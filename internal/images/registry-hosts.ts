@@ -100,10 +100,12 @@ async function withCertificates(
   const ca = await Promise.all(names.filter((name) => name.endsWith('.crt')).map(read));
   const cert = names.find((name) => name.endsWith('.cert'));
   if (ca.length === 0 && cert === undefined) return undefined;
-  if (cert === undefined) return { ...own, tls: { ...NO_TLS, ca } };
+  // Who has certificates speaks TLS, on this machine too.
+  const secure = { ...own, baseUrl: own.baseUrl.replace(/^http:/, 'https:') };
+  if (cert === undefined) return { ...secure, tls: { ...NO_TLS, ca } };
   const key = cert.replace(/cert$/, 'key');
   return {
-    ...own,
+    ...secure,
     tls: { ...NO_TLS, ca, client: { cert: await read(cert), key: await read(key) } },
   };
 }

@@ -20,6 +20,7 @@ function session(
   t: TestContext,
   origin: string,
   headers: { host?: [string, string][]; request?: [string, string][] } = {},
+  credentials: CredentialSource = async () => undefined,
 ): RegistrySession {
   const host: RegistryHost = {
     baseUrl: `${origin}/v2`,
@@ -27,12 +28,11 @@ function session(
     headers: new Map(headers.host),
     tls: { isUnverified: false, ca: [], client: undefined },
   };
-  const anonymous: CredentialSource = async () => undefined;
   const scope = 'repository:some/image:pull,push';
   const opened = new RegistrySession(host, {
     scope,
     headers: new Map(headers.request),
-    credentials: anonymous,
+    credentials,
   });
   t.after(() => opened.close());
   return opened;
@@ -111,4 +111,35 @@ test('RegistrySession: an expired token is renewed before a body that is sent on
   t.mock.timers.tick(61_000);
   assert.equal(await send('PUT'), 201);
   assert.deepEqual(puts, ['Bearer t1', 'Bearer t2']);
+});
+
+test('RegistrySession: requests that are challenged at once all get the one password', async (t) => {
+  let asked = 0;
+  const waiting: (() => void)[] = [];
+  const home = await serve(t, (request, response) => {
+    if (request.headers.authorization !== undefined) {
+      response.end();
+      return;
+    }
+    // All are challenged before the first has its password; the last hears of it after that.
+    waiting.push(() => response.writeHead(401, { 'www-authenticate': 'Basic realm="x"' }).end());
+    if (waiting.length < 3) return;
+    const [first, second, last] = waiting.splice(0);
+    first?.();
+    second?.();
+    setTimeout(() => last?.(), 50);
+  });
+  const opened = session(t, home, {}, async () => {
+    asked++;
+    return { kind: 'password', username: 'u', secret: 'p' };
+  });
+  const statuses = await Promise.all(
+    [1, 2, 3].map(async () => {
+      const response = await opened.send({ method: 'GET', path: '/x', headers: new Map() });
+      response.discard();
+      return response.status;
+    }),
+  );
+  assert.deepEqual(statuses, [200, 200, 200]);
+  assert.equal(asked, 1);
 });

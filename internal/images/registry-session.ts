@@ -72,8 +72,9 @@ export class RegistrySession {
     const url = URL.canParse(path) ? path : this.#urlOf(path);
     const canRepeat = rest.body === undefined || typeof rest.body === 'string';
     if (!canRepeat && this.#isOwn(url)) await this.#renewExpired();
+    const sentWith = this.#authorization?.value;
     let response = await this.#sendOnce({ ...rest, url });
-    if (response.status === 401 && (await this.#authorize(response)) && canRepeat) {
+    if (response.status === 401 && (await this.#authorize(response, sentWith)) && canRepeat) {
       response.discard();
       response = await this.#sendOnce({ ...rest, url });
     }
@@ -123,9 +124,11 @@ export class RegistrySession {
   }
 
   /** Gets what the host asks for. False when there is nothing to give, or it was refused. */
-  async #authorize(response: HttpResponse): Promise<boolean> {
+  async #authorize(response: HttpResponse, sentWith: string | undefined): Promise<boolean> {
     // A redirect led elsewhere: that host's challenge is none of ours (CVE-2020-15157).
     if (!this.#isOwn(response.url)) return false;
+    // Another request was challenged and answered meanwhile.
+    if (this.#authorization?.value !== sentWith) return true;
     this.#challenge = response.headers.get('www-authenticate') ?? [];
     return await this.#authorizeAlone(this.#challenge);
   }

@@ -7,15 +7,25 @@ import {
 } from '../api/generated/containerd.types.transfer.ts';
 import type { CredentialSource, Credentials } from '../images/registry-auth.ts';
 import type { RegistryOptions } from '../images/registry-client.ts';
+import type { RegistrySettings } from '../images/registry-settings.ts';
 import type { Scope } from '../metadata/scope.ts';
 import type { NamedStream, StreamManager } from './stream-manager.ts';
+
+/** What the daemon's configuration says of registries, for what a request does not say itself. */
+export interface RegistryDefaults {
+  /** Directory with hosts.toml files. */
+  readonly hostDir: string;
+  readonly settings: RegistrySettings;
+  /** A config.json of Docker; '' for none. */
+  readonly dockerConfigPath: string;
+}
 
 /** How to speak to the registry of a transfer; credentials are asked for over the client's stream. */
 export function registryOptions(
   { reference, resolver }: OCIRegistry,
   scope: Scope,
   streams: StreamManager,
-  defaultHostDir: string,
+  defaults: RegistryDefaults,
 ): RegistryOptions & Disposable {
   const name = resolver?.authStream ?? '';
   const stream = name === '' ? undefined : streams.get(scope, name);
@@ -23,7 +33,9 @@ export function registryOptions(
     reference,
     credentials: stream === undefined ? async () => undefined : askingFor(reference, stream),
     headers: resolver?.headers ?? new Map(),
-    hostDir: resolver?.hostDir || defaultHostDir,
+    hostDir: resolver?.hostDir || defaults.hostDir,
+    settings: defaults.settings,
+    dockerConfigPath: defaults.dockerConfigPath,
     defaultScheme: resolver?.defaultScheme ?? '',
     [Symbol.dispose]: () => stream?.close(),
   };

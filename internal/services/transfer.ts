@@ -15,26 +15,26 @@ import type { Scope } from '../metadata/scope.ts';
 import { receiveBytes, sendBytes } from './byte-stream.ts';
 import type { GrpcContext } from './context.ts';
 import { descriptorMessage } from './descriptor-message.ts';
-import { registryOptions } from './registry-message.ts';
+import { type RegistryDefaults, registryOptions } from './registry-message.ts';
 import { required } from './request.ts';
 import type { NamedStream, StreamManager } from './stream-manager.ts';
 import { imageTarget, platformOf } from './transfer-messages.ts';
 
 /**
- * The transfer service: pull, push, import, export and tag, by the kinds of both ends. `hostDir` has
- * the registries' hosts.toml for clients that name no directory.
+ * The transfer service: pull, push, import, export and tag, by the kinds of both ends. `registries`
+ * is for what a client does not say itself.
  */
 export function transferService(
   transfer: ImageTransfer,
   streams: StreamManager,
-  hostDir: string,
+  registries: RegistryDefaults,
 ): ServiceHandlers<typeof Transfer, GrpcContext> {
   return {
     async transfer({ source, destination, options }, { scope }) {
       const name = options?.progressStream ?? '';
       const progress = name === '' ? undefined : streams.get(scope, name);
       const sink = progressSink(progress);
-      const ends = new TransferEnds(transfer, streams, scope, sink.emit, hostDir);
+      const ends = new TransferEnds(transfer, streams, scope, sink.emit, registries);
       try {
         await ends.run(required(source, 'source'), required(destination, 'destination'));
       } finally {
@@ -52,20 +52,20 @@ class TransferEnds {
   readonly #streams: StreamManager;
   readonly #scope: Scope;
   readonly #sink: ProgressSink;
-  readonly #hostDir: string;
+  readonly #registries: RegistryDefaults;
 
   constructor(
     transfer: ImageTransfer,
     streams: StreamManager,
     scope: Scope,
     sink: ProgressSink,
-    hostDir: string,
+    registries: RegistryDefaults,
   ) {
     this.#transfer = transfer;
     this.#streams = streams;
     this.#scope = scope;
     this.#sink = sink;
-    this.#hostDir = hostDir;
+    this.#registries = registries;
   }
 
   async run(from: AnyMessage, to: AnyMessage): Promise<void> {
@@ -90,12 +90,12 @@ class TransferEnds {
   }
 
   async #pull(from: OCIRegistry, to: ImageStore): Promise<void> {
-    using registry = registryOptions(from, this.#scope, this.#streams, this.#hostDir);
+    using registry = registryOptions(from, this.#scope, this.#streams, this.#registries);
     await this.#transfer.pull(this.#scope, registry, imageTarget(to), this.#sink);
   }
 
   async #push(from: ImageStore, to: OCIRegistry): Promise<void> {
-    using registry = registryOptions(to, this.#scope, this.#streams, this.#hostDir);
+    using registry = registryOptions(to, this.#scope, this.#streams, this.#registries);
     const platforms = from.platforms.map(platformOf);
     await this.#transfer.push(this.#scope, from.name, registry, platforms, this.#sink);
   }

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { Streaming } from '../../api/generated/containerd.services.streaming.v1.ts';
 import { Transfer } from '../../api/generated/containerd.services.transfer.v1.ts';
 import type { ConfigFile } from '../../config/index.ts';
@@ -5,11 +6,13 @@ import { TsError } from '../../errors/index.ts';
 import { ImageTransfer, type TransferLimits } from '../../images/image-transfer.ts';
 import { endAbandonedWork } from '../../images/work-lease.ts';
 import { grpcService } from '../../services/context.ts';
+import type { RegistryDefaults } from '../../services/registry-message.ts';
 import { StreamManager } from '../../services/stream-manager.ts';
 import { streamingService } from '../../services/streaming.ts';
 import { transferService } from '../../services/transfer.ts';
 import type { Core } from '../core.ts';
 import type { DaemonModule } from '../module.ts';
+import { registrySettings } from '../registry-tables.ts';
 
 const TRANSFER = 'io.containerd.transfer.v1';
 /** containerd's and Docker's place for hosts.toml; a missing directory is no configuration. */
@@ -25,7 +28,8 @@ export function openTransfer(core: Core): DaemonModule {
     throw new TsError('Internal', 'internal error: transfer opened before the differ');
   }
   const { content, leases, images, snapshotters } = core;
-  const { hostDir, ...limits } = configOf(core.config.plugins[`${TRANSFER}.local`]);
+  const limits = limitsOf(core.config.plugins[`${TRANSFER}.local`]);
+  const registries = registriesOf(core.config.plugins);
   const transfer = new ImageTransfer({ content, leases, images, snapshotters, differ }, limits);
   core.transfer = transfer;
   const streams = new StreamManager();
@@ -46,7 +50,7 @@ export function openTransfer(core: Core): DaemonModule {
     ],
     services: [
       grpcService(Streaming, streamingService(streams)),
-      grpcService(Transfer, transferService(transfer, streams, hostDir)),
+      grpcService(Transfer, transferService(transfer, streams, registries)),
     ],
     async start() {
       const namespaces = core.namespaces.list().map(({ name }) => name);
@@ -56,19 +60,28 @@ export function openTransfer(core: Core): DaemonModule {
   };
 }
 
-interface TransferConfig extends TransferLimits {
-  readonly hostDir: string;
-}
-
-/** Options of the plugin. */
-function configOf(
+function limitsOf(
   options: ConfigFile['plugins']['io.containerd.transfer.v1.local'],
-): TransferConfig {
-  const { config_path, max_concurrent_downloads, max_concurrent_uploaded_layers } = options;
+): TransferLimits {
+  const { max_concurrent_downloads, max_concurrent_uploaded_layers } = options;
   return {
-    hostDir: config_path === '' ? DEFAULT_HOST_DIR : config_path,
     downloads: limitOf(max_concurrent_downloads),
     uploads: limitOf(max_concurrent_uploaded_layers),
+  };
+}
+
+/**
+ * What is said of registries. The tables of the CRI plugin hold for all clients: one that pulls by
+ * hand what a kubelet cannot pull meets the same hosts and credentials.
+ */
+function registriesOf(plugins: ConfigFile['plugins']): RegistryDefaults {
+  const { registry } = plugins['io.containerd.cri.v1.images'];
+  const hostDir = plugins['io.containerd.transfer.v1.local'].config_path || registry.config_path;
+  const dockerDirectory = process.env['DOCKER_CONFIG'] ?? '';
+  return {
+    hostDir: hostDir || DEFAULT_HOST_DIR,
+    settings: registrySettings(registry),
+    dockerConfigPath: dockerDirectory === '' ? '' : join(dockerDirectory, 'config.json'),
   };
 }
 
