@@ -24,15 +24,13 @@ const SNAPSHOTTER = 'io.containerd.snapshotter.v1';
 /** The same in version 2 and 3. */
 export const COMMON_PLUGINS = {
   'io.containerd.differ.v1.erofs': foreign(table({ mkfs_options: strings() })),
-  'io.containerd.gc.v1.scheduler': idle(
-    table({
-      pause_threshold: number(0.02),
-      deletion_threshold: integer(),
-      mutation_threshold: integer(100),
-      schedule_delay: duration(),
-      startup_delay: duration('100ms'),
-    }),
-  ),
+  'io.containerd.gc.v1.scheduler': table({
+    pause_threshold: number(0.02),
+    deletion_threshold: integer(),
+    mutation_threshold: integer(100),
+    schedule_delay: duration(),
+    startup_delay: duration('100ms'),
+  }),
   'io.containerd.image-verifier.v1.bindir': foreign(
     table({
       bin_dir: string('/opt/containerd/image-verifier/bin'),

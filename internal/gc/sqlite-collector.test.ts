@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { LocalExchange } from '../events/local-exchange.ts';
 import { Database } from '../metadata/database.ts';
-import { SqliteCollector } from './sqlite-collector.ts';
+import { type GcSchedule, SqliteCollector } from './sqlite-collector.ts';
 
 const PAST = '2020-01-01T00:00:00Z';
 const FUTURE = '2999-01-01T00:00:00Z';
@@ -313,4 +313,87 @@ test('collect: an expiry that comes runs the collector by itself', async () => {
   await collector.collect();
   await expired.promise;
   clearInterval(keepAlive);
+});
+
+const thresholds: [string, GcSchedule, number][] = [
+  ['each change, when no threshold is set', {}, 1],
+  ['as many changes as deletion_threshold says', { deletionThreshold: 3 }, 3],
+  [
+    'as many changes as mutation_threshold says, where deletion_threshold is more',
+    { deletionThreshold: 100, mutationThreshold: 5 },
+    5,
+  ],
+];
+for (const [what, options, changes] of thresholds) {
+  test(`schedule: ${what} make a run due`, async (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    const ran = Promise.withResolvers<void>();
+    let runs = 0;
+    using collector = new SqliteCollector(new Database(':memory:'), new LocalExchange(), {
+      ...options,
+      onCollection: () => {
+        runs++;
+        ran.resolve();
+      },
+    });
+    for (let i = 1; i < changes; i++) collector.schedule();
+    t.mock.timers.tick(60_000);
+    assert.equal(runs, 0);
+    collector.schedule();
+    t.mock.timers.tick(60_000);
+    await ran.promise;
+    assert.equal(runs, 1);
+  });
+}
+
+test('schedule: schedule_delay and startup_delay are waited for', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const runs: string[] = [];
+  let now = '';
+  let ran = Promise.withResolvers<void>();
+  using collector = new SqliteCollector(new Database(':memory:'), new LocalExchange(), {
+    delayMs: 2000,
+    startupDelayMs: 7000,
+    onCollection: () => {
+      runs.push(now);
+      ran.resolve();
+    },
+  });
+  collector.start();
+  for (now of ['6999', '7000']) t.mock.timers.tick(now === '6999' ? 6999 : 1);
+  await ran.promise;
+  ran = Promise.withResolvers();
+  collector.schedule();
+  for (now of ['1999', '2000']) t.mock.timers.tick(now === '1999' ? 1999 : 1);
+  await ran.promise;
+  assert.deepEqual(runs, ['7000', '2000']);
+});
+
+test('schedule: runs take no more than the share of time that pause_threshold says', async () => {
+  const WORK_MS = 20;
+  const [first, second] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const startsMs: number[] = [];
+  let endMs = 0;
+  using collector = new SqliteCollector(new Database(':memory:'), new LocalExchange(), {
+    pauseThreshold: 0.05,
+    onCollection: () => {
+      endMs ||= performance.now();
+      (startsMs.length === 1 ? first : second).resolve();
+    },
+  });
+  collector.addCleaner({
+    name: 'busy',
+    clean: async () => {
+      const startMs = performance.now();
+      startsMs.push(startMs);
+      while (performance.now() < startMs + WORK_MS);
+    },
+  });
+  const keepAlive = setInterval(() => undefined, 1000); // the collector's own timer does not
+  await collector.collect();
+  await first.promise;
+  collector.schedule();
+  await second.promise;
+  clearInterval(keepAlive);
+  assert.ok((startsMs[1] ?? 0) - endMs >= WORK_MS / 0.05 - 1, `${startsMs} ${endMs}`);
 });

@@ -13,6 +13,9 @@ const DELAY_MS = 100;
 /** Longest time between runs: leases, images and ingests expire without a deletion. */
 const MAX_INTERVAL_MS = 30 * 60 * 1000;
 
+/** As containerd: a larger share would let one run follow the other. */
+const MAX_PAUSE_THRESHOLD = 0.5;
+
 interface Unreferenced {
   readonly content: readonly { namespace: string; id: string }[];
   readonly snapshots: GcRecords['snapshots'];
@@ -21,8 +24,24 @@ interface Unreferenced {
   readonly images: readonly { namespace: string; id: string }[];
 }
 
-export interface SqliteCollectorOptions {
+/** When runs begin by themselves (containerd docs/garbage-collection.md, "Configuration parameters"). */
+export interface GcSchedule {
+  /** Largest share of time that runs may take: after a run the next waits accordingly; 0 for no limit. */
+  readonly pauseThreshold?: number;
+  /**
+   * Changes that may have made garbage before a run is due. With 0 each one makes it due: containerd
+   * waits for `mutationThreshold` then, and leaves what was deleted on the disk meanwhile.
+   */
+  readonly deletionThreshold?: number;
+  /** The same for all changes, where deletions alone are not enough; 0 for none. */
+  readonly mutationThreshold?: number;
+  /** Time from the change that makes a run due to the run. */
   readonly delayMs?: number;
+  /** Time from the start to the first run. */
+  readonly startupDelayMs?: number;
+}
+
+export interface SqliteCollectorOptions extends GcSchedule {
   readonly maxIntervalMs?: number;
   readonly onCollection?: (collection: Collection) => void;
   /** Told of a run that failed and that nobody waits for. */
@@ -43,6 +62,10 @@ export class SqliteCollector implements GarbageCollector, Disposable {
   #queued: Promise<Collection> | undefined;
   #timer: NodeJS.Timeout | undefined;
   #isScheduled = false;
+  /** Changes since the last run. */
+  #changes = 0;
+  /** Before this the share of time that runs may take is used up. */
+  #notBeforeMs = 0;
   #isClosed = false;
 
   constructor(database: Database, events: EventExchange, options: SqliteCollectorOptions = {}) {
@@ -56,9 +79,22 @@ export class SqliteCollector implements GarbageCollector, Disposable {
   }
 
   schedule(): void {
-    if (this.#isScheduled || this.#isClosed) return;
+    this.#changes++;
+    const { deletionThreshold = 0, mutationThreshold = 0, delayMs = 0 } = this.#options;
+    const isDue =
+      this.#changes >= deletionThreshold ||
+      (mutationThreshold > 0 && this.#changes >= mutationThreshold);
+    if (!isDue || this.#isScheduled || this.#isClosed) return;
     this.#isScheduled = true;
-    this.#setTimer(this.#options.delayMs ?? DELAY_MS);
+    const untilAllowedMs = this.#notBeforeMs - performance.now();
+    this.#setTimer(Math.max(delayMs, DELAY_MS, untilAllowedMs));
+  }
+
+  /** Schedules the first run, for what an earlier process left. */
+  start(): void {
+    if (this.#isClosed) return;
+    this.#isScheduled = true;
+    this.#setTimer(this.#options.startupDelayMs ?? DELAY_MS);
   }
 
   collect(): Promise<Collection> {
@@ -95,6 +131,7 @@ export class SqliteCollector implements GarbageCollector, Disposable {
 
   async #run(): Promise<Collection> {
     this.#isScheduled = false;
+    this.#changes = 0;
     const startedMs = performance.now();
     let nextExpiryMs = Number.POSITIVE_INFINITY;
     try {
@@ -102,6 +139,9 @@ export class SqliteCollector implements GarbageCollector, Disposable {
       nextExpiryMs = swept.nextExpiryMs;
       return await this.#clean(swept.unreferenced, startedMs);
     } finally {
+      const endedMs = performance.now();
+      const share = Math.min(this.#options.pauseThreshold ?? 0, MAX_PAUSE_THRESHOLD);
+      if (share > 0) this.#notBeforeMs = endedMs + (endedMs - startedMs) / share;
       // After a failure too, such as a full disk's: nobody may ask again.
       if (!this.#isScheduled) {
         const maxIntervalMs = this.#options.maxIntervalMs ?? MAX_INTERVAL_MS;

@@ -1,6 +1,6 @@
 import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import type { ConfigFile } from '../config/index.ts';
+import { type ConfigFile, durationMs } from '../config/index.ts';
 import { LocalContentStore } from '../content/local-content-store.ts';
 import { TsError } from '../errors/index.ts';
 import type { EventExchange } from '../events/event-exchange.ts';
@@ -73,7 +73,13 @@ function openStores(config: ConfigFile, log: Logger, lock: RootLock): Core {
   const events = new LocalExchange();
   const metrics = new MetricRegistry();
   const collections = collectionMetrics(metrics);
+  const scheduler = config.plugins['io.containerd.gc.v1.scheduler'];
   const gc = new SqliteCollector(database, events, {
+    pauseThreshold: scheduler.pause_threshold,
+    deletionThreshold: scheduler.deletion_threshold,
+    mutationThreshold: scheduler.mutation_threshold,
+    delayMs: durationMs(scheduler.schedule_delay),
+    startupDelayMs: durationMs(scheduler.startup_delay),
     onCollection: (collection) => {
       collections.succeeded(collection.durationMs);
       log.debug(collection, 'collected garbage');

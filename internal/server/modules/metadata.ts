@@ -57,7 +57,7 @@ export function openMetadata(core: Core): DaemonModule {
       grpcService(Events, eventsService(core.events)),
     ],
     async start() {
-      core.gc.schedule();
+      core.gc.start();
     },
     waits: () => core.content.waits(),
     close: () => core.gc.close(),
