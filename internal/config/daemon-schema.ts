@@ -73,7 +73,7 @@ export const DAEMON_FIELDS = {
   metrics: table({ address: string(), grpc_histogram: boolean() }),
   plugins: open(table(PLUGINS_V3), 'unknown'),
   cgroup: foreign(table({ path: string() })),
-  proxy_plugins: idle(PROXY_PLUGINS),
+  proxy_plugins: PROXY_PLUGINS,
   timeouts: map(duration(), {
     'io.containerd.timeout.bolt.open': '0s',
     'io.containerd.timeout.cri.defercleanup': '1m0s',

@@ -94,7 +94,7 @@ export class ImagePull {
       if (this.#isTaken(child, document, isWanted))
         this.#context.progress.waiting(child, descriptor);
     }
-    if (document.kind === 'manifest') await this.#manifest(document, isWanted);
+    if (document.kind === 'manifest') await this.#manifest(descriptor, document, isWanted);
     else await this.#index(document.manifests, depth, isWanted);
   }
 
@@ -143,6 +143,7 @@ export class ImagePull {
   }
 
   async #manifest(
+    descriptor: Descriptor,
     { config, layers }: ImageDocument & { kind: 'manifest' },
     isWanted: boolean,
   ): Promise<void> {
@@ -154,17 +155,32 @@ export class ImagePull {
     if (!isMatch) return;
     this.#matched++;
     const { group } = this.#context;
-    const fetches = layers.map((layer) =>
-      group.start(() => this.#downloads.run(() => this.#fetch(layer))),
-    );
+    const fetches = new Map<number, Promise<void>>();
+    const fetch = (layer: Descriptor, index: number): Promise<void> => {
+      const fetched =
+        fetches.get(index) ?? group.start(() => this.#downloads.run(() => this.#fetch(layer)));
+      fetches.set(index, fetched);
+      return fetched;
+    };
     const unpack = target.unpacks.find((one) => isOneOf([one.platform], platform));
-    const parts: Promise<unknown>[] = [...fetches];
-    if (unpack !== undefined && mediaKind(config.mediaType) === 'config') {
+    const parts: Promise<unknown>[] = [];
+    const isImage = mediaKind(config.mediaType) === 'config';
+    // A remote snapshotter is asked first: what it has need not be fetched.
+    const isRemote =
+      unpack !== undefined &&
+      isImage &&
+      unpacker.isRemote(unpack.snapshotter || DEFAULT_SNAPSHOTTER);
+    if (!isRemote) parts.push(...layers.map(fetch));
+    if (unpack !== undefined && isImage) {
       const request = {
         config,
         layers,
         snapshotter: unpack.snapshotter || DEFAULT_SNAPSHOTTER,
-        layerReady: async (index: number) => void (await fetches[index]),
+        layerReady: async (index: number) => {
+          const layer = layers[index];
+          if (layer !== undefined) await fetch(layer, index);
+        },
+        source: { reference: this.#context.client.name, manifest: descriptor.digest },
         onProgress: (event: string, layer: Descriptor) => progress.done(event, layer),
       };
       parts.push(group.start(() => unpacker.unpack(scope, request)));

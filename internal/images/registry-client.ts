@@ -7,7 +7,7 @@ import { dockerConfigSource } from './docker-config.ts';
 import { MAX_DOCUMENT_BYTES } from './image-document.ts';
 import type { Descriptor } from './image-store.ts';
 import { MediaType, mediaKind } from './media-type.ts';
-import { parseReference, type Reference } from './reference.ts';
+import { formatReference, parseReference, type Reference } from './reference.ts';
 import { type CredentialSource, firstCredentials } from './registry-auth.ts';
 import { apiHost, type Capability } from './registry-host.ts';
 import { type HostOptions, registryHosts } from './registry-hosts.ts';
@@ -83,6 +83,11 @@ export class RegistryClient {
       return new RegistrySession(host, { scope, headers, credentials, mirrorOf, timeouts });
     });
     return new RegistryClient(reference, sessions, options.retry ?? DEFAULT_RETRY);
+  }
+
+  /** The reference as it was asked for. */
+  get name(): string {
+    return formatReference(this.reference);
   }
 
   /** What the reference points to. The registry's digest is checked against its document. */

@@ -10,6 +10,7 @@ import { TsError } from '../errors/index.ts';
 import type { LeaseStore } from '../metadata/lease-store.ts';
 import type { Labels, Scope } from '../metadata/scope.ts';
 import { type Differ, NEEDS_LOWER } from '../snapshots/differ.ts';
+import { SNAPSHOT_REF } from '../snapshots/snapshot-driver.ts';
 import type { Snapshotter } from '../snapshots/snapshotter.ts';
 import { Flights } from './flights.ts';
 import { addLabels, isAlreadyThere, readConfig } from './image-content.ts';
@@ -18,7 +19,6 @@ import { UNCOMPRESSED_LABEL } from './layer-media-type.ts';
 import { Limiter } from './limiter.ts';
 import { together } from './task-group.ts';
 
-const SNAPSHOT_REF = 'containerd.io/snapshot.ref';
 /** Annotations of a layer that become labels of its snapshot, for remote snapshotters. */
 const INHERITED_PREFIX = 'containerd.io/snapshot/';
 
@@ -36,6 +36,8 @@ export interface UnpackRequest {
   readonly snapshotter: string;
   /** Resolves when the blob of a layer is in the content store. */
   readonly layerReady?: (index: number) => Promise<void>;
+  /** What the image was asked for as, and its manifest: told to remote snapshotters. */
+  readonly source?: { readonly reference: string; readonly manifest: string };
   readonly onProgress?: (event: 'extracting' | 'extracted', layer: Descriptor) => void;
 }
 
@@ -66,6 +68,11 @@ export class Unpacker {
   constructor(stores: UnpackerStores, concurrency = Math.min(4, availableParallelism())) {
     this.#stores = stores;
     this.#unpacks = new Limiter(concurrency);
+  }
+
+  /** Whether a snapshotter may have layers without being given them. */
+  isRemote(snapshotter: string): boolean {
+    return this.#stores.snapshotters.get(snapshotter)?.isRemote ?? false;
   }
 
   /** Unpacks an image; returns the name of its topmost snapshot. Must run under a lease. */
@@ -101,8 +108,15 @@ export class Unpacker {
           diffId: diffIds[index] ?? '',
         };
         const parentReady = below;
+        const ready = (): Promise<void> => request.layerReady?.(index) ?? Promise.resolve();
         below = group.start(async () => {
-          await request.layerReady?.(index);
+          if (snapshotter.isRemote) {
+            const remote = { ...layer, annotations: remoteAnnotations(request, index) };
+            await parentReady;
+            await this.#remoteLayer(grouped, snapshotter, remote, names, ready);
+            return;
+          }
+          await ready();
           await this.#layer(grouped, snapshotter, layer, names, parentReady, () =>
             request.onProgress?.('extracting', layer),
           );
@@ -110,7 +124,7 @@ export class Unpacker {
         parts.push(
           below.then(() => {
             const label = new Map([[UNCOMPRESSED_LABEL, names.diffId]]);
-            addLabels(content, scope, layer.digest, label);
+            if (hasBlob(content, scope, layer)) addLabels(content, scope, layer.digest, label);
             request.onProgress?.('extracted', layer);
           }),
         );
@@ -162,6 +176,25 @@ export class Unpacker {
       else await this.#unpackLayer(scope, snapshotter, layer, names);
     });
     await parentReady;
+  }
+
+  /** Makes a layer's snapshot where it may be there without its blob, which is fetched only if not. */
+  async #remoteLayer(
+    scope: Scope,
+    snapshotter: Snapshotter,
+    layer: Descriptor,
+    names: LayerNames,
+    ready: () => Promise<void>,
+  ): Promise<void> {
+    const key = `${scope.namespace} ${snapshotter.name} ${names.chainId}`;
+    await this.#flights.run(key, scope.signal, async () => {
+      if (this.#keepExisting(scope, snapshotter, names.chainId)) return;
+      await this.#extract(scope, snapshotter, layer, names, async (extractKey, labels) => {
+        const mounts = await snapshotter.prepare(scope, extractKey, names.parent, labels);
+        await ready();
+        return await this.#unpacks.run(() => this.#stores.differ.apply(scope, layer, mounts));
+      });
+    });
   }
 
   async #unpackDetached(
@@ -236,6 +269,43 @@ export class Unpacker {
       if (isAlreadyThere(error) && this.#keepExisting(scope, snapshotter, chainId)) return;
       throw error;
     }
+  }
+}
+
+const CRI_PREFIX = 'containerd.io/snapshot/cri.';
+/** Longest value of a label, with its key. */
+const MAX_LABEL_BYTES = 4096;
+
+/** What a remote snapshotter needs to get a layer by itself (containerd pkg/snapshotters annotations). */
+function remoteAnnotations(
+  { layers, source }: UnpackRequest,
+  index: number,
+): ReadonlyMap<string, string> {
+  const [layer, ...above] = layers.slice(index);
+  if (layer === undefined || source === undefined) return layer?.annotations ?? new Map();
+  const listKey = `${CRI_PREFIX}image-layers`;
+  let list = layer.digest as string;
+  for (const { digest } of above) {
+    if (listKey.length + list.length + 1 + digest.length > MAX_LABEL_BYTES) break;
+    list += `,${digest}`;
+  }
+  return new Map([
+    ...layer.annotations,
+    [`${CRI_PREFIX}image-ref`, source.reference],
+    [`${CRI_PREFIX}manifest-digest`, source.manifest],
+    [`${CRI_PREFIX}layer-digest`, layer.digest],
+    [listKey, list],
+  ]);
+}
+
+/** Whether a layer was fetched: of a remote snapshotter's it need not be. */
+function hasBlob(content: ContentStore, scope: Scope, { digest }: Descriptor): boolean {
+  try {
+    content.info(scope, digest);
+    return true;
+  } catch (error) {
+    if (error instanceof TsError && error.kind === 'NotFound') return false;
+    throw error;
   }
 }
 

@@ -21,19 +21,20 @@ export class NativeDriver implements SnapshotDriver {
     this.#workers = workers;
   }
 
-  async create({ id, kind, parents }: DriverSnapshot, signal?: AbortSignal): Promise<void> {
+  async create({ id, kind, parents }: DriverSnapshot, signal?: AbortSignal): Promise<'made'> {
     const [parent] = parents;
     const path = this.#directories.path(id);
     // A view of a parent needs no copy: nobody can write to it.
-    if (kind === 'view' && parent !== undefined) return;
+    if (kind === 'view' && parent !== undefined) return 'made';
     try {
       await mkdir(path, { mode: 0o755 });
     } catch (error) {
       throw TsError.from(error, `make snapshot directory ${path}`);
     }
-    if (parent === undefined) return;
+    if (parent === undefined) return 'made';
     const from = this.#directories.path(parent);
     await this.#workers.run({ kind: 'copy', from, to: path }, signal);
+    return 'made';
   }
 
   mounts({ id, kind, parents }: DriverSnapshot): Mount[] {

@@ -55,13 +55,14 @@ export class OverlayfsDriver implements SnapshotDriver {
     this.#options = options;
   }
 
-  async create({ id, kind, parents }: DriverSnapshot): Promise<void> {
+  async create({ id, kind, parents }: DriverSnapshot): Promise<'made'> {
     const layer = this.#layer(id);
     try {
       await mkdir(this.#directories.path(id), { mode: 0o700 });
       await mkdir(layer, { mode: 0o755 });
       if (kind === 'active') await mkdir(this.#directories.path(id, 'work'), { mode: 0o711 });
       await this.#setRoot(layer, parents[0]);
+      return 'made';
     } catch (error) {
       throw TsError.from(error, `make snapshot directory ${layer}`);
     }

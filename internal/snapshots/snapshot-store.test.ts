@@ -31,9 +31,10 @@ function open(t: TestContext) {
     createError: Error | undefined;
     removeError: Error | undefined;
 
-    async create({ id }: DriverSnapshot): Promise<void> {
+    async create({ id }: DriverSnapshot): Promise<'made'> {
       this.#ids.add(id);
       if (this.createError !== undefined) throw this.createError;
+      return 'made';
     }
     mounts(): Mount[] {
       return [];

@@ -19,13 +19,14 @@ import type { Database } from '../metadata/database.ts';
 import { checkLabels, withEntry } from '../metadata/labels.ts';
 import { addToLease, removeFromLease } from '../metadata/lease-resources.ts';
 import type { Labels, Scope } from '../metadata/scope.ts';
-import type { DriverSnapshot, SnapshotDriver } from './snapshot-driver.ts';
+import { type DriverSnapshot, SNAPSHOT_REF, type SnapshotDriver } from './snapshot-driver.ts';
 import { type SnapshotIds, type SnapshotRecord, SnapshotRecords } from './snapshot-records.ts';
 import type { Mount, SnapshotInfo, Snapshotter, SnapshotUsage } from './snapshotter.ts';
 
 export class SnapshotStore implements Snapshotter, Cleaner {
   readonly name: string;
   readonly canRebase: boolean;
+  readonly isRemote: boolean;
   readonly #database: Database;
   readonly #driver: SnapshotDriver;
   readonly #events: EventExchange;
@@ -47,6 +48,7 @@ export class SnapshotStore implements Snapshotter, Cleaner {
     log?: Logger,
   ) {
     this.name = driver.name;
+    this.isRemote = driver.isRemote ?? false;
     this.canRebase = driver.rebase !== undefined;
     this.#database = database;
     this.#driver = driver;
@@ -108,7 +110,7 @@ export class SnapshotStore implements Snapshotter, Cleaner {
         advice: 'prepare or view a snapshot with it as parent and mount that',
       });
     }
-    return this.#driver.mounts(this.#driverSnapshot(record));
+    return await this.#driver.mounts(this.#driverSnapshot(record));
   }
 
   prepare(scope: Scope, key: string, parent: string, labels: Labels): Promise<Mount[]> {
@@ -139,7 +141,7 @@ export class SnapshotStore implements Snapshotter, Cleaner {
       }
       this.#records.setParent(id, base.id);
     });
-    return this.#driver.mounts(snapshot);
+    return await this.#driver.mounts(snapshot);
   }
 
   async commit(scope: Scope, name: string, key: string, labels: Labels): Promise<void> {
@@ -148,6 +150,7 @@ export class SnapshotStore implements Snapshotter, Cleaner {
     const { id } = this.#active(scope, key);
     this.#checkFree(scope, name);
     const usage = await this.#driver.usage(id);
+    await this.#driver.commit?.(id, labels);
     this.#database.transaction(() => {
       this.#active(scope, key); // it may have been removed while it was measured
       this.#checkFree(scope, name);
@@ -232,22 +235,32 @@ export class SnapshotStore implements Snapshotter, Cleaner {
     this.#checkFree(scope, key);
     const base = this.#committed(scope, parent);
     const parents = base === undefined ? [] : [base.id, ...this.#records.parents(base.id)];
-    const snapshot: DriverSnapshot = { id: this.#ids.next(), kind, parents };
+    const snapshot: DriverSnapshot = { id: this.#ids.next(), kind, parents, labels };
     const reservation = reservationOf(scope, key);
     this.#reserved.add(reservation);
     this.#busy.add(snapshot.id);
+    let isCommitted = false;
     try {
-      await this.#driver.create(snapshot, scope.signal);
+      const target = labels.get(SNAPSHOT_REF) ?? key;
+      const state = await this.#driver.create(snapshot, scope.signal);
+      const usage = state === 'committed' ? await this.#driver.usage(snapshot.id) : undefined;
       this.#database.transaction(() => {
         // The parent may have been removed meanwhile: a child must not outlive it.
         if (this.#committed(scope, parent)?.id !== base?.id) {
           throw new TsError('NotFound', `parent snapshot ${parent} does not exist: not found`);
         }
-        this.#records.insert(scope, snapshot.id, key, base?.id, kind, labels);
-        addToLease(this.#database, scope, `snapshots/${this.name}`, key);
+        if (usage !== undefined) this.#checkFree(scope, target);
+        const name = usage === undefined ? key : target;
+        this.#records.insert(scope, snapshot.id, name, base?.id, kind, labels);
+        if (usage !== undefined) this.#records.commit(snapshot.id, target, labels, usage);
+        addToLease(this.#database, scope, `snapshots/${this.name}`, name);
       });
+      isCommitted = usage !== undefined;
+      // The client then looks whether the snapshot that it wanted to make is there: it is.
+      if (isCommitted) throw new TsError('AlreadyExists', `snapshot "${target}": already exists`);
     } catch (thrown) {
       const error = TsError.from(thrown);
+      if (isCommitted) throw error;
       try {
         await this.#driver.remove(snapshot.id);
       } catch (cleanup) {
@@ -265,7 +278,7 @@ export class SnapshotStore implements Snapshotter, Cleaner {
         packAny(SnapshotPrepare, { key, parent, snapshotter: this.name }),
       );
     }
-    return this.#driver.mounts(snapshot);
+    return await this.#driver.mounts(snapshot);
   }
 
   /** The parent of a new snapshot, or undefined when it is to have none. */

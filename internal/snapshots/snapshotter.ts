@@ -32,6 +32,8 @@ export interface SnapshotUsage {
 export interface Snapshotter {
   /** Plugin id: `overlayfs`, `native`, … */
   readonly name: string;
+  /** Whether it may have layers without being given them: then it is asked before they are fetched. */
+  readonly isRemote: boolean;
   /** Whether `rebase` works: the data of a snapshot does not depend on its parent. */
   readonly canRebase: boolean;
   stat(scope: Scope, key: string): SnapshotInfo;

@@ -14,6 +14,7 @@ import {
   OverlayfsDriver,
   overlayfsObstacle,
 } from '../../snapshots/overlayfs-driver.ts';
+import { ProxyDriver } from '../../snapshots/proxy-driver.ts';
 import type { SnapshotDriver } from '../../snapshots/snapshot-driver.ts';
 import { SnapshotIds } from '../../snapshots/snapshot-records.ts';
 import { SnapshotStore } from '../../snapshots/snapshot-store.ts';
@@ -53,6 +54,20 @@ export async function openSnapshots(core: Core): Promise<DaemonModule> {
     core.snapshotters.set(store.name, store);
     core.gc.addCleaner(store);
   }
+  const proxies = Object.entries(core.config.proxy_plugins).filter(
+    ([, { type }]) => type === 'snapshot',
+  );
+  const proxyDrivers = proxies.map(([name, { address }]) => new ProxyDriver(name, address));
+  for (const driver of proxyDrivers) {
+    const store = new SnapshotStore(core.database, driver, core.events, ids, core.log);
+    core.snapshotters.set(store.name, store);
+    core.gc.addCleaner(store);
+    stores.push(store);
+  }
+  for (const [id, { address, exports }] of proxies) {
+    const shown = new Map([...Object.entries(exports), ['address', address]]);
+    plugins.push({ type: SNAPSHOTTER, id, isPlatformSpecific: true, exports: shown });
+  }
   const mountDirectory = join(core.config.state, 'mounts');
   await sweepMounts(mountDirectory);
   const differ = new LayerDiffer(core.content, workers, {
@@ -84,6 +99,7 @@ export async function openSnapshots(core: Core): Promise<DaemonModule> {
     ],
     async close() {
       await Promise.all(stores.map((store) => store.close()));
+      for (const driver of proxyDrivers) driver.close();
       await workers.close();
     },
   };
