@@ -147,6 +147,14 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       shownBy: [integration('snapshotters'), integration('layers')],
     },
     {
+      what: 'Snapshotters in other processes (`proxy_plugins`); what a remote one has is not fetched',
+      shownBy: [integration('proxy-snapshotter')],
+    },
+    {
+      what: 'Registries: hosts.toml and the older tables, TLS, passwords, tokens, Docker’s config.json; one error that says what to do',
+      shownBy: [integration('registry-*'), integration('images-pull')],
+    },
+    {
       what: "Tasks over our shim and over Debian's containerd-shim-runc-v2",
       shownBy: [integration('tasks-*')],
     },
@@ -159,7 +167,7 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       shownBy: [integration('cri-*')],
     },
     { what: 'CRI: statistics, checkpoints', shownBy: [] },
-    { what: 'NRI, metrics, remote snapshotters', shownBy: [] },
+    { what: 'NRI, metrics', shownBy: [] },
   ],
 };
 
