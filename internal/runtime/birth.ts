@@ -86,13 +86,22 @@ export class Birth {
     return this.#init.program.readReport(fd);
   }
 
-  /** `first` is the container's process, or the one that joins namespaces and clones it. */
+  /**
+   * `first` is the container's process, or the one that joins namespaces and clones it. They run at the same time: what
+   * the container says before the other has told its pid is kept until then.
+   */
   *#followUntilReady(first: OwnChild, rollback: Rollback): Operation<void> {
     const { joined, unsharedTime, hooksDue, ready, listener, hookEnds } = this.#init;
+    const early: Reached[] = [];
     for (;;) {
-      const reached = yield* this.#nextReport();
+      const kept = this.#pid === 0 ? undefined : early.shift();
+      const reached = kept ?? (yield* this.#nextReport());
       if (reached === undefined) throw diedEarly();
       const { announcement, value } = reached;
+      if (this.#pid === 0 && announcement !== joined) {
+        early.push(reached);
+        continue;
+      }
       if (announcement === ready) return;
       if (announcement === joined) {
         const child = yield* OwnChild.adopt(Number(value));

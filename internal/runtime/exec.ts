@@ -2,7 +2,14 @@
 import { readFileSync, writeFileSync, writeSync } from 'node:fs';
 import { openCgroup } from '../cgroups/index.ts';
 import { TsError } from '../errors/index.ts';
-import { type Operation, type OwnedFd, openPidfd, Pipe, readable } from '../linux/index.ts';
+import {
+  type Operation,
+  type OwnedFd,
+  openPidfd,
+  Pipe,
+  type Reached,
+  readable,
+} from '../linux/index.ts';
 import { type Process, parseSpec, type Spec } from '../oci/index.ts';
 import { OwnChild, sendPidfd, setLimits } from './child.ts';
 import { connectConsole } from './console-socket.ts';
@@ -218,11 +225,13 @@ class ExecBirth {
 
   /**
    * Reads to the end: the pipe closes when the joiner has ended and the process has executed its
-   * program. An error is kept until then, since the pid may come after it.
+   * program. An error is kept until then, since the pid may come after it; so is what the process
+   * says before the joiner has told its pid.
    */
   *#follow(rollback: Rollback): Operation<OwnChild> {
-    const { program, joined, limitsDue, listener } = this.#exec;
+    const { program, joined } = this.#exec;
     const fd = this.#pipes.report.readEnd.number;
+    const early: Reached[] = [];
     let child: OwnChild | undefined;
     let failure: TsError | undefined;
     for (;;) {
@@ -235,14 +244,11 @@ class ExecBirth {
           rollback.onFailure(() => born.end());
           child = born;
           if (born.isThere) this.#setOomScore(born.pid);
-        } else if (reached.announcement === limitsDue && child !== undefined) {
-          setLimits(child.pid, this.#plan.identity);
-          writeSync(this.#pipes.goOn.writeEnd.number, '\0');
-        } else if (reached.announcement === listener && child !== undefined) {
-          const { seccomp, state } = this.#plan.supervised;
-          const fd = Number(reached.value);
-          if (seccomp !== undefined) sendListener(seccomp, { pid: child.pid, fd, state });
-          writeSync(this.#pipes.goOn.writeEnd.number, '\0');
+          for (const said of early) this.#answer(said, born.pid);
+        } else if (child === undefined) {
+          early.push(reached);
+        } else {
+          this.#answer(reached, child.pid);
         }
       } catch (thrown) {
         failure ??= TsError.from(thrown);
@@ -252,6 +258,20 @@ class ExecBirth {
     if (failure !== undefined) throw failure;
     if (child !== undefined) return child;
     throw new TsError('Unknown', 'the exec process died before it was ready');
+  }
+
+  /** Does what the process waits for, and lets it go on. */
+  #answer({ announcement, value }: Reached, pid: number): void {
+    const { limitsDue, listener } = this.#exec;
+    if (announcement === limitsDue) {
+      setLimits(pid, this.#plan.identity);
+    } else if (announcement === listener) {
+      const { seccomp, state } = this.#plan.supervised;
+      if (seccomp !== undefined) sendListener(seccomp, { pid, fd: Number(value), state });
+    } else {
+      return;
+    }
+    writeSync(this.#pipes.goOn.writeEnd.number, '\0');
   }
 
   #setOomScore(pid: number): void {

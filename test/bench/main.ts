@@ -1,4 +1,4 @@
-// node test/bench/main.ts [--rounds N] [--part start|run|lifecycle|catalogue|memory|pull] [--write]: measures our programs and the originals in turn
+// node test/bench/main.ts [--rounds N] [--part start|run|lifecycle|catalogue|memory|pull|cri] [--write]: measures our programs and the originals in turn
 // (ours, theirs, ours, theirs, …), so that what else the machine does meets both, and prints Markdown tables or puts them
 // into the README.
 import { spawnSync } from 'node:child_process';
@@ -6,6 +6,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { catalogueTable } from './catalogue-table.ts';
+import { criTable } from './cri-table.ts';
 import { lifecycleTable } from './lifecycle-table.ts';
 import { memoryTable } from './memory-table.ts';
 import { pullTable } from './pull-table.ts';
@@ -19,7 +20,7 @@ const { values } = parseArgs({
     part: {
       type: 'string',
       multiple: true,
-      default: ['start', 'run', 'lifecycle', 'catalogue', 'memory', 'pull'],
+      default: ['start', 'run', 'lifecycle', 'catalogue', 'memory', 'pull', 'cri'],
     },
     write: { type: 'boolean', default: false },
     inside: { type: 'boolean', default: false },
@@ -48,6 +49,7 @@ for (const [part, measureTable] of [
   ['catalogue', () => catalogueTable(rounds)],
   ['memory', memoryTable],
   ['pull', () => pullTable(Math.ceil(rounds / 5))],
+  ['cri', () => criTable(rounds)],
 ] as const) {
   if (!values.part.includes(part)) continue;
   const text = await measureTable();

@@ -211,6 +211,36 @@ test('namespaces are joined by path', options, async () => {
   runtime.run(['delete', '--force', first]);
 });
 
+test('the pid is known, however late the joiner of namespaces tells it', options, () => {
+  const first = runtime.newId();
+  runtime.startSleeping(first);
+  const { pid } = JSON.parse(runtime.run(['state', first]).stdout);
+  // More to do than processors: the joiner loses its own while the container that it made is getting ready.
+  const busy = Array.from({ length: 6 }, () =>
+    spawn('sh', ['-c', 'while :; do :; done'], { stdio: 'ignore' }),
+  );
+  try {
+    for (let round = 0; round < 6; round++) {
+      const id = runtime.newId();
+      runtime.startSleeping(id, (config) => {
+        config.linux.namespaces = [{ type: 'mount' }, { type: 'pid', path: `/proc/${pid}/ns/pid` }];
+        config.hostname = undefined;
+        config.mounts = config.mounts.filter(
+          ({ type }: { type: string }) =>
+            type !== 'sysfs' && type !== 'cgroup' && type !== 'mqueue',
+        );
+      });
+      const state = JSON.parse(runtime.run(['state', id]).stdout);
+      assert.ok(state.pid > 0, `round ${round}: pid ${state.pid}`);
+      assert.equal(runtime.run(['exec', id, 'echo', 'in']).stdout, 'in\n');
+      runtime.run(['delete', '--force', id]);
+    }
+  } finally {
+    for (const child of busy) child.kill('SIGKILL');
+  }
+  runtime.run(['delete', '--force', first]);
+});
+
 test('a user namespace and what belongs to it are joined by path', options, () => {
   const first = runtime.newId();
   runtime.startSleeping(first, withUser);

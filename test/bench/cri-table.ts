@@ -1,0 +1,183 @@
+// A pod's life through the CRI, on the host's network: our daemon, with the runtime as a program and inside of the shim,
+// beside containerd with runc, one call of each in turn.
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import {
+  ImageService,
+  NamespaceMode,
+  RuntimeService,
+} from '../../internal/api/generated/runtime.v1.ts';
+import type { ServiceClient } from '../../internal/api/service.ts';
+import { pauseProgram } from '../../internal/linux/pause-program.ts';
+import { busyboxRootfs } from '../fixtures/busybox-rootfs.ts';
+import { type DaemonKind, skipWithout, TestDaemon } from '../fixtures/daemon.ts';
+import { GrpcConnection } from '../fixtures/grpc-client.ts';
+import { buildImage, imageArchive } from '../fixtures/oci-image.ts';
+import { median } from './measure.ts';
+import { ms, table } from './report.ts';
+
+const binaries = join(import.meta.dirname, '../../dist/bin');
+const IMAGE = 'example.test/library/busybox:1';
+/** A pause image for containerd: the program that is built into our daemon, so that both start the same. */
+const PAUSE = 'example.test/library/pause:1';
+
+const STEPS = ['run pod', 'create', 'start', 'exec', 'stop pod'] as const;
+type Step = (typeof STEPS)[number];
+
+interface Subject {
+  readonly name: string;
+  readonly kind: DaemonKind;
+  readonly handler: string;
+}
+
+const SUBJECTS: readonly Subject[] = [
+  { name: 'tscontainerd, tsrunc as a program', kind: 'tscontainerd', handler: 'tsrunc' },
+  { name: 'tscontainerd, `InProcess`', kind: 'tscontainerd', handler: 'inside' },
+  { name: 'containerd 2.1, runc 1.3', kind: 'containerd-2.1', handler: 'runc' },
+];
+
+interface Node {
+  readonly daemon: TestDaemon;
+  readonly connection: GrpcConnection;
+  readonly runtime: ServiceClient<typeof RuntimeService>;
+}
+
+/** Measures and prints the table. */
+export async function criTable(rounds: number): Promise<string> {
+  const skip = SUBJECTS.map(({ kind }) => skipWithout(kind)).find((reason) => reason !== false);
+  if (skip !== undefined) return `The CRI was not measured: ${skip}.`;
+  const directory = mkdtempSync(join(tmpdir(), 'bench-cri-'));
+  const nodes = new Map<DaemonKind, Node>();
+  try {
+    for (const kind of new Set(SUBJECTS.map((subject) => subject.kind))) {
+      nodes.set(kind, await startNode(kind, directory));
+    }
+    const times = new Map(SUBJECTS.map(({ name }) => [name, new Map<Step, number[]>()]));
+    for (let round = -1; round < rounds; round++) {
+      for (const { name, kind, handler } of SUBJECTS) {
+        const node = nodes.get(kind);
+        const seen = round < 0 ? new Map<Step, number[]>() : times.get(name); // the first one warms up
+        if (node !== undefined && seen !== undefined)
+          await life(node, handler, round, directory, seen);
+      }
+    }
+    return print(times);
+  } finally {
+    for (const { daemon, connection } of nodes.values()) {
+      connection.close();
+      await daemon[Symbol.asyncDispose]();
+    }
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+async function startNode(kind: DaemonKind, directory: string): Promise<Node> {
+  const inside = [
+    '[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.inside]',
+    'runtime_type = "io.containerd.tsrunc.v2"',
+    '[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.inside.options]',
+    'InProcess = true',
+  ];
+  const isOurs = kind === 'tscontainerd';
+  const daemon = await TestDaemon.start(kind, {
+    hasCri: true,
+    ...(isOurs
+      ? {
+          program: join(binaries, 'tscontainerd'),
+          env: { PATH: `${binaries}:${process.env['PATH'] ?? ''}` },
+        }
+      : {}),
+    config: [
+      '[plugins."io.containerd.grpc.v1.cri"]',
+      'restrict_oom_score_adj = true',
+      `sandbox_image = "${PAUSE}"`,
+      ...(isOurs ? inside : []),
+    ].join('\n'),
+  });
+  const connection = new GrpcConnection(daemon.address, 'k8s.io');
+  const files = [{ path: 'pause', kind: 'file', mode: 0o755, content: pauseProgram() } as const];
+  for (const [name, layer, config] of [
+    [IMAGE, busyboxRootfs().entries, { Cmd: ['/bin/sh'] }],
+    [PAUSE, files, { Entrypoint: ['/pause'] }],
+  ] as const) {
+    const file = join(directory, 'image.tar');
+    mkdirSync(directory, { recursive: true });
+    writeFileSync(
+      file,
+      await imageArchive(await buildImage({ name, layers: [layer], compression: 'none', config })),
+    );
+    const { status, stderr } = daemon.ctr('ctr-2.1', ['-n', 'k8s.io', 'images', 'import', file]);
+    if (status !== 0) throw new Error(`${kind}: import ${name}: ${stderr}`);
+  }
+  await connection.service(ImageService).imageStatus({ image: { image: IMAGE } });
+  return { daemon, connection, runtime: connection.service(RuntimeService) };
+}
+
+/** One pod with one container, from its beginning to its end. */
+async function life(
+  { runtime }: Node,
+  runtimeHandler: string,
+  round: number,
+  directory: string,
+  seen: Map<Step, number[]>,
+): Promise<void> {
+  const timed = async <T>(step: Step, call: () => Promise<T>): Promise<T> => {
+    const startMs = performance.now();
+    const result = await call();
+    const list = seen.get(step) ?? [];
+    list.push(performance.now() - startMs);
+    seen.set(step, list);
+    return result;
+  };
+  const name = `${runtimeHandler}-${round}`;
+  const config = {
+    metadata: { name, namespace: 'bench', uid: name, attempt: 0 },
+    logDirectory: join(directory, 'logs', name),
+    linux: { securityContext: { namespaceOptions: { network: NamespaceMode.NODE } } },
+  };
+  const { podSandboxId } = await timed('run pod', () =>
+    runtime.runPodSandbox({ config, runtimeHandler }),
+  );
+  try {
+    const container = {
+      metadata: { name: 'main', attempt: 0 },
+      image: { image: IMAGE },
+      command: ['/bin/sleep', '1000'],
+      logPath: 'main.log',
+      linux: {},
+    };
+    const { containerId } = await timed('create', () =>
+      runtime.createContainer({ podSandboxId, config: container, sandboxConfig: config }),
+    );
+    await timed('start', () => runtime.startContainer({ containerId }));
+    await timed('exec', () => runtime.execSync({ containerId, cmd: ['/bin/true'], timeout: 60n }));
+  } finally {
+    await timed('stop pod', () => runtime.stopPodSandbox({ podSandboxId }));
+    await runtime.removePodSandbox({ podSandboxId });
+  }
+}
+
+function print(times: ReadonlyMap<string, ReadonlyMap<Step, readonly number[]>>): string {
+  const theirs = sumOf(times.get('containerd 2.1, runc 1.3'));
+  const rows = [...times].map(([name, steps]) => [
+    name,
+    ...STEPS.map(
+      (step) => `${ms(median(steps.get(step) ?? []))}, ${ms(percentile99(steps.get(step) ?? []))}`,
+    ),
+    (sumOf(steps) / theirs).toFixed(2),
+  ]);
+  return table(['CRI, host network: median, p99', ...STEPS, 'first three / containerd'], rows);
+}
+
+function sumOf(steps: ReadonlyMap<Step, readonly number[]> | undefined): number {
+  return (['run pod', 'create', 'start'] as const).reduce(
+    (sum, step) => sum + median(steps?.get(step) ?? []),
+    0,
+  );
+}
+
+function percentile99(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * 0.99))] ?? 0;
+}
