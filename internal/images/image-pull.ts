@@ -42,16 +42,21 @@ export interface PullContext {
   readonly group: TaskGroup;
   /** Layers that are fetched at once. */
   readonly concurrency: number;
+  /** Whether layers are let go once they are unpacked (`discard_unpacked_layers`). */
+  readonly discardsLayers: boolean;
 }
 
 export class ImagePull {
   readonly #context: PullContext;
   readonly #downloads: Limiter;
+  readonly #discards: boolean;
   readonly #visited = new Set<string>();
   #matched = 0;
 
   constructor(context: PullContext) {
     this.#context = context;
+    // Of what is not unpacked the layers are all there is.
+    this.#discards = context.discardsLayers && context.target.unpacks.length > 0;
     this.#downloads = new Limiter(context.concurrency);
   }
 
@@ -89,7 +94,10 @@ export class ImagePull {
     const { content, scope } = this.#context;
     const document = await readDocument(content, scope, descriptor);
     const children = childrenOf(document);
-    addLabels(content, scope, descriptor.digest, childLabels(children));
+    // Without a label nothing keeps a layer longer than this work's lease does.
+    const isKept = ({ mediaType }: Descriptor): boolean =>
+      !this.#discards || mediaKind(mediaType) !== 'layer';
+    addLabels(content, scope, descriptor.digest, childLabels(children.filter(isKept)));
     for (const child of children) {
       if (this.#isTaken(child, document, isWanted))
         this.#context.progress.waiting(child, descriptor);
@@ -165,12 +173,12 @@ export class ImagePull {
     const unpack = target.unpacks.find((one) => isOneOf([one.platform], platform));
     const parts: Promise<unknown>[] = [];
     const isImage = mediaKind(config.mediaType) === 'config';
-    // A remote snapshotter is asked first: what it has need not be fetched.
-    const isRemote =
+    // What is unpacked, or what a remote snapshotter has, need not be fetched then.
+    const isAskedFirst =
       unpack !== undefined &&
       isImage &&
-      unpacker.isRemote(unpack.snapshotter || DEFAULT_SNAPSHOTTER);
-    if (!isRemote) parts.push(...layers.map(fetch));
+      (this.#discards || unpacker.isRemote(unpack.snapshotter || DEFAULT_SNAPSHOTTER));
+    if (!isAskedFirst) parts.push(...layers.map(fetch));
     if (unpack !== undefined && isImage) {
       const request = {
         config,
@@ -180,6 +188,7 @@ export class ImagePull {
           const layer = layers[index];
           if (layer !== undefined) await fetch(layer, index);
         },
+        isFetchedLast: isAskedFirst,
         source: { reference: this.#context.client.name, manifest: descriptor.digest },
         onProgress: (event: string, layer: Descriptor) => progress.done(event, layer),
       };

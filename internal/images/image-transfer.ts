@@ -27,6 +27,8 @@ export interface TransferStores extends UnpackerStores {
 export interface TransferLimits {
   readonly downloads: number;
   readonly uploads: number;
+  /** Whether the layers of pulls into a namespace are let go once they are unpacked. */
+  readonly discardsLayers?: (scope: Scope) => boolean;
   /** How a large layer is fetched. */
   readonly parallel?: ParallelOptions;
 }
@@ -99,6 +101,7 @@ export class ImageTransfer {
             progress,
             group,
             concurrency: this.#limits.downloads,
+            discardsLayers: this.#limits.discardsLayers?.(scope) ?? false,
             scope: { ...leased, signal: group.signal },
           });
           await pull.run(root, registry.reference);

@@ -36,6 +36,8 @@ export interface UnpackRequest {
   readonly snapshotter: string;
   /** Resolves when the blob of a layer is in the content store. */
   readonly layerReady?: (index: number) => Promise<void>;
+  /** Whether to look for a layer's snapshot before `layerReady` is asked for its blob. */
+  readonly isFetchedLast?: boolean;
   /** What the image was asked for as, and its manifest: told to remote snapshotters. */
   readonly source?: { readonly reference: string; readonly manifest: string };
   readonly onProgress?: (event: 'extracting' | 'extracted', layer: Descriptor) => void;
@@ -116,6 +118,10 @@ export class Unpacker {
             await this.#remoteLayer(grouped, snapshotter, remote, names, ready);
             return;
           }
+          const isThere =
+            request.isFetchedLast === true &&
+            this.#keepExisting(grouped, snapshotter, names.chainId);
+          if (isThere) return await parentReady;
           await ready();
           await this.#layer(grouped, snapshotter, layer, names, parentReady, () =>
             request.onProgress?.('extracting', layer),

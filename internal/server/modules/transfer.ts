@@ -21,6 +21,9 @@ const DEFAULT_HOST_DIR = '/etc/containerd/certs.d';
 /** Layers of one image that are moved at once (containerd's default). */
 const DEFAULT_CONCURRENCY = 3;
 
+/** The namespace of Kubernetes' images and containers. */
+const KUBERNETES = 'k8s.io';
+
 /** Pull, push, import, export and tag, and the streams that they use. */
 export function openTransfer(core: Core): DaemonModule {
   const differ = core.differs.get('walking');
@@ -28,7 +31,12 @@ export function openTransfer(core: Core): DaemonModule {
     throw new TsError('Internal', 'internal error: transfer opened before the differ');
   }
   const { content, leases, images, snapshotters } = core;
-  const limits = limitsOf(core.config.plugins[`${TRANSFER}.local`]);
+  const { discard_unpacked_layers } = core.config.plugins['io.containerd.cri.v1.images'];
+  const limits: TransferLimits = {
+    ...limitsOf(core.config.plugins[`${TRANSFER}.local`]),
+    // It is said of Kubernetes' images alone.
+    discardsLayers: ({ namespace }) => discard_unpacked_layers && namespace === KUBERNETES,
+  };
   const registries = registriesOf(core.config.plugins);
   const transfer = new ImageTransfer({ content, leases, images, snapshotters, differ }, limits);
   core.transfer = transfer;
