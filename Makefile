@@ -4,6 +4,7 @@
 # make demo             a container through daemon, shim and runtime (needs root)
 # make test             everything that can be checked here; make lint, make fmt, make types: parts of it
 # make bench            measurements beside runc, crun and containerd
+# make soak             SECONDS=600 WORKERS=8: containers in a loop, and that nothing is left of them
 # make clean            removes what was built (not node_modules)
 
 PREFIX ?= /usr/local
@@ -20,7 +21,7 @@ node := node_modules/node-linux-$(host)/bin/node
 packages := node_modules/.package-lock.json
 generated := internal/api/generated/.stamp
 
-.PHONY: all install demo test test-vm lint fmt types bench clean generate
+.PHONY: all install demo test test-vm lint fmt types bench soak clean generate
 .DELETE_ON_ERROR:
 
 all: $(binaries) $(dist)/LICENSES.txt
@@ -67,6 +68,9 @@ test-vm: all
 
 bench: all
 	$(node) test/bench/main.ts
+
+soak: all
+	SECONDS=$(SECONDS) WORKERS=$(WORKERS) SEED=$(SEED) $(node) test/soak/main.ts
 
 lint: $(packages) $(generated)
 	node_modules/.bin/biome check

@@ -1,17 +1,16 @@
 /** `create`: from a bundle to a process that waits for `start`. */
 import { closeSync, openSync, writeFileSync } from 'node:fs';
 import {
-  type CgroupHost,
   type CgroupManager,
   containerDeviceRules,
   detectCgroupHost,
-  locateCgroup,
   type ScopeName,
 } from '../cgroups/index.ts';
 import { makeFifo, type Operation, Pipe } from '../linux/index.ts';
 import { Birth } from './birth.ts';
 import { type Bundle, loadBundle } from './bundle.ts';
 import { connectConsole } from './console-socket.ts';
+import { cgroupOf } from './container-cgroup.ts';
 import { CONFIG_COPY, EXEC_FIFO, START_ERRORS } from './container-state.ts';
 import { withHomeByChild } from './home-by-child.ts';
 import { passwdPlace } from './home-directory.ts';
@@ -23,7 +22,7 @@ import { checkNetDevices } from './net-devices.ts';
 import { countPreservedFds } from './preserved-fds.ts';
 import type { Stdio } from './process-steps.ts';
 import { Rollback } from './rollback.ts';
-import { isRootless, type RuntimeOptions } from './runtime-options.ts';
+import type { RuntimeOptions } from './runtime-options.ts';
 import { makeStateDirectory, removeStateDirectory, statePath } from './state-directory.ts';
 import { refuseUnsupported } from './unsupported.ts';
 
@@ -58,7 +57,7 @@ export function* explainCreate(
   const bundle = loadBundle(request.bundle);
   refuseUnsupported(bundle.spec);
   const host = detectCgroupHost();
-  const manager = request.scope?.cgroup ?? locate(options, request.id, bundle, host);
+  const manager = request.scope?.cgroup ?? cgroupOf(options, request.id, bundle.spec, host);
   // biome-ignore lint/correctness/useYield: it only opens and closes
   return yield* Rollback.run('explain create', function* (rollback): Operation<string[]> {
     const { streams } = openInnerHooks(bundle.spec.hooks ?? {}, rollback);
@@ -97,8 +96,10 @@ export function* createContainer(
     const console = openConsole(request, bundle, rollback);
     const directory = makeStateDirectory(options.root, request.id);
     rollback.onFailure(() => removeStateDirectory(options.root, request.id));
+    // Before there is a cgroup: if this process is killed before there is a state, `delete` finds the cgroup by it.
+    writeFileSync(statePath(options.root, request.id, CONFIG_COPY), bundle.config, { mode: 0o600 });
     const host = detectCgroupHost();
-    const cgroup = request.scope?.cgroup ?? locate(options, request.id, bundle, host);
+    const cgroup = request.scope?.cgroup ?? cgroupOf(options, request.id, bundle.spec, host);
     const resources = bundle.spec.linux?.resources ?? {};
     yield* cgroup.create({ ...resources, devices: containerDeviceRules(resources.devices) });
     rollback.onFailure(() => cgroup.undoCreate());
@@ -125,7 +126,6 @@ export function* createContainer(
     );
     tellLeftOut(options, plan);
     const program = buildInitProgram(plan);
-    writeFileSync(statePath(options.root, request.id, CONFIG_COPY), bundle.config, { mode: 0o600 });
     const pipes = { report, goOn };
     const birth = new Birth(options, request, bundle, plan, program, cgroup, pipes, hooks);
     return yield* birth.run(rollback);
@@ -142,24 +142,6 @@ function* withOwnHome(options: RuntimeOptions, bundle: Bundle): Operation<Bundle
     return passwdPlace(rootfs, [...plan.early, ...plan.late]);
   };
   return { ...bundle, process: yield* withHomeByChild(bundle.process, place) };
-}
-
-/** The container's cgroup; nothing is made. */
-export function locate(
-  options: RuntimeOptions,
-  id: string,
-  { spec }: Bundle,
-  host: CgroupHost,
-): CgroupManager {
-  const cgroupsPath = spec.linux?.cgroupsPath;
-  return locateCgroup(
-    {
-      id,
-      rootless: isRootless(options, process.geteuid?.() ?? 0),
-      ...(cgroupsPath === undefined ? {} : { cgroupsPath }),
-    },
-    host,
-  );
 }
 
 /** Capabilities that this runtime does not hold, or the kernel does not know, cannot be given. */

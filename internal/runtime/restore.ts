@@ -10,12 +10,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { type Options, RequestType } from '../api/generated/criu.ts';
-import {
-  type CgroupManager,
-  containerDeviceRules,
-  detectCgroupHost,
-  type ScopeName,
-} from '../cgroups/index.ts';
+import { type CgroupManager, containerDeviceRules, type ScopeName } from '../cgroups/index.ts';
 import { TsError } from '../errors/index.ts';
 import {
   kill,
@@ -33,8 +28,9 @@ import type { State } from '../oci/index.ts';
 import { type Bundle, loadBundle } from './bundle.ts';
 import { createContainer } from './cgroup-driver.ts';
 import { DESCRIPTORS_FILE, EXTERNAL_NAMESPACES, externalNamespaceKey } from './checkpoint.ts';
+import { cgroupOf } from './container-cgroup.ts';
 import { CONFIG_COPY, writeContainerState } from './container-state.ts';
-import { type CreateRequest, locate, openConsole } from './create.ts';
+import { type CreateRequest, openConsole } from './create.ts';
 import { criuError } from './criu-log.ts';
 import { CriuProcess, requireVersion } from './criu-process.ts';
 import { type CriuRequest, commonOptions, openDirectories } from './criu-request.ts';
@@ -121,7 +117,7 @@ function* restore(
     const directories = openDirectories(request, LOG_FILE, rollback, { makesImages: false });
     const directory = makeStateDirectory(options.root, request.id);
     rollback.onFailure(() => removeStateDirectory(options.root, request.id));
-    const cgroup = scope?.cgroup ?? locate(options, request.id, bundle, detectCgroupHost());
+    const cgroup = scope?.cgroup ?? cgroupOf(options, request.id, bundle.spec);
     const resources = bundle.spec.linux?.resources ?? {};
     yield* cgroup.create({ ...resources, devices: containerDeviceRules(resources.devices) });
     rollback.onFailure(() => cgroup.undoCreate());

@@ -6,12 +6,11 @@ import { makeSea } from '../../build/sea.ts';
 
 const root = join(import.meta.dirname, '../..');
 
-/** Builds it at `path`. It exits as ours do, at once: that is the harder mark. */
-export function makeEmptyProgram(binary: Binary, path: string): void {
+/** Builds it at `path`. It exits as ours do, at once, unless it has other `code`: that is the harder mark. */
+export function makeEmptyProgram(binary: Binary, path: string, code = 'process.exit(0);'): void {
   const arch = process.arch === 'arm64' ? 'arm64' : 'x64';
   const node = baseNode(root, arch);
   const assets = { 'koffi.node': koffiAddon(root, arch) };
-  const code = 'process.exit(0);';
   makeSea({ binary, code, node, cacheMaker: [node], hostNode: node, assets }, path);
 }
 

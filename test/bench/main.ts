@@ -1,4 +1,4 @@
-// node test/bench/main.ts [--rounds N] [--part start|run|lifecycle|catalogue|memory|pull|cri] [--write]: measures our programs and the originals in turn
+// node test/bench/main.ts [--rounds N] [--part start|run|lifecycle|catalogue|memory|shim|pull|cri] [--write]: measures our programs and the originals in turn
 // (ours, theirs, ours, theirs, …), so that what else the machine does meets both, and prints Markdown tables or puts them
 // into the README.
 import { spawnSync } from 'node:child_process';
@@ -12,6 +12,7 @@ import { memoryTable } from './memory-table.ts';
 import { pullTable } from './pull-table.ts';
 import { machine } from './report.ts';
 import { runTable } from './run-table.ts';
+import { shimTable } from './shim-table.ts';
 import { startTable } from './start-table.ts';
 
 const { values } = parseArgs({
@@ -20,7 +21,7 @@ const { values } = parseArgs({
     part: {
       type: 'string',
       multiple: true,
-      default: ['start', 'run', 'lifecycle', 'catalogue', 'memory', 'pull', 'cri'],
+      default: ['start', 'run', 'lifecycle', 'catalogue', 'memory', 'shim', 'pull', 'cri'],
     },
     write: { type: 'boolean', default: false },
     inside: { type: 'boolean', default: false },
@@ -48,6 +49,7 @@ for (const [part, measureTable] of [
   ['lifecycle', () => lifecycleTable(rounds)],
   ['catalogue', () => catalogueTable(rounds)],
   ['memory', memoryTable],
+  ['shim', () => shimTable(rounds)],
   ['pull', () => pullTable(Math.ceil(rounds / 5))],
   ['cri', () => criTable(rounds)],
 ] as const) {

@@ -132,6 +132,11 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       what: 'Log files of its own (`cri://`), rotated on request, through a full disk, beside attached clients',
       shownBy: [integration('shim-log')],
     },
+    {
+      what: 'A soak (`make soak`): containers and execs in a loop leave no process, mount, cgroup, descriptor, socket or directory',
+      shownBy: ['test/soak/soak.test.ts'],
+      note: 'in short; ten minutes by `make soak`',
+    },
   ],
   '`tscontainerd`, the daemon': [
     {
@@ -167,6 +172,10 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       shownBy: [integration('cri-*')],
     },
     { what: 'CRI: statistics, checkpoints', shownBy: [] },
+    {
+      what: "`tscontainerd fsck` finds what a stopped daemon's data lack",
+      shownBy: [integration('fsck')],
+    },
     { what: 'NRI, metrics', shownBy: [] },
   ],
 };

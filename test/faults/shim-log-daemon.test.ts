@@ -1,0 +1,53 @@
+// A container that logs 10 MB a second into the shim's own log while its daemon is killed and comes back: no line is
+// lost, doubled or out of order, and nothing in the log tells of it.
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { skipWithout } from '../fixtures/daemon.ts';
+import { eachLine } from '../fixtures/shim-log.ts';
+import { shimKinds, TaskBench } from '../fixtures/tasks.ts';
+
+/** A block of lines is 1 MB, and ten of them are begun in a second. */
+const LINES_IN_BLOCK = 1 << 17;
+const BLOCKS = 40;
+/** Times after the start at which the daemon dies. */
+const DEATHS_MS = [700, 2_000];
+const AWAY_MS = 500;
+
+const ours = shimKinds().find(({ runtime }) => runtime === 'io.containerd.tsrunc.v2');
+assert.ok(ours !== undefined);
+
+for (const daemonKind of ['tscontainerd', 'containerd-2.1'] as const) {
+  test(`${daemonKind} is killed twice under a counter of 10 MB/s: its log is whole`, {
+    skip: skipWithout(daemonKind) || ours.skip,
+  }, async (t) => {
+    await using bench = await TaskBench.start(ours, undefined, daemonKind);
+    const log = join(bench.daemon.directory, 'counter.log');
+    // Eight bytes a line, newline included.
+    const block = `seq $((1000000 + i * ${LINES_IN_BLOCK})) $((999999 + (i + 1) * ${LINES_IN_BLOCK}))`;
+    const script = `i=0; while [ $i -lt ${BLOCKS} ]; do { ${block}; } & sleep 0.1; wait; i=$((i+1)); done; exit 7`;
+    const startMs = performance.now();
+    await bench.run('counter', {
+      args: ['/bin/sh', '-c', script],
+      io: { stdout: `cri://${log}`, stderr: `cri://${log}` },
+    });
+    for (const atMs of DEATHS_MS) {
+      await delay(Math.max(0, atMs - (performance.now() - startMs)));
+      await bench.daemon.kill('SIGKILL');
+      await delay(AWAY_MS); // what is written meanwhile has no daemon
+      await bench.restart();
+    }
+    const { exitStatus } = await bench.tasks.wait({ containerId: 'counter' });
+    t.diagnostic(`${Math.round(performance.now() - startMs)} ms for ${BLOCKS} MiB`);
+    assert.equal(exitStatus, 7);
+    let next = 1_000_000;
+    eachLine(log, ({ stream, tag, content }) => {
+      if (stream === 'stdout' && tag === 'F' && content === `${next}`) next++;
+      else assert.fail(`after ${next - 1}: ${stream} ${tag} ${content}`);
+    });
+    assert.equal(next, 1_000_000 + BLOCKS * LINES_IN_BLOCK);
+    await bench.tasks.delete({ containerId: 'counter' });
+    assert.deepEqual(await bench.leftoversAfter('counter'), []);
+  });
+}
