@@ -31,6 +31,7 @@ import { type StdioOwner, type StdioRequest, withinDeadline } from './process-io
 import { unmountRootfs } from './rootfs.ts';
 import type { RuntimeClient } from './runtime-client.ts';
 import { TaskProcess } from './task-process.ts';
+import { withoutCode } from './without-code.ts';
 
 const SIGKILL = 9;
 /** How long an exit waits for a client to read what is left. */
@@ -59,6 +60,14 @@ export interface ContainerOptions {
   readonly stdio: StdioRequest;
   /** Whether the kernel kills all others when the init process ends. */
   readonly hasOwnPidNamespace: boolean;
+  /** The cgroup that a process is in. */
+  readonly findCgroup: (pid: number) => CgroupManager;
+}
+
+/** Where CRIU's images of a container are. */
+export interface RestoreSource {
+  readonly imagePath: string;
+  readonly workPath: string;
 }
 
 export class Container {
@@ -73,6 +82,7 @@ export class Container {
   #cgroup: CgroupManager | undefined;
   #oomWatch: Disposable | undefined;
   #oomKills = 0n;
+  #restoreFrom: RestoreSource | undefined;
 
   constructor(options: ContainerOptions, context: ShimContext) {
     this.id = options.id;
@@ -98,17 +108,26 @@ export class Container {
   process(execId: string): TaskProcess {
     const found = execId === '' ? this.init : this.#execs.get(execId);
     if (found !== undefined) return found;
-    throw new TsError('NotFound', `process ${execId} of container ${this.id} does not exist`);
+    throw new TsError('NotFound', `process does not exist ${execId}`, { fields: { id: this.id } });
   }
 
-  /** Makes the container; its process waits to be started. Leaves nothing behind when it throws. */
-  async create(
-    restoreFrom: { imagePath: string; workPath: string } | undefined,
-    findCgroup: (pid: number) => CgroupManager,
-  ): Promise<void> {
+  /**
+   * Makes the container; its process waits to be started. One to be restored is made when it is
+   * started, for it runs at once. Leaves nothing behind when it throws.
+   */
+  async create(restoreFrom: RestoreSource | undefined): Promise<void> {
+    try {
+      await this.#openIo(this.init);
+    } catch (thrown) {
+      throw withoutCode('failed to create init process I/O', thrown);
+    }
+    this.#restoreFrom = restoreFrom;
+    if (restoreFrom === undefined) await this.#make(undefined);
+  }
+
+  async #make(restoreFrom: RestoreSource | undefined): Promise<void> {
     const { init } = this;
     const { options } = this.#options;
-    await this.#openIo(init);
     using watch = this.#context.ledger.watch();
     try {
       init.pid = await this.runtime.create(this.id, {
@@ -129,7 +148,7 @@ export class Container {
       throw error;
     }
     try {
-      this.#findCgroup(findCgroup);
+      this.#findCgroup();
       await init.io.attach();
     } catch (thrown) {
       const error = TsError.from(thrown);
@@ -151,10 +170,11 @@ export class Container {
     return process.pid;
   }
 
-  addExec(execId: string, stdio: StdioRequest, spec: object): void {
-    if (this.#execs.has(execId)) throw new TsError('AlreadyExists', `process ${execId}`);
+  /** `spec` is asked for when everything else is in order. */
+  addExec(execId: string, stdio: StdioRequest, spec: () => object): void {
+    if (this.#execs.has(execId)) throw new TsError('AlreadyExists', `id ${execId}`);
     this.init.state.assertCan('exec');
-    this.#execs.set(execId, new TaskProcess(execId, stdio, spec));
+    this.#execs.set(execId, new TaskProcess(execId, stdio, spec()));
     this.#context.events.publish('/tasks/exec-added', TaskExecAdded, {
       containerId: this.id,
       execId,
@@ -236,7 +256,8 @@ export class Container {
 
   async #startInit(): Promise<void> {
     const { init } = this;
-    await this.runtime.start(this.id);
+    if (this.#restoreFrom === undefined) await this.runtime.start(this.id);
+    else await this.#make(this.#restoreFrom);
     init.state.become('running');
     this.#context.events.publish('/tasks/start', TaskStart, {
       containerId: this.id,
@@ -245,8 +266,16 @@ export class Container {
   }
 
   async #startExec(process: TaskProcess): Promise<void> {
+    if (this.init.isReaped) {
+      const text = `container ${this.id} init process is not running`;
+      throw new TsError('FailedPrecondition', text);
+    }
     this.init.state.assertCan('exec');
-    await this.#openIo(process);
+    try {
+      await this.#openIo(process);
+    } catch (thrown) {
+      throw withoutCode('failed to start io pipe copy', thrown);
+    }
     using watch = this.#context.ledger.watch();
     try {
       process.pid = await this.runtime.exec(this.id, {
@@ -285,7 +314,7 @@ export class Container {
       if (TsError.from(thrown).kind !== 'NotFound') throw thrown;
     }
     markWithoutContainer(this.bundle);
-    if (neverRan) await withinDeadline(EXECS_MS, [init.exited]);
+    if (neverRan && init.pid !== 0) await withinDeadline(EXECS_MS, [init.exited]);
     for (const exec of this.#execs.values()) {
       await exec.io.close();
       if (exec.state.status === 'created') exec.markDeleted(); // who waits for it hears of it
@@ -365,9 +394,9 @@ export class Container {
     );
   }
 
-  #findCgroup(find: (pid: number) => CgroupManager): void {
+  #findCgroup(): void {
     try {
-      const cgroup = find(this.init.pid);
+      const cgroup = this.#options.findCgroup(this.init.pid);
       this.#cgroup = cgroup;
       this.#oomKills = cgroup.oomKills();
       this.#oomWatch = cgroup.watchOom(() => this.#tellOom());

@@ -5,11 +5,12 @@ import type { Options } from '../api/generated/containerd.runc.v1.ts';
 import type { CreateTaskRequest } from '../api/generated/containerd.task.v2.ts';
 import { TsError } from '../errors/index.ts';
 import { writeBundleFiles } from './bundle-files.ts';
-import { Container, type ShimContext } from './container.ts';
+import { Container, type RestoreSource, type ShimContext } from './container.ts';
 import { mountRootfs, unmountRootfs } from './rootfs.ts';
 import { runtimeFor } from './runtime-for.ts';
 import { DEFAULT_BINARY, parseRuntimeOptions } from './runtime-options.ts';
 import { cgroupOfProcess } from './task-cgroup.ts';
+import { withoutCode } from './without-code.ts';
 
 /** containerd's identifiers; the first character keeps an id from being read as a flag. */
 const ID = /^[A-Za-z0-9][A-Za-z0-9_.+-]*$/;
@@ -42,12 +43,16 @@ export async function createContainer(
     hasTerminal: request.terminal,
   };
   const container = new Container(
-    { id, bundle, options, runtime, stdio, hasOwnPidNamespace },
+    { id, bundle, options, runtime, stdio, hasOwnPidNamespace, findCgroup: cgroupOfProcess },
     context,
   );
-  mountRootfs(rootfs, request.rootfs);
   try {
-    await container.create(restoreOf(request, options, bundle), cgroupOfProcess);
+    mountRootfs(rootfs, request.rootfs);
+  } catch (thrown) {
+    throw withoutCode('failed to mount rootfs component', thrown);
+  }
+  try {
+    await container.create(restoreOf(request, options, bundle));
   } catch (thrown) {
     const error = TsError.from(thrown);
     try {
@@ -77,7 +82,7 @@ function restoreOf(
   request: CreateTaskRequest,
   options: Options,
   bundle: string,
-): { imagePath: string; workPath: string } | undefined {
+): RestoreSource | undefined {
   if (request.checkpoint === '') return undefined;
   return {
     imagePath: request.checkpoint,
@@ -90,14 +95,16 @@ interface NamespaceEntry {
   readonly path?: unknown;
 }
 
-/** Whether config.json asks for a new pid namespace; what else it says is the runtime's business. */
+/**
+ * Whether config.json asks for a new pid namespace. What else it says, and that it is not there or no
+ * JSON, is for the runtime to find.
+ */
 function readHasOwnPidNamespace(bundle: string): boolean {
-  const path = join(bundle, 'config.json');
   let config: unknown;
   try {
-    config = JSON.parse(readFileSync(path, 'utf8'));
-  } catch (thrown) {
-    throw TsError.from(thrown, `read ${path}`);
+    config = JSON.parse(readFileSync(join(bundle, 'config.json'), 'utf8'));
+  } catch {
+    return false; // the runtime will not create it
   }
   const namespaces = (config as { linux?: { namespaces?: unknown } } | null)?.linux?.namespaces;
   if (!Array.isArray(namespaces)) return false;

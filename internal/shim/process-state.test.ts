@@ -35,6 +35,27 @@ const POSSIBLE: [ProcessStatus, ProcessOperation[]][] = [
   ['deleted', []],
 ];
 
+/** Refusals that are not `cannot OPERATION a STATUS process`. */
+const REFUSALS: Readonly<Record<string, string>> = {
+  'pause created': 'cannot pause task in created state',
+  'pause paused': 'cannot pause a paused container',
+  'pause stopped': 'cannot pause a stopped container',
+  'pause deleted': 'cannot pause a deleted container',
+  'resume created': 'cannot resume task in created state',
+  'resume stopped': 'cannot resume a stopped container',
+  'resume deleted': 'cannot resume a deleted container',
+  'exec paused': 'cannot exec in a paused state',
+  'exec stopped': 'cannot exec in a stopped state',
+  'exec deleted': 'cannot exec in a deleted state',
+  'update stopped': 'cannot update a stopped container',
+  'update deleted': 'cannot update a deleted container',
+  'checkpoint created': 'cannot checkpoint a task in created state',
+  'checkpoint stopped': 'cannot checkpoint a stopped container',
+  'checkpoint deleted': 'cannot checkpoint a deleted container',
+  'resize stopped': 'cannot resize a stopped container',
+  'resize deleted': 'cannot resize a deleted container',
+};
+
 for (const [status, possible] of POSSIBLE) {
   for (const operation of OPERATIONS) {
     const isPossible = possible.includes(operation);
@@ -42,8 +63,8 @@ for (const [status, possible] of POSSIBLE) {
       if (isPossible) at(status).assertCan(operation);
       else {
         assert.throws(() => at(status).assertCan(operation), {
-          kind: status === 'deleted' ? 'NotFound' : 'FailedPrecondition',
-          message: `cannot ${operation} a ${status} process`,
+          kind: status === 'deleted' ? 'NotFound' : 'Unknown',
+          message: REFUSALS[`${operation} ${status}`] ?? `cannot ${operation} a ${status} process`,
         });
       }
     });

@@ -30,6 +30,26 @@ const NEXT: Readonly<Record<ProcessStatus, readonly ProcessStatus[]>> = {
   deleted: [],
 };
 
+/** What containerd's shim says, which scripts may look for. */
+function refusal(operation: ProcessOperation, status: ProcessStatus): string {
+  switch (operation) {
+    case 'exec':
+      return `cannot exec in a ${status} state`;
+    case 'pause':
+    case 'resume':
+      if (status === 'created') return `cannot ${operation} task in created state`;
+      return `cannot ${operation} a ${status} ${status === 'running' ? 'process' : 'container'}`;
+    case 'checkpoint':
+      if (status === 'created') return 'cannot checkpoint a task in created state';
+      return `cannot checkpoint a ${status} container`;
+    case 'update':
+    case 'resize':
+      return `cannot ${operation} a ${status} container`;
+    default:
+      return `cannot ${operation} a ${status} process`;
+  }
+}
+
 /** The life of one process as a state machine; knows nothing of pids or pipes. */
 export class ProcessState {
   #status: ProcessStatus = 'created';
@@ -38,11 +58,15 @@ export class ProcessState {
     return this.#status;
   }
 
-  /** Throws FailedPrecondition (NotFound once deleted) when `operation` is not possible now. */
+  /**
+   * Throws when `operation` is not possible now, in the words of containerd's shim, which gives no
+   * code for it: Unknown; NotFound once deleted.
+   */
   assertCan(operation: ProcessOperation): void {
-    if (ALLOWED[this.#status].has(operation)) return;
-    const kind = this.#status === 'deleted' ? 'NotFound' : 'FailedPrecondition';
-    throw new TsError(kind, `cannot ${operation} a ${this.#status} process`);
+    const status = this.#status;
+    if (ALLOWED[status].has(operation)) return;
+    const kind = status === 'deleted' ? 'NotFound' : 'Unknown';
+    throw new TsError(kind, refusal(operation, status));
   }
 
   /** Moves on. A step that the life of a process does not have is a bug of ours. */

@@ -56,6 +56,8 @@ export function failedCommand(command: string, message: string, signal: string |
 function textOf(command: string, message: string): string {
   // Clients of containerd look for these words when they kill what may be dead already.
   if (command === 'kill' && isGone(message)) return 'process already finished';
+  if (command === 'kill') return `unknown error after kill: ${message}`;
+  if (command === 'delete') return `failed to delete task: ${message}`;
   return `OCI runtime ${command} failed: ${message}`;
 }
 

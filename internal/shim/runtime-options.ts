@@ -29,7 +29,7 @@ export async function parseRuntimeOptions(any: AnyMessage | undefined): Promise<
   const name = any.typeUrl.slice(any.typeUrl.lastIndexOf('/') + 1);
   if (name === Options.typeName) return { ...Options.decode(any.value), inProcess: false };
   if (name !== GenericOptions.typeName) {
-    throw new TsError('InvalidArgument', `runtime options: unsupported message ${any.typeUrl}`);
+    throw new TsError('Unknown', `runtime options: unsupported message ${any.typeUrl}`);
   }
   const generic = GenericOptions.decode(any.value);
   if (generic.configBody.length > 0) {

@@ -18,6 +18,7 @@ import type {
   RuntimeStdio,
 } from './runtime-client.ts';
 import { runtimeError } from './runtime-log.ts';
+import { withoutCode } from './without-code.ts';
 
 export interface RuntimeProcessOptions {
   /** A path or a name on PATH. */
@@ -166,6 +167,10 @@ export class RuntimeProcess implements RuntimeClient {
       const log = readIfThere(logPath);
       const { code, signal } = result;
       throw runtimeError({ command, log, output: result.stderr || result.stdout, code, signal });
+    } catch (thrown) {
+      const error = TsError.from(thrown);
+      if (error.code !== 'TS_RUNTIME_NOT_EXECUTABLE') throw error;
+      throw withoutCode(`OCI runtime ${command} failed`, error);
     } finally {
       if (run.logPath === undefined) unlinkIfThere(logPath);
     }

@@ -36,8 +36,8 @@ for (const [uri, target] of understood) {
 
 const refused: [uri: string, message: string][] = [
   ['relative/path', 'stdio relative/path: path is not absolute'],
-  ['http://host/x', 'stdio http://host/x: path is not absolute'],
-  ['http:///x', 'stdio http:///x: unknown scheme http'],
+  ['http://host/x', 'unknown STDIO scheme http'],
+  ['http:///x', 'unknown STDIO scheme http'],
   ['file://%zz', 'stdio file://%zz: malformed escape'],
   ['file://', 'stdio file://: path is not absolute'],
   ['file:///a%00b', 'stdio file:///a%00b: path is not absolute'],

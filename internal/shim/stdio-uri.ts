@@ -16,6 +16,7 @@ export type StdioTarget =
     };
 
 const NONE: StdioTarget = { kind: 'none' };
+const SCHEMES = new Set(['fifo', 'file', 'binary', 'binary-v2', 'cri']);
 const SCHEME = /^([A-Za-z][A-Za-z0-9+.-]*):\/\//;
 
 /**
@@ -29,6 +30,12 @@ export function parseStdioUri(uri: string): StdioTarget {
   if (uri === '') return NONE;
   const scheme = SCHEME.exec(uri)?.[1]?.toLowerCase();
   if (scheme === undefined) return { kind: 'fifo', path: absolute(uri, uri) };
+  if (!SCHEMES.has(scheme)) {
+    throw new TsError('InvalidArgument', `unknown STDIO scheme ${scheme}`, {
+      code: 'TS_STDIO_SCHEME',
+      advice: 'use a path, fifo://, file://, binary:// or cri://',
+    });
+  }
   const rest = uri.slice(scheme.length + '://'.length);
   const [encodedPath = '', query = ''] = splitOnce(withoutFragment(rest), '?');
   const path = absolute(decodePath(encodedPath, uri), uri);
@@ -45,13 +52,8 @@ export function parseStdioUri(uri: string): StdioTarget {
         args: loggerArguments(query),
         wantsReadyByte: scheme === 'binary-v2',
       };
-    case 'cri':
-      return parseLogQuery(path, query, uri);
     default:
-      throw new TsError('InvalidArgument', `stdio ${uri}: unknown scheme ${scheme}`, {
-        code: 'TS_STDIO_SCHEME',
-        advice: 'use a path, fifo://, file://, binary:// or cri://',
-      });
+      return parseLogQuery(path, query, uri);
   }
 }
 

@@ -102,7 +102,8 @@ export class TaskProcess {
   }
 
   resize(size: WindowSize): void {
-    this.state.assertCan('resize');
+    // Of the init process containerd's shim takes a size at any time, and a stopped one has no use for it.
+    if (this.execId !== '') this.state.assertCan('resize');
     if (size.columns > MAX_SIZE || size.rows > MAX_SIZE) {
       throw new TsError('InvalidArgument', `resize to ${size.columns} by ${size.rows}: too large`);
     }

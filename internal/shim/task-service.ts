@@ -168,10 +168,10 @@ export class TaskService {
 
     exec: async (request) => {
       const { id, execId, stdin, stdout, stderr, terminal } = request;
+      const container = this.#find(id);
       if (execId === '') throw new TsError('InvalidArgument', 'exec: no exec id');
       const stdio = { stdin, stdout, stderr, hasTerminal: terminal };
-      const container = this.#find(id);
-      container.addExec(execId, stdio, processSpec(request.spec));
+      container.addExec(execId, stdio, () => processSpec(request.spec));
       return {};
     },
 
@@ -187,8 +187,9 @@ export class TaskService {
     },
 
     update: async ({ id, resources }) => {
+      const container = this.#find(id);
       if (resources === undefined) throw new TsError('InvalidArgument', 'update: no resources');
-      await this.#find(id).update(Buffer.from(resources.value).toString());
+      await container.update(Buffer.from(resources.value).toString());
       return {};
     },
 
@@ -215,7 +216,7 @@ export class TaskService {
   #find(id: string): Container {
     const entry = this.#containers.get(id);
     if (entry !== undefined && entry !== 'creating') return entry;
-    throw new TsError('NotFound', `container ${id} is not created`);
+    throw new TsError('NotFound', 'container not created', { fields: { id } });
   }
 }
 
@@ -261,10 +262,10 @@ function processSpec(spec: AnyMessage | undefined): object {
     process = JSON.parse(Buffer.from(spec?.value ?? []).toString());
   } catch (cause) {
     const text = `exec: process spec: ${(cause as Error).message}`;
-    throw new TsError('InvalidArgument', text, { cause });
+    throw new TsError('Unknown', text, { cause });
   }
   if (typeof process !== 'object' || process === null || Array.isArray(process)) {
-    throw new TsError('InvalidArgument', 'exec: process spec: not an object');
+    throw new TsError('Unknown', 'exec: process spec: not an object');
   }
   return process;
 }

@@ -79,8 +79,8 @@ for (const runtime of runtimes) {
     for (let index = 0; index < 5; index++) {
       // The container is over: an exec has to fail with words, and nothing may wait for ever.
       await assert.rejects(shim.addExec(`e${index}`, ['/bin/true']), {
-        code: Code.FAILED_PRECONDITION,
-        message: 'cannot exec a stopped process: failed precondition',
+        code: Code.UNKNOWN,
+        message: 'cannot exec in a stopped state',
       });
     }
     await shim.finish();
@@ -142,8 +142,8 @@ for (const runtime of runtimes) {
     await shim.start();
     await shim.task.pause({ id: 'c1' });
     assert.equal((await shim.task.state({ id: 'c1' })).status, Status.PAUSED);
-    await assert.rejects(shim.task.pause({ id: 'c1' }), { code: Code.FAILED_PRECONDITION });
-    await assert.rejects(shim.addExec('e1', ['/bin/true']), { code: Code.FAILED_PRECONDITION });
+    await assert.rejects(shim.task.pause({ id: 'c1' }), { code: Code.UNKNOWN });
+    await assert.rejects(shim.addExec('e1', ['/bin/true']), { code: Code.UNKNOWN });
     await shim.task.resume({ id: 'c1' });
     assert.equal((await shim.task.state({ id: 'c1' })).status, Status.RUNNING);
     const resources = {
@@ -213,7 +213,7 @@ test('errors carry the codes that daemons decide by', {
   await using daemon = await PlayedDaemon.start();
   const shim = await daemon.shim(['/bin/sleep', '1000']);
   const { task } = shim;
-  const none = { code: Code.NOT_FOUND, message: 'container c1 is not created: not found' };
+  const none = { code: Code.NOT_FOUND, message: 'container not created: not found' };
   await assert.rejects(task.state({ id: 'c1' }), none);
   await assert.rejects(task.start({ id: 'c1' }), none);
   await assert.rejects(task.kill({ id: 'c1', signal: SIGKILL }), none);
@@ -224,21 +224,21 @@ test('errors carry the codes that daemons decide by', {
   });
   await assert.rejects(task.start({ id: 'c1', execId: 'x' }), {
     code: Code.NOT_FOUND,
-    message: 'process x of container c1 does not exist: not found',
+    message: 'process does not exist x: not found',
   });
   await assert.rejects(task.pause({ id: 'c1' }), {
-    code: Code.FAILED_PRECONDITION,
-    message: 'cannot pause a created process: failed precondition',
+    code: Code.UNKNOWN,
+    message: 'cannot pause task in created state',
   });
   await shim.start();
   await assert.rejects(task.delete({ id: 'c1' }), {
-    code: Code.FAILED_PRECONDITION,
-    message: 'cannot delete a running process: failed precondition',
+    code: Code.UNKNOWN,
+    message: 'cannot delete a running process',
   });
   await shim.addExec('x', ['/bin/true']);
   await assert.rejects(shim.addExec('x', ['/bin/true']), {
     code: Code.ALREADY_EXISTS,
-    message: 'process x: already exists',
+    message: 'id x: already exists',
   });
   await assert.rejects(task.kill({ id: 'c1', execId: 'x', signal: SIGKILL }), {
     code: Code.FAILED_PRECONDITION,
@@ -265,8 +265,8 @@ test('a checkpoint that the runtime cannot make is refused in its words', {
   await shim.create();
   const path = join(daemon.directory, 'images');
   await assert.rejects(shim.task.checkpoint({ id: 'c1', path }), {
-    code: Code.FAILED_PRECONDITION,
-    message: 'cannot checkpoint a created process: failed precondition',
+    code: Code.UNKNOWN,
+    message: 'cannot checkpoint a task in created state',
   });
   await shim.start();
   await assert.rejects(

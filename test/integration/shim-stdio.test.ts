@@ -70,8 +70,8 @@ test('stdin that is closed, and a size that is set, before an exec starts', { sk
   await stdout.ended;
   assert.equal(stdout.text, '33 77\r\n');
   await assert.rejects(shim.task.resizePty({ id: 'c1', execId: 'e2', width: 7, height: 3 }), {
-    code: Code.FAILED_PRECONDITION,
-    message: 'cannot resize a stopped process: failed precondition',
+    code: Code.UNKNOWN,
+    message: 'cannot resize a stopped container',
   });
   await shim.task.kill({ id: 'c1', signal: SIGKILL });
   await shim.wait();
@@ -288,12 +288,12 @@ test('a logger that is not there or never ready fails the creation', { skip }, a
   await using daemon = await PlayedDaemon.start();
   const shim = await daemon.shim(['/bin/true']);
   await assert.rejects(shim.create({ stdout: 'binary:///no/such/logger' }), {
-    code: Code.NOT_FOUND,
-    message: 'execute logger /no/such/logger: ENOENT: not found',
+    code: Code.UNKNOWN, // as containerd's shim has it
+    message: 'failed to create init process I/O: execute logger /no/such/logger: ENOENT',
   });
   const path = logger(daemon.directory, 'exit 1');
   await assert.rejects(shim.create({ stdout: `binary-v2://${path}` }), {
-    message: `start logger ${path}: ended before it was ready`,
+    message: `failed to create init process I/O: start logger ${path}: ended before it was ready`,
   });
   await shim.create();
   await shim.start();
@@ -307,8 +307,8 @@ test('a fifo that is not there fails the creation by its name', { skip }, async 
   const stdout = makeFifo(daemon.directory, 'stdout');
   const stderr = join(daemon.directory, 'missing');
   await assert.rejects(shim.create({ stdout, stderr }), {
-    code: Code.NOT_FOUND,
-    message: `open ${stderr}: ENOENT: not found`,
+    code: Code.UNKNOWN,
+    message: `failed to create init process I/O: open ${stderr}: ENOENT`,
   });
   await shim.create({ stdout });
   await shim.start();

@@ -15,7 +15,7 @@ for (const [text, expected] of [
   ['SIGRTMIN+3', 37],
   ['RTMAX-1', 63],
   ['64', 64],
-  ['0', undefined],
+  ['0', 0],
   ['65', undefined],
   ['-9', undefined],
   ['9x', undefined],

@@ -50,12 +50,13 @@ const ALIASES: Readonly<Record<string, SignalName>> = {
 
 /**
  * The number of a signal as users write it: `9`, `KILL`, `sigkill`, `SIGRTMIN+3`, `RTMAX-1`.
- * Undefined if there is no such signal.
+ * 0, which is never sent and only asks whether one could be, is a number like others. Undefined if
+ * there is no such signal.
  */
 export function parseSignal(text: string): number | undefined {
   if (/^[0-9]{1,3}$/.test(text)) {
     const number = Number(text);
-    return number >= 1 && number <= GREATEST_SIGNAL ? number : undefined;
+    return number <= GREATEST_SIGNAL ? number : undefined;
   }
   const upper = text.toUpperCase();
   const name = upper.startsWith('SIG') ? upper : `SIG${upper}`;
