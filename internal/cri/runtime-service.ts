@@ -150,18 +150,18 @@ export function runtimeService(
     async exec(request) {
       const { id } = running(cri, request.containerId);
       if (request.cmd.length === 0) throw new TsError('InvalidArgument', 'cmd: empty');
-      return { url: streams.command('exec', { ...request, containerId: id }) };
+      return { url: await streams.command('exec', { ...request, containerId: id }) };
     },
     async attach(request) {
       const { id } = running(cri, request.containerId);
-      return { url: streams.command('attach', { ...request, containerId: id, cmd: [] }) };
+      return { url: await streams.command('attach', { ...request, containerId: id, cmd: [] }) };
     },
     async portForward({ podSandboxId, port }) {
       const sandbox = sandboxes.get(podSandboxId);
       if (!sandbox.isReady) {
         throw new TsError('FailedPrecondition', `sandbox ${sandbox.id}: not ready`);
       }
-      return { url: streams.portForward(sandbox.id, port) };
+      return { url: await streams.portForward(sandbox.id, port) };
     },
 
     async containerStats() {

@@ -47,6 +47,7 @@ export class StreamServer {
   readonly #requests = new StreamRequests<Asked>();
   readonly #http: Server;
   readonly #sockets = new Set<Duplex>();
+  #listening: Promise<void> | undefined;
   readonly #webSockets = new WebSocketServer({
     noServer: true,
     maxPayload: MAX_MESSAGE_BYTES,
@@ -69,8 +70,16 @@ export class StreamServer {
     );
   }
 
-  /** Begins to listen. */
-  async listen(): Promise<void> {
+  /** Begins to listen, when somebody first asks for a URL: a node that nobody executes on has no port open. */
+  #listen(): Promise<void> {
+    this.#listening ??= this.#open().catch((thrown: unknown) => {
+      this.#listening = undefined; // the next one may find the port free
+      throw thrown;
+    });
+    return this.#listening;
+  }
+
+  async #open(): Promise<void> {
     const { address, port } = this.#options;
     await new Promise<void>((resolve, reject) => {
       this.#http.once('error', (error) =>
@@ -83,21 +92,24 @@ export class StreamServer {
 
   async close(): Promise<void> {
     for (const socket of this.#sockets) socket.destroy();
+    if (!this.#http.listening) return;
     await new Promise<void>((resolve) => this.#http.close(() => resolve()));
   }
 
   /** The URL at which a command's streams are served, once and soon. Throws InvalidArgument for a request without a stream. */
-  command(kind: 'exec' | 'attach', request: CommandRequest): string {
+  async command(kind: 'exec' | 'attach', request: CommandRequest): Promise<string> {
     if (request.tty && request.stderr) {
       throw new TsError('InvalidArgument', 'tty and stderr cannot both be true');
     }
     if (!request.stdin && !request.stdout && !request.stderr) {
       throw new TsError('InvalidArgument', 'one of stdin, stdout or stderr must be set');
     }
+    await this.#listen();
     return this.#url(kind, this.#requests.add({ kind, request }));
   }
 
-  portForward(podSandboxId: string, ports: readonly number[]): string {
+  async portForward(podSandboxId: string, ports: readonly number[]): Promise<string> {
+    await this.#listen();
     return this.#url(
       'portforward',
       this.#requests.add({ kind: 'portforward', podSandboxId, ports }),

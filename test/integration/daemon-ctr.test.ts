@@ -20,7 +20,9 @@ for (const version of ['ctr-2.1', 'ctr-1.6'] as const) {
   describe(version, { skip }, () => {
     let daemon: TestDaemon;
     before(async () => {
-      daemon = await TestDaemon.start('tscontainerd');
+      // Nothing refers to what ctr ingests: it would be collected while a test looks at it.
+      const config = '[plugins."io.containerd.gc.v1.scheduler"]\ndeletion_threshold = 1000';
+      daemon = await TestDaemon.start('tscontainerd', { config });
     });
     after(async () => {
       await daemon?.[Symbol.asyncDispose]();
@@ -185,13 +187,10 @@ for (const version of ['ctr-2.1', 'ctr-1.6'] as const) {
       }
     });
 
-    test('a service that is not there says so', {
+    test('sandboxes ls: none', {
       skip: version === 'ctr-1.6' && 'has no such command',
     }, () => {
-      assert.match(
-        failure(['sandboxes', 'ls']),
-        /does not implement the method \/containerd\.services\.sandbox/,
-      );
+      assert.match(ctr(['sandboxes', 'ls']), /^ID\s/);
     });
   });
 }

@@ -50,10 +50,7 @@ export function openCri(core: Core): DaemonModule {
       ),
       grpcService(ImageService, imageService(cri)),
     ],
-    async start() {
-      await streams.listen();
-      await cri.start();
-    },
+    start: () => cri.start(),
     async close() {
       await streams.close();
       await cri.close();
