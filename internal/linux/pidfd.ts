@@ -4,6 +4,7 @@ import { OwnedFd } from './fd.ts';
 import { rawSyscall, syscall } from './syscall.ts';
 
 const ESRCH = 3;
+const EINVAL = 22;
 
 /**
  * pidfd_open(2): a reference to a process that stays valid when its pid is reused. Undefined: there
@@ -12,7 +13,8 @@ const ESRCH = 3;
 export function openPidfd(pid: number): OwnedFd | undefined {
   const result = rawSyscall('pidfd_open', pid, 0);
   if (result >= 0) return new OwnedFd(result);
-  if (result === -ESRCH) return undefined;
+  // Until Linux 6.14 it is EINVAL for a pid that has no process any more, but still names a process group or a session.
+  if (result === -ESRCH || (result === -EINVAL && pid > 0)) return undefined;
   throw TsError.ofErrno(-result, `open pidfd of ${pid}`);
 }
 

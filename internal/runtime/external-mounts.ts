@@ -5,7 +5,7 @@
  * Attack: the image or the running container crafts symlinks, so that the places of two such mounts
  * look the same, and a restore binds one directory of the host where another belongs, or one that the
  * container should not have (CVE-2026-119101, crun CVE-2026-115520, CRIU CVE-2026-119614). Defence: a
- * name is the mount's place in config.json, never a path; at a checkpoint a mount gets its name only
+ * name is made from config.json alone, never from a path as it was resolved; at a checkpoint a mount gets its name only
  * if it shows what config.json says; and after a restore, before anything runs, every mount that
  * shows something of the host's must be one of config.json's. Images may lie as they like.
  */
@@ -24,7 +24,7 @@ export interface MountIdentity {
 
 /** A mount of the host's that a container has. */
 export interface ExternalMount {
-  /** What CRIU knows it by: `mount-3`. */
+  /** What CRIU knows it by: `mount-1-/etc/hosts`. */
   readonly name: string;
   /** For error texts: `mounts[3]`. */
   readonly property: string;

@@ -22,7 +22,10 @@ export interface ExternalPlan {
 /** Options of a mount point that must be the same after a restore. */
 const KEPT_OPTIONS = ['ro', 'nosuid', 'nodev', 'noexec'] as const;
 
-/** The names are what checkpoint and restore agree on: they must not depend on anything but config.json. */
+/**
+ * The names are what checkpoint and restore agree on: they must not depend on anything but config.json. Nor on its order:
+ * an engine that restores under another name writes it anew, and Podman's mounts are then in another order.
+ */
 export function planExternals(bundle: Bundle, cgroup: CgroupManager): ExternalPlan {
   const { spec, directory, rootfs } = bundle;
   const { linux = {} } = spec;
@@ -46,21 +49,27 @@ export function planExternals(bundle: Bundle, cgroup: CgroupManager): ExternalPl
     const identity = real === undefined ? undefined : identityOf(real, host);
     return { name, property, mountPoint, source: real ?? source, identity, options, isOptional };
   };
+  const places = new Map<string, number>();
   const binds = mounts
     .filter(({ kind }) => kind === 'bind')
     .map(({ property, destination, source, options }) => {
       const kept = KEPT_OPTIONS.filter((option) => options.attributes.set.has(option));
-      const name = `mount-${property.replace(/\D/g, '')}`;
+      const count = (places.get(destination) ?? 0) + 1;
+      places.set(destination, count);
+      const name = `mount-${count}-${quoted(destination)}`;
       return external(name, property, destination, source, { options: kept });
     });
-  const masks = (linux.maskedPaths ?? []).map((path, index) =>
-    external(`mask-${index}`, `linux.maskedPaths[${index}]`, normalizePath(path), '/dev/null', {
-      options: ['ro'],
+  const masks = (linux.maskedPaths ?? []).map((path, index) => {
+    const place = normalizePath(path);
+    const options: MountAttribute[] = ['ro'];
+    const property = `linux.maskedPaths[${index}]`;
+    return external(`mask-${quoted(place)}`, property, place, '/dev/null', {
+      options,
       isOptional: true,
-    }),
-  );
+    });
+  });
   const devices = planDevices(linux.devices ?? [], mounts).map(({ path }) =>
-    external(`device-${path}`, `device ${path}`, path, path, { isOptional: true }),
+    external(`device-${quoted(path)}`, `device ${path}`, path, path, { isOptional: true }),
   );
   const cgroups = hasNewCgroupNamespace
     ? []
@@ -78,6 +87,11 @@ export function planExternals(bundle: Bundle, cgroup: CgroupManager): ExternalPl
     host,
     root: identityOf(rootfs, host),
   };
+}
+
+/** A path as a part of a name: CRIU takes `mnt[NAME]:PATH`. */
+function quoted(path: string): string {
+  return encodeURIComponent(path).replaceAll('%2F', '/');
 }
 
 function realPath(path: string, property: string, isOptional: boolean): string | undefined {

@@ -153,14 +153,17 @@ function* restore(
   });
 }
 
-/** CRIU wants a root that is a mount, and nothing mounted above it. */
+/**
+ * CRIU wants a root that is a mount, and nothing mounted above it. A slave: what CRIU mounts below stays off the host, and
+ * where the container's root was a slave of the host's file system CRIU finds a mount to copy that from.
+ */
 function bindRoot(rootfs: string, directory: string, rollback: Rollback): string {
   const root = join(realpathSync(directory), CRIU_ROOT);
   mkdirSync(root, { mode: 0o700 });
   rollback.always(() => rmdirSync(root));
   mount({ source: rootfs, target: root, flags: ['MS_BIND', 'MS_REC'] });
   rollback.always(() => unmountAll(root));
-  mount({ source: '', target: root, flags: ['MS_PRIVATE', 'MS_REC'] });
+  mount({ source: '', target: root, flags: ['MS_SLAVE', 'MS_REC'] });
   return root;
 }
 

@@ -15,7 +15,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, test } from 'node:test';
+import { after, before, test } from 'node:test';
 import { Capability, isCapability } from '../../internal/linux/index.ts';
 import { needsRoot, tsruncCommand } from '../fixtures/runtime-bundle.ts';
 import { buildRuntimeTools, type Outcome, VALIDATIONS } from './runtime-tools.ts';
@@ -74,6 +74,7 @@ function whyNot(name: string, outcome: Outcome): string | false {
     return isOfLegacy && !isLegacy ? 'reads the files of cgroup v1' : false;
   }
   if ('needs' in outcome) {
+    if (outcome.needs === 'AppArmor') return apparmorSkip();
     return hasCapability(outcome.needs)
       ? false
       : `asks for all capabilities; no ${outcome.needs} here`;
@@ -86,6 +87,25 @@ function hasCapability(name: string): boolean {
     readFileSync('/proc/self/status', 'latin1'),
   )?.[1];
   return isCapability(name) && (BigInt(`0x${bounding}`) >> BigInt(Capability[name])) % 2n === 1n;
+}
+
+/** Its profile must be loaded already; it allows everything. */
+const PROFILE = 'profile acme_secure_profile flags=(attach_disconnected, default_allow) {}\n';
+
+function apparmorSkip(): string | false {
+  const file = '/sys/module/apparmor/parameters/enabled';
+  if (!existsSync(file) || !readFileSync(file, 'latin1').startsWith('Y')) return 'no AppArmor here';
+  return apparmorParser('--version') ? false : 'no apparmor_parser';
+}
+
+function apparmorParser(flag: string): boolean {
+  const stdio: ['pipe', 'ignore', 'inherit'] = ['pipe', 'ignore', 'inherit'];
+  return spawnSync('apparmor_parser', [flag], { input: PROFILE, stdio }).status === 0;
+}
+
+if (directory !== '' && apparmorSkip() === false) {
+  before(() => assert.ok(apparmorParser('--replace'), 'load the profile'));
+  after(() => assert.ok(apparmorParser('--remove'), 'remove the profile'));
 }
 
 for (const [name, outcome] of Object.entries(VALIDATIONS)) {

@@ -28,8 +28,8 @@ const CONFIGS: [string, (config: Config) => void, string][] = [
   ],
   [
     'an unknown namespace',
-    (c) => c.linux.namespaces.push({ type: 'nope' }),
-    'config.json: linux.namespaces[5].type: ',
+    (c) => c.linux.namespaces.unshift({ type: 'nope' }),
+    'config.json: linux.namespaces[0].type: ',
   ],
   [
     'an unknown capability',

@@ -45,6 +45,12 @@ function withNamespaces(config: Config, ...types: string[]): void {
   config.linux.namespaces = types.map((type) => ({ type }));
 }
 
+/** A cgroup namespace of its own: with cgroup v2 that is the default already. */
+function withCgroup(config: Config): void {
+  const types = config.linux.namespaces.map(({ type }: { type: string }) => type);
+  withNamespaces(config, ...new Set<string>([...types, 'cgroup']));
+}
+
 const MAPPING = [{ containerID: 0, hostID: 100000, size: 65536 }];
 
 function withUser(config: Config): void {
@@ -80,7 +86,7 @@ test('a new network namespace has its loopback up', options, () => {
 test('a new cgroup namespace shows the container its own cgroup as the root', options, () => {
   const { stdout, error } = runtime.runScript(
     'cat /proc/self/cgroup; ls /sys/fs/cgroup; find /sys/fs/cgroup -name cgroup.procs -maxdepth 2 | head -1 | xargs grep -c .',
-    (config) => config.linux.namespaces.push({ type: 'cgroup' }),
+    withCgroup,
   );
   assert.equal(error, '');
   const paths = stdout.split('\n').filter((line) => /^\d+:/.test(line));
@@ -188,7 +194,7 @@ function holder(flags: string[]): ChildProcess {
 
 test('namespaces are joined by path', options, async () => {
   const first = runtime.newId();
-  runtime.startSleeping(first, (config) => config.linux.namespaces.push({ type: 'cgroup' }));
+  runtime.startSleeping(first, withCgroup);
   const { pid } = JSON.parse(runtime.run(['state', first]).stdout);
   const { stdout, error } = runtime.runScript(
     `${READ_ALL}; tr '\\0' ' ' < /proc/1/cmdline`,

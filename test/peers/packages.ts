@@ -51,6 +51,28 @@ export const suites = {
       ...['libmnl0', 'libnftnl11', 'libnetfilter-conntrack3', 'libnfnetlink0'],
     ],
   },
+  // Podman 4 and 5, with the monitor that they start between themselves and the runtime.
+  'podman-bookworm': {
+    release: 'bookworm',
+    packages: [
+      ...['podman', 'conmon', 'catatonit', 'netavark', 'golang-github-containers-common'],
+      ...['golang-github-containers-image', 'uidmap', 'fuse-overlayfs'],
+      ...['libc6', 'libgcc-s1', 'libdevmapper1.02.1', 'libgpgme11', 'libassuan0', 'libgpg-error0'],
+      ...['libseccomp2', 'libsubid4', 'libglib2.0-0', 'libpcre2-8-0', 'libsystemd0', 'libudev1'],
+      ...['libselinux1', 'libcap2', 'libcap-ng0', 'libgcrypt20', 'liblz4-1', 'liblzma5'],
+      ...['libzstd1', 'libaudit1', 'libfuse3-3'],
+    ],
+  },
+  'podman-sid': {
+    release: 'sid',
+    packages: [
+      ...['podman', 'conmon', 'catatonit', 'netavark', 'golang-github-containers-common'],
+      ...['golang-github-containers-image', 'uidmap', 'fuse-overlayfs'],
+      ...['libc6', 'libgcc-s1', 'libgpgme45', 'libassuan9', 'libgpg-error0', 'libseccomp2'],
+      ...['libsqlite3-0', 'libsubid6', 'libglib2.0-0t64', 'libpcre2-8-0', 'libsystemd0'],
+      ...['libselinux1', 'libcap2', 'libcap-ng0', 'libaudit1', 'libbsd0', 'libmd0', 'libfuse3-4'],
+    ],
+  },
   // Of sid alone: bookworm's does not know the kernels of today. With all that it is linked to.
   criu: {
     release: 'sid',
@@ -107,6 +129,8 @@ export const peerFiles = {
   'dockerd-28': { suite: 'docker-sid', file: 'usr/sbin/dockerd' },
   'docker-20': { suite: 'docker-bookworm', file: 'usr/bin/docker' },
   'dockerd-20': { suite: 'docker-bookworm', file: 'usr/sbin/dockerd' },
+  'podman-5': { suite: 'podman-sid', file: 'usr/bin/podman' },
+  'podman-4': { suite: 'podman-bookworm', file: 'usr/bin/podman' },
   time: { suite: 'bookworm', file: 'usr/bin/time' },
   strace: { suite: 'bookworm', file: 'usr/bin/strace' },
   objdump: { suite: 'bookworm', file: 'usr/bin/x86_64-linux-gnu-objdump' },

@@ -23,7 +23,12 @@ export const suites: Readonly<Record<Form, readonly VmSuite[]>> = {
   whole: [
     {
       layouts: ['v2', 'hybrid'],
-      files: [integration('cgroups'), integration('runtime-*'), 'test/vm/*.test.ts'],
+      files: [
+        integration('cgroups'),
+        integration('runtime-*'),
+        'test/conformance/runtime-tools.test.ts',
+        'test/vm/*.test.ts',
+      ],
     },
     {
       layouts: ['v2'],

@@ -1,0 +1,128 @@
+// AppArmor: profiles of processes, in the machine, where it is on.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { type Config, RuntimeFixture } from '../fixtures/runtime-bundle.ts';
+import { machineOnly } from './machine.ts';
+
+const skip = machineOnly();
+const fixture = skip === false ? new RuntimeFixture() : undefined;
+const runtime = fixture as RuntimeFixture;
+
+/** Both allow everything but one file each. */
+const PROFILES = ['one', 'two']
+  .map(
+    (name) =>
+      `profile tsrunc-test-${name} flags=(attach_disconnected, mediate_deleted) {
+  file, capability, network, mount, umount, pivot_root, signal, ptrace, unix, dbus,
+  deny /tmp/not-${name} rwlx,
+}`,
+  )
+  .join('\n');
+
+function apparmorParser(flag: string): void {
+  const input = `abi <abi/4.0>,\n${PROFILES}\n`;
+  const { status, stderr } = spawnSync('apparmor_parser', ['--skip-cache', flag], {
+    input,
+    encoding: 'utf8',
+  });
+  assert.equal(status, 0, stderr);
+}
+
+before(() => {
+  if (fixture === undefined) return;
+  apparmorParser('--replace');
+  for (const name of ['not-one', 'not-two']) {
+    writeFileSync(join(fixture.rootfs, 'tmp', name), `${name}\n`);
+  }
+});
+after(() => {
+  if (fixture === undefined) return;
+  fixture[Symbol.dispose]();
+  apparmorParser('--remove');
+});
+
+const profile = (name: string) => (config: Config) => {
+  config.process.apparmorProfile = name;
+};
+const READ = 'cat /proc/self/attr/current /tmp/not-one /tmp/not-two 2>&1';
+const denied = (name: string) => `cat: can't open '/tmp/${name}': Permission denied\n`;
+
+test('a process without a profile is unconfined', { skip }, () => {
+  const { stdout, error } = runtime.runScript(READ);
+  assert.equal(stdout, 'unconfined\nnot-one\nnot-two\n', error);
+});
+
+test('process.apparmorProfile confines the process, with or without new privileges', {
+  skip,
+}, () => {
+  for (const noNewPrivileges of [true, false]) {
+    const { stdout, error } = runtime.runScript(READ, (config) => {
+      profile('tsrunc-test-one')(config);
+      config.process.noNewPrivileges = noNewPrivileges;
+    });
+    assert.equal(stdout, `tsrunc-test-one (enforce)\n${denied('not-one')}not-two\n`, error);
+  }
+});
+
+test('exec: the profile of the configuration, of --apparmor, of --process', { skip }, () => {
+  const id = runtime.newId();
+  runtime.startSleeping(id, profile('tsrunc-test-one'));
+  const { pid } = JSON.parse(runtime.run(['state', id]).stdout);
+  const label = readFileSync(`/proc/${pid}/attr/apparmor/current`, 'latin1');
+  assert.equal(label, 'tsrunc-test-one (enforce)\n');
+  const exec = (...flags: string[]) => runtime.run(['exec', ...flags, id, 'sh', '-c', READ]).stdout;
+  assert.equal(exec(), `tsrunc-test-one (enforce)\n${denied('not-one')}not-two\n`);
+  const two = `tsrunc-test-two (enforce)\nnot-one\n${denied('not-two')}`;
+  assert.equal(exec('--apparmor', 'tsrunc-test-two'), two);
+  const file = join(runtime.directory, 'process.json');
+  const process = {
+    args: ['sh', '-c', READ],
+    cwd: '/',
+    env: ['PATH=/bin'],
+    apparmorProfile: 'tsrunc-test-two',
+  };
+  writeFileSync(file, JSON.stringify(process));
+  assert.equal(runtime.run(['exec', '--process', file, id]).stdout, two);
+
+  const unknown = runtime.run(['exec', '--apparmor', 'tsrunc-test-none', id, 'true']);
+  assert.equal(
+    unknown.error,
+    'set process.apparmorProfile tsrunc-test-none: ENOENT (no such file or directory)',
+  );
+  runtime.run(['delete', '--force', id]);
+  assert.deepEqual(runtime.leftovers(id), []);
+});
+
+test('a profile that is not loaded is named, and nothing is left', { skip }, () => {
+  const id = runtime.newId();
+  runtime.configure(profile('tsrunc-test-none'));
+  const { status, error } = runtime.runDetached(['create', id]);
+  assert.deepEqual(
+    [status, error],
+    [1, 'set process.apparmorProfile tsrunc-test-none: ENOENT (no such file or directory)'],
+  );
+  assert.deepEqual(runtime.leftovers(id), []);
+});
+
+// CVE-2019-16884, CVE-2023-28642: a /proc of the container's own making took the write of the profile, and the container
+// ran unconfined.
+test('a container whose /proc is no procfs is confined all the same', { skip }, () => {
+  const id = runtime.newId();
+  runtime.startSleeping(id, (config) => {
+    profile('tsrunc-test-one')(config);
+    config.mounts = config.mounts.map((mount: { destination: string }) =>
+      mount.destination === '/proc'
+        ? { destination: '/proc', type: 'tmpfs', source: 'tmpfs' }
+        : mount,
+    );
+    config.linux.maskedPaths = [];
+    config.linux.readonlyPaths = [];
+  });
+  const { pid } = JSON.parse(runtime.run(['state', id]).stdout);
+  const label = () => readFileSync(`/proc/${pid}/attr/apparmor/current`, 'latin1');
+  assert.equal(label(), 'tsrunc-test-one (enforce)\n');
+  runtime.run(['delete', '--force', id]);
+});
