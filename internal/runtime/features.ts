@@ -23,7 +23,7 @@ export function runtimeFeatures(version: string): Features {
     linux: {
       namespaces: NAMESPACE_TYPES,
       capabilities: CAPABILITY_NAMES,
-      cgroup: { v1: true, v2: true, systemd: true, systemdUser: false, rdma: true },
+      cgroup: { v1: true, v2: true, systemd: true, systemdUser: true, rdma: true },
       seccomp: {
         enabled: true,
         actions: SECCOMP_ACTIONS,

@@ -18,9 +18,17 @@ import { join } from 'node:path';
 import { after, type TestContext, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { useCriu } from '../fixtures/criu.ts';
-import { BOX, type PodmanResult, skipWithoutPodman, TestPodman } from '../fixtures/podman.ts';
+import {
+  BOX,
+  type PodmanKind,
+  type PodmanResult,
+  ROOTLESS_UID,
+  skipWithoutPodman,
+  TestPodman,
+} from '../fixtures/podman.ts';
 import { cgroupsNamed, tsruncProgram } from '../fixtures/runtime-bundle.ts';
 import { peer } from '../peers/index.ts';
+import { machineOnly } from '../vm/machine.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'runtime-podman-'));
 after(() => rmSync(directory, { recursive: true, force: true }));
@@ -28,12 +36,17 @@ after(() => rmSync(directory, { recursive: true, force: true }));
 const criuSkip = useCriu();
 const scriptSkip = existsSync('/usr/bin/script') ? false : 'no program "script"';
 
+type RuntimeName = 'tsrunc' | 'runc';
+/** Each call takes seconds in the virtual machine. */
+const isSlow = machineOnly() === false;
+
 /** The control runs under one Podman: under the other it would show the same. */
-const CASES = [
-  ['podman-5', ['tsrunc', 'runc']],
-  ['podman-4', ['tsrunc', 'runc']],
-] as const;
-type RuntimeName = (typeof CASES)[number][1][number];
+const CASES: readonly (readonly [PodmanKind, readonly RuntimeName[]])[] = isSlow
+  ? [['podman-5', ['tsrunc']]]
+  : [
+      ['podman-5', ['tsrunc', 'runc']],
+      ['podman-4', ['tsrunc']],
+    ];
 
 for (const [kind, runtimes] of CASES) {
   test(`${kind} starts containers`, { skip: skipWithoutPodman(kind) }, async (t) => {
@@ -49,6 +62,72 @@ for (const [kind, runtimes] of CASES) {
       });
     }
   });
+}
+
+/** Rootless: Podman and the runtime run as a user with subordinate ids, in a user namespace of Podman's. */
+for (const [kind, runtimes] of CASES) {
+  test(`${kind} without root starts containers`, { skip: skipWithoutPodman(kind) }, async (t) => {
+    const control = peer('runc-1.3');
+    await using podman = await TestPodman.start(kind, {
+      runtimes: { tsrunc: tsruncProgram(directory), runc: control.path },
+      isRootless: true,
+    });
+    await podman.loadBox();
+    for (const runtime of runtimes) {
+      const skip = runtime === 'runc' && control.skip;
+      await t.test(`with ${runtime}`, { skip }, () => rootlessContainers(podman, runtime));
+    }
+  });
+}
+
+function rootlessContainers(podman: TestPodman, runtime: RuntimeName): void {
+  const run = (flags: readonly string[], script: string): PodmanResult => {
+    const base = ['--runtime', runtime, 'run', '--network', 'none', ...flags, BOX];
+    return podman.run([...base, 'sh', '-c', script]);
+  };
+  const script = 'id -u; tr -s " " </proc/self/uid_map; touch /tmp/x; stat -c %u /tmp/x; exit 7';
+  const usual = [` 0 ${ROOTLESS_UID} 1`, ' 1 2000000 65536'];
+  // The user is himself; those below and above are subordinate. As Podman's own user namespace counts.
+  const above = ROOTLESS_UID + 1;
+  const kept = [` 0 1 ${ROOTLESS_UID}`, ` ${ROOTLESS_UID} 0 1`];
+  const all = [...kept, ` ${above} ${above} ${65536 - ROOTLESS_UID}`];
+  const cases: [string[], string[]][] = [
+    [[], ['0', ...usual, '0']],
+    [
+      ['--user', '5'],
+      ['5', ...usual, '5'],
+    ],
+    [
+      ['--userns', 'nomap'],
+      ['0', ' 0 1 65536', '0'],
+    ],
+    [
+      ['--userns', 'keep-id'],
+      [`${ROOTLESS_UID}`, ...all, `${ROOTLESS_UID}`],
+    ],
+    [
+      ['--read-only', '--tmpfs', '/tmp', '--cap-drop', 'ALL', '--init'],
+      ['0', ...usual, '0'],
+    ],
+  ];
+  for (const [flags, expected] of cases) {
+    const { status, stdout, stderr } = run(['--rm', ...flags], script);
+    assert.deepEqual([status, stdout], [7, `${expected.join('\n')}\n`], stderr);
+  }
+  const call = (...args: string[]): string => {
+    const { status, stdout, stderr } = podman.run(['--runtime', runtime, ...args]);
+    assert.equal(status, 0, `podman ${args.join(' ')}: ${stderr}`);
+    return stdout.trimEnd();
+  };
+  const name = `rootless-${runtime}`;
+  run(['--detach', '--name', name], 'echo started; exec sleep 1000');
+  assert.equal(call('exec', name, 'id', '-u'), '0');
+  assert.equal(call('logs', name), 'started');
+  assert.match(call('top', name, 'huser', 'args'), /^HUSER +COMMAND\n\S+ +sleep 1000$/);
+  call('kill', name);
+  assert.equal(call('wait', name), '137');
+  call('rm', '--force', name);
+  assert.equal(call('ps', '--all', '--quiet'), '');
 }
 
 async function containers(t: TestContext, podman: TestPodman, runtime: RuntimeName): Promise<void> {

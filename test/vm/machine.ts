@@ -84,7 +84,7 @@ export async function* runInMachine(
       yield result;
     }
     const status = await ended;
-    if (status !== 0 && !hasFailed) {
+    if (status !== 0 && !(status === 1 && hasFailed)) {
       throw new Error(`the tests in the machine ended with status ${status}:\n${tail}`);
     }
   } finally {
