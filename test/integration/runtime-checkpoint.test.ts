@@ -26,6 +26,7 @@ import {
 import { criuAnnotations, useCriu } from '../fixtures/criu.ts';
 import { type Config, RuntimeFixture } from '../fixtures/runtime-bundle.ts';
 import { peer } from '../peers/index.ts';
+import { machineOnly } from '../vm/machine.ts';
 
 const skip = useCriu();
 const fixtures: RuntimeFixture[] = [];
@@ -33,7 +34,8 @@ after(() => {
   for (const fixture of fixtures) fixture[Symbol.dispose]();
 });
 
-const DEADLINE_MS = 30_000;
+/** In the virtual machine all is ten times slower. */
+const DEADLINE_MS = machineOnly() === false ? 180_000 : 30_000;
 
 function newFixture(command?: string[]): RuntimeFixture {
   const fixture = new RuntimeFixture(command);
