@@ -1,7 +1,7 @@
 // AppArmor: profiles of processes, in the machine, where it is on.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { type Config, RuntimeFixture } from '../fixtures/runtime-bundle.ts';
@@ -109,20 +109,33 @@ test('a profile that is not loaded is named, and nothing is left', { skip }, () 
 
 // CVE-2019-16884, CVE-2023-28642: a /proc of the container's own making took the write of the profile, and the container
 // ran unconfined.
-test('a container whose /proc is no procfs is confined all the same', { skip }, () => {
+test('a container with a /proc of its own making is confined, or not made', { skip }, () => {
   const id = runtime.newId();
-  runtime.startSleeping(id, (config) => {
+  const own = join(runtime.rootfs, 'proc/self/attr/apparmor');
+  mkdirSync(own, { recursive: true });
+  writeFileSync(join(own, 'exec'), '');
+  writeFileSync(join(own, '../exec'), '');
+  const withProc = (mounts: { destination: string }[]) => (config: Config) => {
     profile('tsrunc-test-one')(config);
-    config.mounts = config.mounts.map((mount: { destination: string }) =>
-      mount.destination === '/proc'
-        ? { destination: '/proc', type: 'tmpfs', source: 'tmpfs' }
-        : mount,
-    );
+    config.mounts = [
+      ...config.mounts.filter(
+        ({ destination }: { destination: string }) => destination !== '/proc',
+      ),
+      ...mounts,
+    ];
     config.linux.maskedPaths = [];
     config.linux.readonlyPaths = [];
-  });
+  };
+  runtime.startSleeping(id, withProc([]));
   const { pid } = JSON.parse(runtime.run(['state', id]).stdout);
-  const label = () => readFileSync(`/proc/${pid}/attr/apparmor/current`, 'latin1');
-  assert.equal(label(), 'tsrunc-test-one (enforce)\n');
+  const label = readFileSync(`/proc/${pid}/attr/apparmor/current`, 'latin1');
+  assert.equal(label, 'tsrunc-test-one (enforce)\n');
+  for (const name of ['exec', '../exec']) assert.equal(readFileSync(join(own, name), 'utf8'), '');
   runtime.run(['delete', '--force', id]);
+
+  runtime.configure(withProc([{ destination: '/proc', ...{ type: 'tmpfs', source: 'tmpfs' } }]));
+  const { status, error } = runtime.runDetached(['create', id]);
+  assert.equal(status, 1);
+  assert.match(error, /^config\.json: mounts\[\d\]\.type: "tmpfs" on \/proc is not a procfs$/);
+  assert.deepEqual(runtime.leftovers(id), []);
 });

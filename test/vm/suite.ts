@@ -23,12 +23,7 @@ export const suites: Readonly<Record<Form, readonly VmSuite[]>> = {
   whole: [
     {
       layouts: ['v2', 'hybrid'],
-      files: [
-        integration('cgroups'),
-        integration('runtime-*'),
-        'test/conformance/runtime-tools.test.ts',
-        'test/vm/*.test.ts',
-      ],
+      files: [integration('cgroups'), integration('runtime-*'), 'test/vm/*.test.ts'],
     },
     {
       layouts: ['v2'],
@@ -42,6 +37,7 @@ export const suites: Readonly<Record<Form, readonly VmSuite[]>> = {
         'test/attack/leaked-descriptors.test.ts',
         'test/attack/lying-rootfs.test.ts',
         'test/attack/runtime-config.test.ts',
+        'test/conformance/runtime-tools.test.ts',
         'test/conformance/runtime-twins.test.ts',
         'test/conformance/spec-command.test.ts',
         'test/faults/libseccomp-missing.test.ts',
