@@ -59,6 +59,10 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       shownBy: [integration('runtime-containerd'), integration('runtime-docker')],
     },
     {
+      what: 'Under Podman 5 and 4: the same, and pods, user namespaces, tmpfs copy-up, statistics, checkpoint and restore; without root too',
+      shownBy: [integration('runtime-podman')],
+    },
+    {
       what: "The validation suite of the OCI's runtime-tools, as far as a runtime can pass it on this machine",
       shownBy: ['test/conformance/runtime-tools.test.ts'],
     },
@@ -103,6 +107,16 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
     {
       what: 'systemd as the cgroup driver (`--systemd-cgroup`)',
       shownBy: ['test/vm/systemd-cgroup.test.ts', 'internal/cgroups/systemd/*.test.ts'],
+      note: 'in the virtual machine',
+    },
+    {
+      what: "Containers of an unprivileged user with limits: by the user's own systemd, or in a cgroup delegated to the user",
+      shownBy: ['test/vm/user-systemd.test.ts'],
+      note: 'in the virtual machine',
+    },
+    {
+      what: 'AppArmor profiles, of containers and of exec',
+      shownBy: ['test/vm/apparmor.test.ts'],
       note: 'in the virtual machine',
     },
   ],
