@@ -15,11 +15,6 @@ const DIFFERENCES: Readonly<Record<string, { theirs: unknown; ours: unknown; why
     ours: ['acl', 'idmap', 'noacl', 'ridmap'],
     why: 'options of the specification that runc takes and does not list',
   },
-  'linux.cgroup.systemdUser': {
-    theirs: true,
-    ours: false,
-    why: 'no test of ours shows it yet',
-  },
   'linux.seccomp.archs': {
     theirs: [],
     ours: [

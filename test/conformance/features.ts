@@ -61,6 +61,7 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
     {
       what: 'Under Podman 5 and 4: the same, and pods, user namespaces, tmpfs copy-up, statistics, checkpoint and restore; without root too',
       shownBy: [integration('runtime-podman')],
+      note: 'by `make test-podman`',
     },
     {
       what: "The validation suite of the OCI's runtime-tools, as far as a runtime can pass it on this machine",
