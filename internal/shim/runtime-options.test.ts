@@ -26,7 +26,7 @@ test('parseRuntimeOptions reads the table that the CRI plugin passes on', async 
 
 test('parseRuntimeOptions refuses another message', async () => {
   await assert.rejects(parseRuntimeOptions({ typeUrl: 'a.B', value: new Uint8Array(0) }), {
-    kind: 'InvalidArgument',
+    kind: 'Unknown',
     message: 'runtime options: unsupported message a.B',
   });
 });
