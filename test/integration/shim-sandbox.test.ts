@@ -207,8 +207,8 @@ test('sandboxes that do not exist, exist already or have ended are refused by co
   });
   const missing = [{ type: 'bind', source: '/no/such', options: ['bind'] }];
   await assert.rejects(sandbox.createSandbox({ ...create, rootfs: missing }), {
-    code: Code.NOT_FOUND,
-    message: `mount bind on ${join(shim.bundle, 'rootfs')}: ENOENT: not found`,
+    code: Code.UNKNOWN,
+    message: `failed to mount rootfs component: mount bind on ${join(shim.bundle, 'rootfs')}: ENOENT`,
   });
   assert.equal(mountsOf(shim), false);
   await sandbox.createSandbox(create);
