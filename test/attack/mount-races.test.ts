@@ -103,7 +103,7 @@ test(
     const before = look();
     const inProcess = { root: runtime.stateRoot, rootless: 'auto', debug: () => {} } as const;
     let created = 0;
-    for (let container = 0; created < CONTAINERS && container < 2 * CONTAINERS; container++) {
+    for (let container = 0; created < CONTAINERS && container < 20 * CONTAINERS; container++) {
       const id = runtime.newId('race');
       runtime.configure((config) => {
         config.mounts.push({ destination: '/volume', source: volume, options: ['rbind'] });
