@@ -32,6 +32,8 @@ const OUTPUT_MIB = 256;
 const OUTPUT_ROUNDS = 3;
 /** As in the table of memory. */
 const IDLE_MS = 5_000;
+/** Pages of a program that runs once are its own, of one that runs several times shared: each runs as often. */
+const COPIES = 3;
 
 /** What one subject was measured at, beside the steps of its containers. */
 interface Figures {
@@ -67,6 +69,7 @@ export async function shimTable(rounds: number): Promise<string> {
     const all = plans(workspace, original.env).map((plan) => figuresOf(plan, host));
     await measureSteps(all, rounds);
     for (const figures of all) measureStart(figures, workspace, rounds);
+    await measureMemory(all);
     await measureRunning(all, { workspace, socket: daemon.socket });
     const empty = await idleProgram(workspace);
     await stopDaemon(daemon, 'SIGTERM');
@@ -146,7 +149,7 @@ function endShim(pid: number): void {
   for (const socket of sockets) rmSync(socket, { force: true });
 }
 
-/** One container of each, beside each other: first idle, then busy. */
+/** One container of each, beside each other. */
 async function measureRunning(
   all: readonly Figures[],
   { workspace, socket }: { workspace: string; socket: string },
@@ -156,8 +159,6 @@ async function measureRunning(
     const pid = await subject.begin(`running-${index}`);
     shims.push(processInfo(pid)?.parent ?? 0);
   }
-  await delay(IDLE_MS);
-  for (const [index, figures] of all.entries()) figures.memory = memoryOf(shims[index] ?? 0);
   const eachInTurn = async (work: (figures: Figures, id: string, shim: number) => unknown) => {
     for (const [index, figures] of all.entries()) {
       await work(figures, `running-${index}`, shims[index] ?? 0);
@@ -190,29 +191,51 @@ async function measureOutput(
   shim: number,
   fifos: { readonly stdout: string; readonly stderr: string },
 ): Promise<void> {
-  const reader = spawn('cat', [fifos.stdout], { stdio: ['ignore', 'ignore', 'inherit'] });
-  const ended = once(reader, 'exit');
+  // containerd's shim opens both outputs for writing alone, and waits for their readers.
+  const readers = Object.values(fifos).map((fifo) => {
+    return once(spawn('cat', [fifo], { stdio: ['ignore', 'ignore', 'inherit'] }), 'exit');
+  });
   const before = cpuOf(shim);
   const startMs = performance.now();
   const args = ['/bin/dd', 'if=/dev/zero', 'bs=65536', `count=${OUTPUT_MIB * 16}`];
   await figures.subject.run(id, args, fifos);
-  await ended;
+  await Promise.all(readers);
   const seconds = (performance.now() - startMs) / 1000;
   figures.outputMibPerSecond.push(OUTPUT_MIB / seconds);
   figures.outputCpuMs += (cpuOf(shim) - before) / OUTPUT_ROUNDS;
 }
 
-/** Memory of a program of the same Node, with the same options and environment, that does nothing. */
+/** Memory of the shims of idle containers. */
+async function measureMemory(all: readonly Figures[]): Promise<void> {
+  for (const [index, figures] of all.entries()) {
+    const ids = Array.from({ length: COPIES }, (_, copy) => `idle-${index}-${copy}`);
+    const shims: number[] = [];
+    for (const id of ids) shims.push(processInfo(await figures.subject.begin(id))?.parent ?? 0);
+    await delay(IDLE_MS);
+    figures.memory = middle(shims.map(memoryOf));
+    for (const id of ids) await figures.subject.end(id);
+  }
+}
+
+function middle(of: readonly Memory[]): Memory {
+  const pick = (key: keyof Memory) => median(of.map((memory) => memory[key]));
+  const [pssKb, privateKb, dirtyKb] = [pick('pssKb'), pick('privateKb'), pick('dirtyKb')];
+  return { pssKb, privateKb, dirtyKb, threads: pick('threads') };
+}
+
+/** Memory of a program of the same Node, with the same options, that does nothing. */
 async function idleProgram(workspace: string): Promise<Memory> {
   const path = join(workspace, 'empty');
   makeEmptyProgram(binaryOf(SHIM), path, 'setInterval(() => {}, 1e9);');
-  const child = spawn(path, { stdio: 'ignore' });
-  await once(child, 'spawn');
+  const children = Array.from({ length: COPIES }, () => spawn(path, { stdio: 'ignore' }));
+  await Promise.all(children.map((child) => once(child, 'spawn')));
   await delay(IDLE_MS);
-  const memory = memoryOf(child.pid ?? 0);
-  const ended = once(child, 'exit');
-  child.kill('SIGKILL');
-  await ended;
+  const memory = middle(children.map(({ pid }) => memoryOf(pid ?? 0)));
+  for (const child of children) {
+    const ended = once(child, 'exit');
+    child.kill('SIGKILL');
+    await ended;
+  }
   return memory;
 }
 
