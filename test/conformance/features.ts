@@ -103,7 +103,11 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
     },
     {
       what: '`checkpoint`, `restore`, where CRIU works',
-      shownBy: [integration('runtime-checkpoint'), 'test/attack/checkpoint.test.ts'],
+      shownBy: [
+        integration('runtime-checkpoint'),
+        integration('shim-restore'),
+        'test/attack/checkpoint.test.ts',
+      ],
     },
     {
       what: 'systemd as the cgroup driver (`--systemd-cgroup`)',
@@ -133,6 +137,10 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
     {
       what: 'The sandbox service: a pause container of the shim itself; under containerd 2.1 (`sandboxer = "shim"`) with tasks in it',
       shownBy: [integration('shim-sandbox')],
+    },
+    {
+      what: "Wrong calls get the codes of containerd's shims 2.1 and 1.6, and where they are the shim's own the words",
+      shownBy: ['test/conformance/task-errors.test.ts'],
     },
     { what: 'Tasks and execs over tsrunc, runc and crun', shownBy: [integration('shim-life')] },
     {
