@@ -13,6 +13,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { goProgram } from '../peers/go-module.ts';
 import { cacheDirectory } from '../peers/install.ts';
 
 const MODULE = 'github.com/opencontainers/runtime-tools';
@@ -135,15 +136,13 @@ export const VALIDATIONS: Readonly<Record<string, Outcome>> = {
   state: 'passes',
 };
 
-const GO_PROGRAMS = ['go', '/usr/local/go/bin/go', '/usr/lib/go/bin/go'];
-
 /** The directory with the built suite, which is built if need be, or why there is none. */
 export function buildRuntimeTools(): { readonly directory: string } | { readonly skip: string } {
   if (process.arch !== 'x64') return { skip: 'the suite has root file systems for x86 alone' };
   const key = createHash('sha256').update(GO_MOD).digest('hex').slice(0, 8);
   const directory = join(cacheDirectory(), `runtime-tools-${key}`);
   if (existsSync(directory)) return { directory };
-  const go = GO_PROGRAMS.find((name) => spawnSync(name, ['version']).status === 0);
+  const go = goProgram();
   if (go === undefined)
     return { skip: 'no Go compiler; the tables of test/conformance stand for it' };
   mkdirSync(cacheDirectory(), { recursive: true });

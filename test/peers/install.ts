@@ -1,5 +1,5 @@
 // node test/peers/install.ts: installs the peers of the integration tests into a cache outside the repository, or says
-// which could not be installed and why. Needs apt and dpkg and a Debian archive; root is not needed.
+// which could not be installed and why. Needs apt and dpkg and a Debian archive, for some a Go compiler; root is not needed.
 import { createHash } from 'node:crypto';
 import {
   existsSync,
@@ -15,7 +15,8 @@ import {
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { downloadPackages, run } from './apt.ts';
-import { leftOut, type SuiteName, suites } from './packages.ts';
+import { buildGoModule } from './go-module.ts';
+import { type GoSuite, leftOut, type Suite, type SuiteName, suites } from './packages.ts';
 import { makeSelfContained } from './self-contained.ts';
 
 /** Where peers are kept, for all checkouts of this user. */
@@ -48,11 +49,9 @@ export function installSuite(suite: SuiteName): string {
   try {
     const tree = join(work, 'tree');
     mkdirSync(tree);
-    for (const name of downloadPackages(suites[suite], work)) {
-      run('dpkg-deb', ['-x', join(work, name), tree], work);
-    }
-    removeLeftOut(tree, '');
-    if (!('architecture' in suites[suite])) makeSelfContained(tree, final);
+    const recipe: Suite | GoSuite = suites[suite];
+    if ('module' in recipe) buildGoModule(recipe, work, tree);
+    else unpack(recipe, work, tree, final);
     // Another run may have finished first: then its result is as good.
     if (!existsSync(final)) renameSync(tree, final);
     rmSync(reasonFile(suite), { force: true });
@@ -60,6 +59,14 @@ export function installSuite(suite: SuiteName): string {
     rmSync(work, { recursive: true, force: true });
   }
   return final;
+}
+
+function unpack(recipe: Suite, work: string, tree: string, final: string): void {
+  for (const name of downloadPackages(recipe, work)) {
+    run('dpkg-deb', ['-x', join(work, name), tree], work);
+  }
+  removeLeftOut(tree, '');
+  if (recipe.architecture === undefined) makeSelfContained(tree, final);
 }
 
 function removeLeftOut(tree: string, path: string): void {

@@ -9,6 +9,17 @@ export interface Suite {
   readonly packages: readonly string[];
 }
 
+/** Programs of a Go module, built by a Go compiler of this machine. */
+export interface GoSuite {
+  readonly module: string;
+  readonly version: string;
+  /** Packages of the module that are programs, and such that are tests, which become programs too; into `bin`. */
+  readonly programs: readonly string[];
+  readonly tests: readonly string[];
+  /** Variables of the programs that a linker sets (`-X`). */
+  readonly variables: readonly string[];
+}
+
 /**
  * Libraries are named too: a suite is complete in itself, so that its programs run on a machine with another release.
  * `sid` has the newest containerd, `bookworm` the oldest that is still in wide use.
@@ -91,13 +102,29 @@ export const suites = {
       ...['uidmap', 'libsubid4', 'libselinux1', 'libpcre2-8-0', 'libaudit1', 'libcap-ng0', 'libc6'],
     ],
   },
+  // Networks of pods: the reference plugins, and what portmap starts. Of sid alone, for version 1.1 of the specification.
+  cni: {
+    release: 'sid',
+    packages: [
+      ...['containernetworking-plugins', 'iptables', 'libc6', 'libip4tc2', 'libip6tc2'],
+      ...['libxtables12', 'libmnl0', 'libnftnl11', 'libnetfilter-conntrack3', 'libnfnetlink0'],
+    ],
+  },
+  // The client of the CRI, and its conformance suite.
+  'cri-tools': {
+    module: 'sigs.k8s.io/cri-tools',
+    version: 'v1.36.0',
+    programs: ['cmd/crictl'],
+    tests: ['cmd/critest'],
+    variables: ['pkg/version.Version=1.36.0'],
+  },
   // What programs of ours for arm64 are linked to, for QEMU (its option -L).
   arm64: {
     release: 'bookworm',
     architecture: 'arm64',
     packages: ['libc6', 'libgcc-s1', 'libstdc++6', 'libatomic1'],
   },
-} as const satisfies Record<string, Suite>;
+} as const satisfies Record<string, Suite | GoSuite>;
 
 /** The name of a suite that peers are taken from. */
 export type SuiteName = keyof typeof suites;
@@ -123,6 +150,10 @@ export const peerFiles = {
   recvtty: { suite: 'sid', file: 'usr/sbin/recvtty' },
   newuidmap: { suite: 'uidmap', file: 'usr/bin/newuidmap' },
   newgidmap: { suite: 'uidmap', file: 'usr/bin/newgidmap' },
+  crictl: { suite: 'cri-tools', file: 'bin/crictl' },
+  critest: { suite: 'cri-tools', file: 'bin/critest' },
+  // The directory of the plugins is that of any of them.
+  'cni-bridge': { suite: 'cni', file: 'usr/lib/cni/bridge' },
   'docker-registry': { suite: 'bookworm', file: 'usr/bin/docker-registry' },
   busybox: { suite: 'bookworm', file: 'bin/busybox' },
   'docker-28': { suite: 'docker-sid', file: 'usr/bin/docker' },
