@@ -196,6 +196,10 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
     },
     { what: 'CRI: statistics, checkpoints', shownBy: [] },
     {
+      what: "Under Debian's Docker 28 and 20 (`dockerd --containerd=SOCKET`): images, build, run, exec, logs, stop, prune; with Docker's images in the daemon's own stores",
+      shownBy: [integration('daemon-docker')],
+    },
+    {
       what: "`tscontainerd fsck` finds what a stopped daemon's data lack",
       shownBy: [integration('fsck')],
     },
