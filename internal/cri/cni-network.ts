@@ -1,13 +1,6 @@
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { TsError } from '../errors/index.ts';
-import {
-  type CniNetworkConfig,
-  type CniPluginConfig,
-  isObject,
-  parseNetwork,
-} from './cni-config.ts';
-import { type CniCall, type CniCommand, runPlugin } from './cni-plugin.ts';
+import { type CniNetworkConfig, type CniPluginConfig, isObject } from './cni-config.ts';
+import { type CniCall, type CniCommand, type CniPlugins, runPlugin } from './cni-plugin.ts';
 
 /** What of a pod its network needs to know. */
 export interface CniAttachment {
@@ -23,150 +16,101 @@ export interface CniAttachment {
 /** The specification's result, as the last plugin of the chain printed it. */
 export type CniResult = Readonly<Record<string, unknown>>;
 
-/** What ADD leaves behind, so that CHECK and DEL speak of the same network when the configuration has changed. */
-interface CachedAttachment {
-  readonly kind: 'tscontainerdCniV1';
-  /** The configuration list, as JSON text. */
-  readonly network: string;
-  readonly attachment: CniAttachment;
-  readonly result: CniResult | undefined;
-}
-
-/** Attaches pods to a network: the chain of its plugins, with the results kept in a directory. */
+/** A network as the chain of its plugins. */
 export class CniNetwork {
   readonly config: CniNetworkConfig;
-  readonly #binDirs: readonly string[];
-  readonly #cacheDir: string;
+  readonly #plugins: CniPlugins;
 
-  constructor(config: CniNetworkConfig, binDirs: readonly string[], cacheDir: string) {
+  constructor(config: CniNetworkConfig, plugins: CniPlugins) {
     this.config = config;
-    this.#binDirs = binDirs;
-    this.#cacheDir = cacheDir;
+    this.#plugins = plugins;
   }
 
   /**
-   * ADD through the chain. When a plugin fails, what those before it made is deleted again. The intent is written down before
-   * the first plugin runs, so that an address is given back even if this process is killed meanwhile.
+   * ADD through the chain. What it made is not taken back when a plugin fails: whoever calls it deletes the attachment then,
+   * as every plugin must bear (specification, section 2: DEL).
    */
-  async add(attachment: CniAttachment): Promise<CniResult> {
-    this.#remember(attachment, undefined);
+  async add(attachment: CniAttachment, signal: AbortSignal): Promise<CniResult> {
     let result: CniResult | undefined;
-    try {
-      for (const plugin of this.config.plugins) {
-        result = (await this.#call('ADD', plugin, attachment, result)) ?? result;
-      }
-      if (result === undefined) {
-        throw new TsError('Unknown', `CNI network ${this.config.name}: no plugin gave a result`);
-      }
-    } catch (thrown) {
-      const error = TsError.from(thrown);
-      await this.delete(attachment).catch((undo: unknown) =>
-        error.cleanup.push(TsError.from(undo)),
-      );
-      throw error;
+    for (const plugin of this.config.plugins) {
+      result = (await this.#call('ADD', plugin, attachment, result, signal)) ?? result;
     }
-    this.#remember(attachment, result);
-    return result;
+    if (result !== undefined) return result;
+    throw new TsError('Unknown', `CNI network ${this.config.name}: no plugin gave a result`);
   }
 
-  /** CHECK: throws what a plugin finds wrong. */
-  async check(attachment: CniAttachment): Promise<void> {
-    if (this.config.disableCheck || compareVersions(this.config.cniVersion, '0.4.0') < 0) return;
-    const cached = this.#recall(attachment);
+  /** CHECK through the chain, with the result of ADD: throws what a plugin finds wrong. */
+  async check(attachment: CniAttachment, result: CniResult | undefined): Promise<void> {
+    if (this.config.disableCheck || !this.#isSince('0.4.0')) return;
     for (const plugin of this.config.plugins) {
-      await this.#call('CHECK', plugin, attachment, cached?.result);
+      await this.#call('CHECK', plugin, attachment, result);
     }
   }
 
   /**
-   * DEL through the chain that made the attachment, backwards. Every plugin is asked, whatever another answers; the first
-   * error is thrown then.
+   * DEL through the chain, backwards, with the result of ADD if it is known. Every plugin is asked, whatever another
+   * answers; the first error is thrown then, with the others attached.
    */
-  async delete(attachment: CniAttachment): Promise<void> {
-    const cached = this.#recall(attachment);
-    const file = this.#cacheFile(attachment);
-    const config =
-      cached === undefined ? this.config : parseNetwork(cached.network, `${file}.conflist`);
+  async delete(attachment: CniAttachment, result: CniResult | undefined): Promise<void> {
     const errors: TsError[] = [];
-    for (const plugin of config.plugins.toReversed()) {
+    for (const plugin of this.config.plugins.toReversed()) {
       try {
-        await this.#call('DEL', plugin, attachment, cached?.result, config);
+        await this.#call('DEL', plugin, attachment, this.#isSince('0.4.0') ? result : undefined);
       } catch (thrown) {
         errors.push(TsError.from(thrown));
       }
     }
-    const [first] = errors;
-    if (first !== undefined) throw first;
-    rmSync(file, { force: true });
+    throwFirst(errors);
+  }
+
+  /** STATUS through the chain, for networks of version 1.1: throws why a plugin could not serve an ADD now. */
+  async status(): Promise<void> {
+    if (!this.#isSince('1.1.0')) return;
+    for (const plugin of this.config.plugins) {
+      await this.#run(plugin, { command: 'STATUS' }, {});
+    }
   }
 
   async #call(
     command: CniCommand,
     plugin: CniPluginConfig,
-    attachment: CniAttachment,
+    { capabilityArgs, ...call }: CniAttachment,
     previous: CniResult | undefined,
-    { name, cniVersion } = this.config,
+    signal?: AbortSignal,
   ): Promise<CniResult | undefined> {
-    const { capabilityArgs, ...rest } = attachment;
-    const call: CniCall = { command, ...rest };
     const runtimeConfig = Object.fromEntries(
       Object.entries(capabilityArgs).filter(([name]) => plugin.capabilities.has(name)),
     );
-    const { capabilities: _ours, ...raw } = plugin.raw;
-    const hasPrevious =
-      previous !== undefined && (command !== 'DEL' || compareVersions(cniVersion, '0.4.0') >= 0);
-    return await runPlugin(plugin.type, this.#binDirs, call, {
-      ...raw,
-      name,
-      cniVersion,
-      ...(hasPrevious ? { prevResult: previous } : {}),
+    const more = {
+      ...(previous === undefined ? {} : { prevResult: previous }),
       ...(Object.keys(runtimeConfig).length === 0 ? {} : { runtimeConfig }),
-    });
-  }
-
-  #cacheFile({ containerId, ifName }: CniAttachment): string {
-    return join(this.#cacheDir, `${this.config.name}-${containerId}-${ifName}`);
-  }
-
-  #remember(attachment: CniAttachment, result: CniResult | undefined): void {
-    const { name, cniVersion, disableCheck, plugins } = this.config;
-    const cached: CachedAttachment = {
-      kind: 'tscontainerdCniV1',
-      network: JSON.stringify({
-        name,
-        cniVersion,
-        disableCheck,
-        plugins: plugins.map(({ raw }) => raw),
-      }),
-      attachment,
-      result,
     };
-    const file = this.#cacheFile(attachment);
-    try {
-      mkdirSync(this.#cacheDir, { recursive: true, mode: 0o700 });
-      writeFileSync(file, JSON.stringify(cached), { mode: 0o600 });
-    } catch (thrown) {
-      throw TsError.from(thrown, `write ${file}`);
-    }
+    return await this.#run(plugin, { command, ...call }, more, signal);
   }
 
-  #recall(attachment: CniAttachment): CachedAttachment | undefined {
-    let text: string;
-    try {
-      text = readFileSync(this.#cacheFile(attachment), 'utf8');
-    } catch (thrown) {
-      if ((thrown as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-      throw TsError.from(thrown, `read ${this.#cacheFile(attachment)}`);
-    }
-    try {
-      const value: unknown = JSON.parse(text);
-      return isObject(value) && value['kind'] === 'tscontainerdCniV1'
-        ? (value as unknown as CachedAttachment)
-        : undefined;
-    } catch {
-      return undefined; // cut off by a crash: plugins get no previous result, which they must bear for DEL
-    }
+  async #run(
+    plugin: CniPluginConfig,
+    call: CniCall,
+    more: Readonly<Record<string, unknown>>,
+    signal?: AbortSignal,
+  ): Promise<CniResult | undefined> {
+    const { name, cniVersion } = this.config;
+    const { capabilities: _ours, ...raw } = plugin.raw;
+    const config = { ...raw, name, cniVersion, ...more };
+    return await runPlugin(plugin.type, this.#plugins, call, config, signal);
   }
+
+  #isSince(version: string): boolean {
+    return compareVersions(this.config.cniVersion, version) >= 0;
+  }
+}
+
+/** Throws the first of some errors, if there is one, with the others attached. */
+export function throwFirst(errors: readonly TsError[]): void {
+  const [first, ...others] = errors;
+  if (first === undefined) return;
+  first.cleanup.push(...others);
+  throw first;
 }
 
 /** The IP addresses of a result's interface in the pod, without their prefix lengths, in the plugin's order. */

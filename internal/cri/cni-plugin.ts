@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import { join } from 'node:path';
 import { TsError } from '../errors/index.ts';
@@ -9,38 +9,57 @@ export type CniCommand = 'ADD' | 'CHECK' | 'DEL' | 'STATUS';
 /** What one call of a plugin is about (CNI specification, section 2: parameters). */
 export interface CniCall {
   readonly command: CniCommand;
-  readonly containerId: string;
-  readonly netns: string;
-  readonly ifName: string;
-  readonly args: string;
+  /** Of the pod; STATUS, which is about none, leaves the rest out. */
+  readonly containerId?: string;
+  readonly netns?: string;
+  readonly ifName?: string;
+  readonly args?: string;
 }
 
-/** A plugin answers soon or is taken for hung: a kubelet gives a pod two minutes. */
-const TIMEOUT_MS = 60_000;
+/** Where plugins are, and how long they may take. */
+export interface CniPlugins {
+  readonly binDirs: readonly string[];
+  readonly timeoutMs: number;
+}
+
+/** A plugin answers soon or is taken for hung: a kubelet gives a pod four minutes. */
+export const PLUGIN_TIMEOUT_MS = 60_000;
 /** More is no result of a plugin. */
 const MAX_OUTPUT_BYTES = 1024 * 1024;
+/** How long output is waited for after a plugin has ended: what it started may hold its pipes open for ever. */
+const DRAIN_MS = 1000;
 
 /**
  * Runs a plugin with `config` on its stdin and returns the result that it prints; undefined when it prints none, as for DEL.
+ * When `signal` aborts or the time is over, it is killed with whatever it has started.
  *
- * Throws NotFound for a plugin that is in none of the directories; else an error with the plugin's own words.
+ * Throws NotFound for a plugin that is in none of the directories, DeadlineExceeded, Canceled; else an error with the
+ * plugin's own words.
  */
 export async function runPlugin(
   type: string,
-  binDirs: readonly string[],
+  { binDirs, timeoutMs }: CniPlugins,
   call: CniCall,
   config: Readonly<Record<string, unknown>>,
+  signal?: AbortSignal,
 ): Promise<Record<string, unknown> | undefined> {
   const what = `CNI plugin ${type} ${call.command}`;
   const path = findPlugin(type, binDirs);
-  const { code, stdout, stderr } = await execute(path, what, JSON.stringify(config), {
+  const variables = {
     CNI_COMMAND: call.command,
     CNI_CONTAINERID: call.containerId,
     CNI_NETNS: call.netns,
     CNI_IFNAME: call.ifName,
     CNI_ARGS: call.args,
     CNI_PATH: binDirs.join(':'),
-  });
+  };
+  // All of the daemon's environment, as libcni does: a plugin runs iptables, which may need some of it.
+  const child = spawn(path, [], { env: { ...process.env, ...variables }, detached: true });
+  const { code, stdout, stderr } = await new PluginRun(child, path, what).output(
+    JSON.stringify(config),
+    timeoutMs,
+    signal,
+  );
   if (code !== 0) throw pluginError(what, code, stdout, stderr);
   if (stdout.trim() === '') return undefined;
   const result = parseObject(stdout);
@@ -72,53 +91,87 @@ interface Output {
   readonly stderr: string;
 }
 
-function execute(
-  path: string,
-  what: string,
-  input: string,
-  variables: Readonly<Record<string, string>>,
-): Promise<Output> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(path, [], { env: { PATH: process.env['PATH'] ?? '', ...variables } });
-    const out: Record<'stdout' | 'stderr', Buffer[]> = { stdout: [], stderr: [] };
-    let bytes = 0;
-    let problem: TsError | undefined;
-    const end = (error: TsError): void => {
-      problem ??= error;
-      child.kill('SIGKILL');
-    };
+/** A plugin that runs, as the leader of a process group of its own. */
+class PluginRun {
+  readonly #child: ChildProcess;
+  readonly #path: string;
+  readonly #what: string;
+  readonly #chunks: Record<'stdout' | 'stderr', Buffer[]> = { stdout: [], stderr: [] };
+  #bytes = 0;
+  #problem: TsError | undefined;
+
+  constructor(child: ChildProcess, path: string, what: string) {
+    this.#child = child;
+    this.#path = path;
+    this.#what = what;
+  }
+
+  output(input: string, timeoutMs: number, signal: AbortSignal | undefined): Promise<Output> {
+    const child = this.#child;
     const timer = setTimeout(
-      () => end(new TsError('DeadlineExceeded', `${what}: no answer in ${TIMEOUT_MS / 1000} s`)),
-      TIMEOUT_MS,
+      () =>
+        this.#end(
+          new TsError('DeadlineExceeded', `${this.#what}: no answer in ${timeoutMs / 1000} s`),
+        ),
+      timeoutMs,
     );
+    const abort = (): void => this.#end(new TsError('Canceled', `${this.#what}: caller has gone`));
+    signal?.addEventListener('abort', abort, { once: true });
+    if (signal?.aborted === true) abort();
     for (const name of ['stdout', 'stderr'] as const) {
-      child[name].on('data', (chunk: Buffer) => {
-        bytes += chunk.length;
-        if (bytes > MAX_OUTPUT_BYTES)
-          end(new TsError('ResourceExhausted', `${what}: output beyond 1 MiB`));
-        else out[name].push(chunk);
-      });
+      child[name]?.on('data', (chunk: Buffer) => this.#take(name, chunk));
+      child[name]?.on('error', () => undefined); // it is closed, and the exit code tells
     }
-    child.on('error', (error) => {
-      clearTimeout(timer);
-      reject(TsError.from(error, `execute ${path}`));
-    });
-    child.on('close', (code, signal) => {
-      clearTimeout(timer);
-      if (problem !== undefined) reject(problem);
-      else {
-        const text = (name: 'stdout' | 'stderr') => Buffer.concat(out[name]).toString('utf8');
-        resolve({
-          code: code ?? signal ?? 'unknown',
-          stdout: text('stdout'),
-          stderr: text('stderr'),
-        });
-      }
-    });
     // A plugin that does not read its configuration tells so by its exit code.
-    child.stdin.on('error', () => undefined);
-    child.stdin.end(input);
-  });
+    child.stdin?.on('error', () => undefined);
+    child.stdin?.end(input);
+    const settled = new Promise<Output>((resolve, reject) => {
+      child.once('error', (error) => reject(TsError.from(error, `execute ${this.#path}`)));
+      child.once('exit', () => {
+        const drain = setTimeout(() => this.#closePipes(), DRAIN_MS);
+        child.once('close', () => clearTimeout(drain));
+      });
+      child.once('close', (code, name) => {
+        if (this.#problem !== undefined) reject(this.#problem);
+        else resolve({ code: code ?? name ?? 'unknown', ...this.#texts() });
+      });
+    });
+    return settled.finally(() => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', abort);
+    });
+  }
+
+  #take(name: 'stdout' | 'stderr', chunk: Buffer): void {
+    this.#bytes += chunk.length;
+    if (this.#bytes <= MAX_OUTPUT_BYTES) this.#chunks[name].push(chunk);
+    else this.#end(new TsError('ResourceExhausted', `${this.#what}: output beyond 1 MiB`));
+  }
+
+  #texts(): { stdout: string; stderr: string } {
+    const text = (name: 'stdout' | 'stderr') => Buffer.concat(this.#chunks[name]).toString('utf8');
+    return { stdout: text('stdout'), stderr: text('stderr') };
+  }
+
+  /** Kills the plugin and its children, which would go on with what it was told to do. */
+  #end(problem: TsError): void {
+    if (this.#problem !== undefined) return;
+    this.#problem = problem;
+    const { pid } = this.#child;
+    if (pid === undefined) return; // it could not be executed
+    try {
+      process.kill(-pid, 'SIGKILL');
+    } catch {
+      // the whole group has ended
+    }
+    this.#closePipes();
+  }
+
+  #closePipes(): void {
+    for (const stream of [this.#child.stdin, this.#child.stdout, this.#child.stderr]) {
+      stream?.destroy();
+    }
+  }
 }
 
 /** The error object of the specification (section 5), else whatever the plugin said. */

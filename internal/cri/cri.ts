@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { nowNs } from '../api/time.ts';
 import { TsError } from '../errors/index.ts';
 import type { Logger } from '../log/index.ts';
@@ -14,9 +15,6 @@ import type { Sandbox } from './sandbox.ts';
 import { Sandboxes } from './sandboxes.ts';
 import { containerStatus, sandboxStatus } from './status-messages.ts';
 import { TaskEvents } from './task-events.ts';
-
-/** Where CNI results are kept while their pods live. */
-const CNI_CACHE = '/var/lib/cni/tscontainerd';
 
 /** Everything that the CRI is made of. */
 export class Cri {
@@ -43,7 +41,7 @@ export class Cri {
     this.log = log;
     this.host = detectCriHost();
     this.images = new CriImages(services, settings, describeImage);
-    this.networks = new PodNetworks(settings.cni, CNI_CACHE);
+    this.networks = new PodNetworks(settings.cni, join(settings.rootDir, 'networks'), log);
     const { host, images, networks } = this;
     this.sandboxes = new Sandboxes({
       ...{ services, settings, host, images, networks },
@@ -81,11 +79,31 @@ export class Cri {
         }
       }
     }
+    // Before the first call is served, so that no pod that is being made is taken for one that is gone.
+    const orphans = await this.networks.withoutPod(ofKind('sandbox').map(({ id }) => id));
+    const ready = this.sandboxes.list().filter(({ isReady }) => isReady);
+    // Neither throws, and a kubelet need not wait for plugins.
+    void Promise.all([
+      ...orphans.map((id) => this.networks.release(id)),
+      ...ready.map((pod) => this.checkNetwork(pod)),
+    ]);
+  }
+
+  /** What the plugins find wrong with a pod's network; '' for nothing. */
+  async checkNetwork({ id }: Sandbox): Promise<string> {
+    try {
+      await this.networks.check(id);
+      return '';
+    } catch (thrown) {
+      this.log.warn({ error: thrown, pod: id }, 'network of a pod');
+      return TsError.from(thrown).text;
+    }
   }
 
   /** Stops to follow events; pods go on. */
   async close(): Promise<void> {
     this.#ending.abort();
+    this.networks.close();
   }
 
   /** Stops a pod with all its containers. */

@@ -1,14 +1,20 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import { type PodSandboxConfig, Protocol } from '../api/generated/runtime.v1.ts';
+import type { PodSandboxConfig } from '../api/generated/runtime.v1.ts';
 import { TsError } from '../errors/index.ts';
 import { createNetworkNamespace, removeNetworkNamespace } from '../linux/network-namespace.ts';
+import type { Logger } from '../log/index.ts';
+import { attachmentOf } from './cni-attachment.ts';
 import { loadNetworks } from './cni-config.ts';
-import { addressesOf, type CniAttachment, CniNetwork, type CniResult } from './cni-network.ts';
+import { addressesOf, CniNetwork, type CniResult, throwFirst } from './cni-network.ts';
+import { type CniPlugins, PLUGIN_TIMEOUT_MS } from './cni-plugin.ts';
+import { type CniRecord, CniRecords } from './cni-records.ts';
 import type { CniConfig } from './cri-config.ts';
 
-const IF_NAME = 'eth0';
 const NETNS_DIR = '/run/netns';
+/** How soon after a failure, and how seldom at last, an address is tried to be given back again. */
+const RETRY_MS = 5000;
+const MAX_RETRY_MS = 300_000;
 
 /** What a pod got from its network. */
 export interface PodNetworkResult {
@@ -19,22 +25,35 @@ export interface PodNetworkResult {
 /** The networks of pods: their namespaces and what CNI plugins put into them. */
 export class PodNetworks {
   readonly #config: CniConfig;
-  readonly #cacheDir: string;
+  readonly #plugins: CniPlugins;
+  readonly #records: CniRecords;
+  readonly #log: Logger;
+  /** Pods that are gone, whose plugins have not taken back what they made. */
+  readonly #orphans = new Set<string>();
+  #retry: NodeJS.Timeout | undefined;
+  #retryMs = RETRY_MS;
 
-  /** `cacheDir` keeps what plugins made, until they have taken it back. */
-  constructor(config: CniConfig, cacheDir: string) {
+  /** `recordDir` keeps what plugins made, until they have taken it back. */
+  constructor(config: CniConfig, recordDir: string, log: Logger, timeoutMs = PLUGIN_TIMEOUT_MS) {
     this.#config = config;
-    this.#cacheDir = cacheDir;
+    this.#plugins = { binDirs: config.binDirs, timeoutMs };
+    this.#records = new CniRecords(recordDir);
+    this.#log = log;
   }
 
   /** Why pods cannot get a network at the moment; undefined when they can. */
-  obstacle(): TsError | undefined {
+  async obstacle(): Promise<TsError | undefined> {
     try {
-      this.#networks();
+      for (const network of this.#networks()) await network.status();
       return undefined;
     } catch (thrown) {
       return TsError.from(thrown);
     }
+  }
+
+  /** The networks of the directory, for those who look why something is as it is. */
+  describe(): { readonly name: string; readonly file: string }[] {
+    return this.#networks().map(({ config: { name, file } }) => ({ name, file }));
   }
 
   /** A path for a new pod's namespace. */
@@ -54,26 +73,24 @@ export class PodNetworks {
     removeNetworkNamespace(path);
   }
 
-  /** Attaches a pod to every configured network; the first one gives its addresses. */
-  async attach(id: string, config: PodSandboxConfig, netns: string): Promise<PodNetworkResult> {
-    const done: { network: CniNetwork; attachment: CniAttachment }[] = [];
+  /**
+   * Attaches a pod to every configured network; the first one gives its addresses. Each attachment is written down before
+   * its first plugin runs. Whatever becomes of it, {@link detach} gives back what was got.
+   */
+  async attach(
+    id: string,
+    config: PodSandboxConfig,
+    netns: string,
+    signal: AbortSignal,
+  ): Promise<PodNetworkResult> {
     let first: CniResult | undefined;
-    try {
-      for (const [index, network] of this.#networks().entries()) {
-        const attachment = attachmentOf(id, config, netns, index);
-        done.push({ network, attachment });
-        const result = await network.add(attachment);
-        first ??= result;
-      }
-    } catch (thrown) {
-      const error = TsError.from(thrown);
-      done.pop(); // has undone itself
-      for (const { network, attachment } of done.toReversed()) {
-        await network
-          .delete(attachment)
-          .catch((undo: unknown) => error.cleanup.push(TsError.from(undo)));
-      }
-      throw error;
+    for (const [index, network] of this.#networks().entries()) {
+      const attachment = attachmentOf(id, config, netns, index);
+      const record = { network: network.config, attachment };
+      await this.#records.write({ ...record, result: undefined });
+      const result = await network.add(attachment, signal);
+      await this.#records.write({ ...record, result });
+      first ??= result;
     }
     if (first === undefined) throw new TsError('Internal', 'internal error: no network configured');
     const ips = addressesOf(first);
@@ -85,123 +102,79 @@ export class PodNetworks {
     return { ips, result: first };
   }
 
-  /** Gives back what {@link attach} got; repeating it is harmless. */
-  async detach(id: string, config: PodSandboxConfig, netns: string): Promise<void> {
-    const errors: TsError[] = [];
-    for (const [index, network] of [...this.#networks().entries()].toReversed()) {
-      try {
-        await network.delete(attachmentOf(id, config, netns, index));
-      } catch (thrown) {
-        errors.push(TsError.from(thrown));
+  /**
+   * Gives back what {@link attach} got, by the networks as they were then; repeating it is harmless. When it throws, what
+   * is left stays written down, and is tried again until it is gone.
+   */
+  async detach(id: string): Promise<void> {
+    try {
+      const errors: TsError[] = [];
+      for (const record of (await this.#records.of(id)).toReversed()) {
+        try {
+          await this.#networkOf(record).delete(record.attachment, record.result);
+          await this.#records.remove(record);
+        } catch (thrown) {
+          errors.push(TsError.from(thrown));
+        }
       }
+      throwFirst(errors);
+      this.#orphans.delete(id);
+    } catch (thrown) {
+      this.#orphans.add(id);
+      this.#retryLater();
+      throw thrown;
     }
-    const [error] = errors;
-    if (error !== undefined) throw error;
+  }
+
+  /** As {@link detach} for a pod whose caller has heard of a failure already, or that has none: it is logged. */
+  async release(id: string): Promise<void> {
+    try {
+      await this.detach(id);
+    } catch (thrown) {
+      this.#log.warn({ error: thrown, pod: id }, 'give back the network of a pod: tried again');
+    }
+  }
+
+  /** Asks the plugins whether a pod's network is as they made it (CHECK). Throws what they find wrong. */
+  async check(id: string): Promise<void> {
+    for (const record of await this.#records.of(id)) {
+      await this.#networkOf(record).check(record.attachment, record.result);
+    }
+  }
+
+  /** Ids of what belongs to none of these pods: an earlier daemon could not give it back. */
+  async withoutPod(pods: readonly string[]): Promise<string[]> {
+    const known = new Set(pods);
+    return (await this.#records.ids()).filter((id) => !known.has(id));
+  }
+
+  /** Stops trying; the next daemon goes on with it. */
+  close(): void {
+    clearTimeout(this.#retry);
+  }
+
+  #retryLater(): void {
+    if (this.#retry !== undefined) return;
+    this.#retry = setTimeout(() => {
+      this.#retry = undefined;
+      this.#retryMs = Math.min(this.#retryMs * 2, MAX_RETRY_MS);
+      Promise.all([...this.#orphans].map((id) => this.release(id))).then(
+        () => {
+          if (this.#orphans.size === 0) this.#retryMs = RETRY_MS;
+        },
+        () => undefined, // release throws nothing
+      );
+    }, this.#retryMs);
+    this.#retry.unref();
+  }
+
+  #networkOf({ network }: CniRecord): CniNetwork {
+    return new CniNetwork(network, this.#plugins);
   }
 
   /** Read anew each time: the directory is the cluster's to change. */
   #networks(): CniNetwork[] {
-    const { confDir, maxConfNum, binDirs } = this.#config;
-    return loadNetworks(confDir, maxConfNum).map(
-      (config) => new CniNetwork(config, binDirs, this.#cacheDir),
-    );
+    const { confDir, maxConfNum } = this.#config;
+    return loadNetworks(confDir, maxConfNum).map((config) => new CniNetwork(config, this.#plugins));
   }
-}
-
-const PROTOCOLS: Readonly<Record<number, string>> = {
-  [Protocol.TCP]: 'tcp',
-  [Protocol.UDP]: 'udp',
-  [Protocol.SCTP]: 'sctp',
-};
-
-function attachmentOf(
-  id: string,
-  config: PodSandboxConfig,
-  netns: string,
-  index: number,
-): CniAttachment {
-  const { namespace = '', name = '', uid = '' } = config.metadata ?? {};
-  const args = {
-    IgnoreUnknown: '1',
-    K8S_POD_NAMESPACE: namespace,
-    K8S_POD_NAME: name,
-    K8S_POD_INFRA_CONTAINER_ID: id,
-    K8S_POD_UID: uid,
-  };
-  return {
-    containerId: id,
-    netns,
-    ifName: index === 0 ? IF_NAME : `eth${index}`,
-    args: Object.entries(args)
-      .map(([key, value]) => `${key}=${checkedArg(key, value)}`)
-      .join(';'),
-    capabilityArgs: capabilityArgs(config),
-  };
-}
-
-/** A semicolon in a name would make more arguments of one. */
-function checkedArg(key: string, value: string): string {
-  if (!/[;\n\0]/.test(value)) return value;
-  throw new TsError('InvalidArgument', `pod ${key}: ${JSON.stringify(value)} holds a separator`);
-}
-
-function capabilityArgs(config: PodSandboxConfig): Record<string, unknown> {
-  const portMappings = config.portMappings
-    .filter(({ hostPort }) => hostPort > 0)
-    .map(({ hostPort, containerPort, protocol, hostIp }) => ({
-      hostPort,
-      containerPort,
-      protocol: PROTOCOLS[protocol] ?? 'tcp',
-      ...(hostIp === '' ? {} : { hostIP: hostIp }),
-    }));
-  const bandwidth = bandwidthOf(config.annotations);
-  const dns = config.dnsConfig;
-  return {
-    ...(portMappings.length === 0 ? {} : { portMappings }),
-    ...(bandwidth === undefined ? {} : { bandwidth }),
-    ...(dns === undefined
-      ? {}
-      : { dns: { servers: dns.servers, searches: dns.searches, options: dns.options } }),
-    'io.kubernetes.cri.pod-annotations': Object.fromEntries(config.annotations),
-    ...(config.linux?.cgroupParent ? { cgroupPath: config.linux.cgroupParent } : {}),
-  };
-}
-
-const NO_BURST_LIMIT = 2 ** 31 - 1;
-
-/** `kubernetes.io/ingress-bandwidth: 10M` and its counterpart, in bits a second. */
-function bandwidthOf(annotations: ReadonlyMap<string, string>) {
-  const rate = (direction: 'ingress' | 'egress'): number | undefined => {
-    const key = `kubernetes.io/${direction}-bandwidth`;
-    const text = annotations.get(key);
-    return text === undefined ? undefined : parseQuantity(key, text);
-  };
-  const [ingress, egress] = [rate('ingress'), rate('egress')];
-  if (ingress === undefined && egress === undefined) return undefined;
-  return {
-    ...(ingress === undefined ? {} : { ingressRate: ingress, ingressBurst: NO_BURST_LIMIT }),
-    ...(egress === undefined ? {} : { egressRate: egress, egressBurst: NO_BURST_LIMIT }),
-  };
-}
-
-const SUFFIXES: Readonly<Record<string, number>> = {
-  '': 1,
-  k: 1e3,
-  M: 1e6,
-  G: 1e9,
-  T: 1e12,
-  Ki: 2 ** 10,
-  Mi: 2 ** 20,
-  Gi: 2 ** 30,
-  Ti: 2 ** 40,
-};
-
-/** Kubernetes allows a kilobit up to a petabit. */
-function parseQuantity(key: string, text: string): number {
-  const match = /^([0-9]+(?:\.[0-9]+)?)(|[kMGT]|[KMGT]i)$/.exec(text);
-  const value = Math.round(Number(match?.[1] ?? Number.NaN) * (SUFFIXES[match?.[2] ?? ''] ?? 1));
-  if (value >= 1e3 && value <= 1e15) return value;
-  throw new TsError('InvalidArgument', `annotation ${key}: ${JSON.stringify(text)}`, {
-    advice: 'give bits a second from 1k to 1P, such as 10M',
-  });
 }

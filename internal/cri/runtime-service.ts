@@ -11,6 +11,7 @@ import { execSync } from './exec-sync.ts';
 import { filterContainers, filterSandboxes } from './list-filters.ts';
 import { isSystemdCgroup } from './runtime-options.ts';
 import { runtimeStatus } from './runtime-status.ts';
+import type { Sandbox } from './sandbox.ts';
 import { linuxResources } from './spec-resources.ts';
 import {
   containerMessage,
@@ -72,7 +73,7 @@ export function runtimeService(
     async podSandboxStatus({ podSandboxId, verbose }) {
       const sandbox = sandboxes.get(podSandboxId);
       const info: [string, string][] = verbose
-        ? [['info', formatJson({ pid: sandbox.pid, ...sandbox.state })]]
+        ? [['info', formatJson(await verboseSandbox(cri, sandbox))]]
         : [];
       return {
         status: sandboxStatus(sandbox),
@@ -223,6 +224,12 @@ function running(cri: Cri, id: string): Container {
 function required<T>(value: T | undefined, field: string): T {
   if (value !== undefined) return value;
   throw new TsError('InvalidArgument', `${field}: missing`);
+}
+
+/** With what the plugins of the pod's network say of it now (CHECK), which nobody else asks them. */
+async function verboseSandbox(cri: Cri, sandbox: Sandbox): Promise<Record<string, unknown>> {
+  const networkProblem = sandbox.isReady ? await cri.checkNetwork(sandbox) : '';
+  return { pid: sandbox.pid, ...sandbox.state, networkProblem };
 }
 
 async function verboseInfo({ containers, services }: Cri, id: string): Promise<string> {

@@ -3,9 +3,13 @@ import type { Init } from '../api/init.ts';
 import { formatJson } from '../oci/index.ts';
 import type { Cri } from './cri.ts';
 
+const CONFIG_ERRORS: readonly (string | undefined)[] = ['TS_CNI_NO_CONFIG', 'TS_CNI_CONFIG'];
+
 /** What a kubelet decides by whether the node is ready. */
-export function runtimeStatus(cri: Cri, isVerbose: boolean): Init<StatusResponse> {
-  const obstacle = cri.networks.obstacle();
+export async function runtimeStatus(cri: Cri, isVerbose: boolean): Promise<Init<StatusResponse>> {
+  const obstacle = await cri.networks.obstacle();
+  // What a plugin itself says (STATUS) is no lack of a configuration.
+  const isConfig = CONFIG_ERRORS.includes(obstacle?.code);
   const names = [...cri.settings.runtimes.keys()];
   return {
     status: {
@@ -17,7 +21,7 @@ export function runtimeStatus(cri: Cri, isVerbose: boolean): Init<StatusResponse
               type: 'NetworkReady',
               status: false,
               reason: 'NetworkPluginNotReady',
-              message: `Network plugin returns error: cni plugin not initialized: ${obstacle.text}`,
+              message: `Network plugin returns error: ${isConfig ? 'cni plugin not initialized: ' : ''}${obstacle.text}`,
             },
       ],
     },

@@ -180,7 +180,7 @@ export class Sandboxes {
       updateMask: { paths: ['spec'] },
     });
     // The network and the process do not need each other: what takes long runs at the same time.
-    const attached = this.#attach(sandbox, undo);
+    const attached = this.#attach(sandbox, undo, signal);
     const started = this.#startTask(sandbox, mounts, undo, signal);
     const [network, pid] = await Promise.allSettled([attached, started]);
     if (network.status === 'rejected') throw network.reason;
@@ -190,12 +190,12 @@ export class Sandboxes {
     return sandbox;
   }
 
-  async #attach(sandbox: Sandbox, undo: Undo): Promise<readonly string[]> {
+  async #attach(sandbox: Sandbox, undo: Undo, signal: AbortSignal): Promise<readonly string[]> {
     const { networks } = this.#options;
     const { id, config, state } = sandbox;
     if (state.netns === '') return [];
-    undo.add(() => networks.detach(id, config, state.netns));
-    return (await networks.attach(id, config, state.netns)).ips;
+    undo.add(() => networks.detach(id));
+    return (await networks.attach(id, config, state.netns, signal)).ips;
   }
 
   async #startTask(
@@ -303,17 +303,30 @@ export class Sandboxes {
     });
   }
 
+  /**
+   * A plugin that does not give the network back fails the first stop only: the kubelet has heard of it then, the pod
+   * need not stay for it, and the attachment is written down and tried again.
+   */
   async #stop(sandbox: Sandbox): Promise<void> {
     const { settings, networks } = this.#options;
-    const { id, config, state } = sandbox;
+    const { id, state } = sandbox;
     await this.#endTask(id);
     sandbox.pid = 0;
-    if (state.netns !== '') {
-      await networks.detach(id, config, state.netns);
-      networks.removeNamespace(state.netns);
-    }
     new SandboxFiles(settings, id).unmount();
-    if (state.phase !== 'stopped') await this.#save(sandbox, { phase: 'stopped', netns: '' });
+    if (state.netns === '') {
+      if (state.phase !== 'stopped') await this.#save(sandbox, { phase: 'stopped' });
+      return;
+    }
+    try {
+      await networks.detach(id);
+    } catch (thrown) {
+      if (state.phase === 'ready') {
+        await this.#save(sandbox, { phase: 'stopped' });
+        throw TsError.from(thrown).within(`stop pod sandbox ${state.name}`);
+      }
+    }
+    networks.removeNamespace(state.netns);
+    await this.#save(sandbox, { phase: 'stopped', netns: '' });
   }
 
   async #endTask(id: string): Promise<void> {
