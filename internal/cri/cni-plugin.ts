@@ -55,12 +55,12 @@ export async function runPlugin(
   };
   // All of the daemon's environment, as libcni does: a plugin runs iptables, which may need some of it.
   const child = spawn(path, [], { env: { ...process.env, ...variables }, detached: true });
-  const { code, stdout, stderr } = await new PluginRun(child, path, what).output(
+  const { end, stdout, stderr } = await new PluginRun(child, path, what).output(
     JSON.stringify(config),
     timeoutMs,
     signal,
   );
-  if (code !== 0) throw pluginError(what, code, stdout, stderr);
+  if (end !== 0) throw pluginError(what, end, stdout, stderr);
   if (stdout.trim() === '') return undefined;
   const result = parseObject(stdout);
   if (result === undefined) {
@@ -86,7 +86,8 @@ function findPlugin(type: string, binDirs: readonly string[]): string {
 }
 
 interface Output {
-  readonly code: number | string;
+  /** Exit code, or how else it ended. */
+  readonly end: number | string;
   readonly stdout: string;
   readonly stderr: string;
 }
@@ -133,7 +134,7 @@ class PluginRun {
       });
       child.once('close', (code, name) => {
         if (this.#problem !== undefined) reject(this.#problem);
-        else resolve({ code: code ?? name ?? 'unknown', ...this.#texts() });
+        else resolve({ end: code ?? `signal ${name}`, ...this.#texts() });
       });
     });
     return settled.finally(() => {
@@ -175,15 +176,19 @@ class PluginRun {
 }
 
 /** The error object of the specification (section 5), else whatever the plugin said. */
-function pluginError(what: string, code: number | string, stdout: string, stderr: string): TsError {
+function pluginError(what: string, end: number | string, stdout: string, stderr: string): TsError {
   const error = parseObject(stdout);
   const message = typeof error?.['msg'] === 'string' ? error['msg'] : '';
   const details = typeof error?.['details'] === 'string' ? error['details'] : '';
   const text = [message, details].filter((part) => part !== '').join('; ');
   const said = text !== '' ? text : shortened(stderr.trim() || stdout.trim());
-  return new TsError('Unknown', `${what}: ${said || `exit code ${code}`}`, {
-    code: 'TS_CNI_PLUGIN',
-  });
+  return new TsError(
+    'Unknown',
+    `${what}: ${said || (typeof end === 'number' ? `exit code ${end}` : end)}`,
+    {
+      code: 'TS_CNI_PLUGIN',
+    },
+  );
 }
 
 function parseObject(text: string): Record<string, unknown> | undefined {
