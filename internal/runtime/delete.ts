@@ -1,16 +1,11 @@
 /** `delete`: takes away all that a container holds. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { openCgroup, type ScopeName } from '../cgroups/index.ts';
-import { isErrno, TsError } from '../errors/index.ts';
+import { TsError } from '../errors/index.ts';
 import { type Operation, openPidfd, readable } from '../linux/index.ts';
 import { parseSpec } from '../oci/index.ts';
-import { cgroupOf } from './container-cgroup.ts';
-import {
-  CONFIG_COPY,
-  type ContainerState,
-  isInitAlive,
-  readContainerState,
-} from './container-state.ts';
+import { type ContainerState, isInitAlive, readContainerState } from './container-state.ts';
+import { readConfigCopy, removeHalfMade } from './half-made.ts';
 import { runHook } from './hooks.ts';
 import { inheritedOpenFiles } from './inherited-limits.ts';
 import { killProcesses } from './kill.ts';
@@ -38,8 +33,7 @@ export function* deleteContainer(
     const isGone = error.kind === 'NotFound';
     if (!isGone && !(force && error.kind === 'DataLoss')) throw error;
     // Of a create that was killed before it wrote a state.
-    if (!isGone || existsSync(statePath(options.root, id)))
-      yield* removeHalfMadeCgroup(options, id);
+    if (!isGone || existsSync(statePath(options.root, id))) yield* removeHalfMade(options, id);
     removeStateDirectory(options.root, id);
     if (force) return undefined;
     throw error;
@@ -54,21 +48,6 @@ export function* deleteContainer(
   }
   if (status !== 'stopped') yield* killAndWait(state);
   return yield* removeContainer(options, state);
-}
-
-/**
- * Removes the cgroup that a killed create may have made. Nobody is killed: what it had begun ends with
- * it, and other processes were there before, which the create had not got past.
- */
-function* removeHalfMadeCgroup(options: RuntimeOptions, id: string): Operation<void> {
-  const config = readConfigCopy(options, id);
-  if (config === undefined || options.systemdCgroup === true) return; // systemd ends an empty scope
-  try {
-    const cgroup = cgroupOf(options, id, parseSpec(config));
-    if (cgroup.exists()) yield* cgroup.remove();
-  } catch (thrown) {
-    options.debug(TsError.from(thrown).message);
-  }
 }
 
 /** Removes cgroup, state and what processes are left, then runs the poststop hooks. */
@@ -98,15 +77,6 @@ export function* removeContainer(
 function readPoststopHooks(options: RuntimeOptions, id: string) {
   const text = readConfigCopy(options, id);
   return text?.includes('"poststop"') === true ? parseSpec(text).hooks?.poststop : undefined;
-}
-
-function readConfigCopy(options: RuntimeOptions, id: string): Buffer | undefined {
-  try {
-    return readFileSync(statePath(options.root, id, CONFIG_COPY));
-  } catch (thrown) {
-    if (isErrno(thrown, 'ENOENT')) return undefined;
-    throw thrown;
-  }
 }
 
 function* killAndWait(state: ContainerState): Operation<void> {
