@@ -1,6 +1,6 @@
 import { writeFileSync, writeSync } from 'node:fs';
 import type { CgroupManager } from '../cgroups/index.ts';
-import { TsError } from '../errors/index.ts';
+import { isErrno, TsError } from '../errors/index.ts';
 import { type Operation, type OwnedFd, type Pipe, type Reached, readable } from '../linux/index.ts';
 import type { State } from '../oci/index.ts';
 import type { Bundle } from './bundle.ts';
@@ -53,6 +53,7 @@ export class Birth {
     const { program, pid } = this.#init;
     const run = rollback.use(program.run());
     this.#pipes.report.writeEnd.close();
+    this.#pipes.goOn.readEnd.close();
     const first = run.value(pid);
     const child = yield* OwnChild.adopt(first);
     rollback.onFailure(() => child.end());
@@ -61,7 +62,8 @@ export class Birth {
     if (this.#plan.identity.parentSetsLimits) setLimits(this.#pid, this.#plan.identity);
     const { pidFile, pidfdSocket } = this.#request;
     if (pidfdSocket !== undefined) sendPidfd(pidfdSocket, this.#pid, 'standard');
-    if (pidFile !== undefined) writePidFile(pidFile, this.#pid);
+    if (pidFile !== undefined) writePidFile(pidFile, this.#pid, rollback);
+    yield* this.#release();
     return this.#pid;
   }
 
@@ -136,6 +138,20 @@ export class Birth {
     const { seccomp } = this.#bundle.spec.linux ?? {};
     if (seccomp === undefined) return;
     sendListener(seccomp, { pid: this.#pid, fd, state: this.#specState('creating') });
+  }
+
+  /**
+   * All is done and written down: the process may outlive this one. It has waited for that, and would have ended with this
+   * process, however that was killed.
+   */
+  *#release(): Operation<void> {
+    try {
+      this.#sayGoOn();
+    } catch (thrown) {
+      if (!isErrno(thrown, 'EPIPE')) throw thrown;
+      yield* this.#nextReport(); // throws what it died of
+      throw diedEarly();
+    }
   }
 
   #sayGoOn(): void {

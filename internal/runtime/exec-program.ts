@@ -49,8 +49,8 @@ export interface ExecProgram {
   readonly joiner: Result;
   /** The process's pid. */
   readonly joined: Announcement;
-  /** The runtime has to set limits now. */
-  readonly limitsDue: Announcement | undefined;
+  /** Nothing is left but to execute the program, once the runtime has set limits and written down the pid. */
+  readonly ready: Announcement;
   /** The value is the fd that supervises what the seccomp filter notifies of. */
   readonly listener: Announcement | undefined;
 }
@@ -87,8 +87,8 @@ export function buildExecProgram(plan: ExecPlan): ExecProgram {
     });
     joined = first.announceProcess('joined', report, pid);
   });
-  const { limitsDue, listener } = ends ?? {};
-  return { program, joiner, joined: joined as Announcement, limitsDue, listener };
+  const { ready, listener } = ends as NonNullable<typeof ends>;
+  return { program, joiner, joined: joined as Announcement, ready, listener };
 }
 
 /** All that the process needs of the runtime's descriptors. */
@@ -105,10 +105,7 @@ function addAffinity(sequence: Sequence, cpus: string | undefined, name: string)
   sequence.add(steps.setCpuAffinity(parseIdList(cpus, property)), { label: `set ${property}` });
 }
 
-function addExecChild(
-  child: Sequence,
-  plan: ExecPlan,
-): Pick<ExecProgram, 'limitsDue' | 'listener'> {
+function addExecChild(child: Sequence, plan: ExecPlan): Pick<ExecProgram, 'ready' | 'listener'> {
   const { identity, namespaces } = plan;
   const { process } = identity;
   child.add(steps.setParentDeathSignal('SIGKILL'));
@@ -132,15 +129,13 @@ function addExecChild(
   } else addStdio(child, plan.stdio);
   let listener = addIdentity(child, root, identity, { makesCwd: false });
   child.addAll(steps.resetSignals());
-  let limitsDue: Announcement | undefined;
-  if (identity.parentSetsLimits) {
-    limitsDue = child.announce('limits due', plan.report);
-    const label = 'wait for the runtime: limits';
-    const length = child.add(steps.waitForBytes(plan.goOn), { label, retryOn: 'EINTR' });
-    child.add(check(label, length, { equals: 1, errno: 'EPIPE' }));
-  }
   child.add(steps.setParentDeathSignal(undefined));
   listener ??= addEarlyFilter(child, identity);
+  const ready = child.announce('ready', plan.report);
+  // Until then it ends with the runtime, however that is killed: nobody would know of it.
+  const label = 'wait for the runtime: end of exec';
+  const length = child.add(steps.waitForBytes(plan.goOn), { label, retryOn: 'EINTR' });
+  child.add(check(label, length, { equals: 1, errno: 'EPIPE' }));
   addProgram(child, identity);
-  return { limitsDue, listener };
+  return { ready, listener };
 }

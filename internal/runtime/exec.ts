@@ -1,7 +1,7 @@
 /** `exec`: another process in a running container. */
 import { readFileSync, writeFileSync, writeSync } from 'node:fs';
 import { openCgroup } from '../cgroups/index.ts';
-import { TsError } from '../errors/index.ts';
+import { isErrno, TsError } from '../errors/index.ts';
 import {
   type Operation,
   type OwnedFd,
@@ -79,10 +79,7 @@ export function* startExec(options: RuntimeOptions, request: ExecRequest): Opera
     const report = rollback.use(new Pipe());
     const goOn = rollback.use(new Pipe());
     const plan = yield* planExec(options, request, { report, goOn }, rollback);
-    const pid = yield* new ExecBirth(plan, { report, goOn }).run(rollback);
-    const { pidFile, pidfdSocket } = request;
-    if (pidfdSocket !== undefined) sendPidfd(pidfdSocket, pid, 'setns');
-    if (pidFile !== undefined) writePidFile(pidFile, pid);
+    const pid = yield* new ExecBirth(request, plan, { report, goOn }).run(rollback);
     request.onStarted?.();
     return pid;
   });
@@ -202,11 +199,13 @@ function openConsole(
 
 /** The time from the first clone until the program is executed. */
 class ExecBirth {
+  readonly #request: ExecRequest;
   readonly #plan: ExecPlan;
   readonly #exec: ExecProgram;
   readonly #pipes: ExecPipes;
 
-  constructor(plan: ExecPlan, pipes: ExecPipes) {
+  constructor(request: ExecRequest, plan: ExecPlan, pipes: ExecPipes) {
+    this.#request = request;
     this.#plan = plan;
     this.#exec = buildExecProgram(plan);
     this.#pipes = pipes;
@@ -215,6 +214,7 @@ class ExecBirth {
   *run(rollback: Rollback): Operation<number> {
     const run = rollback.use(this.#exec.program.run());
     this.#pipes.report.writeEnd.close();
+    this.#pipes.goOn.readEnd.close();
     const joiner = run.value(this.#exec.joiner);
     const first = yield* OwnChild.adopt(joiner);
     rollback.onFailure(() => first.end());
@@ -234,6 +234,7 @@ class ExecBirth {
     const early: Reached[] = [];
     let child: OwnChild | undefined;
     let failure: TsError | undefined;
+    let isDead = false;
     for (;;) {
       yield* readable(fd);
       try {
@@ -244,27 +245,29 @@ class ExecBirth {
           rollback.onFailure(() => born.end());
           child = born;
           if (born.isThere) this.#setOomScore(born.pid);
-          for (const said of early) this.#answer(said, born.pid);
+          for (const said of early) this.#answer(said, born.pid, rollback);
         } else if (child === undefined) {
           early.push(reached);
         } else {
-          this.#answer(reached, child.pid);
+          this.#answer(reached, child.pid, rollback);
         }
       } catch (thrown) {
-        failure ??= TsError.from(thrown);
+        isDead = true;
+        // It has died while it waited: what of, it may have said.
+        if (!isErrno(thrown, 'EPIPE')) failure ??= TsError.from(thrown);
         child?.kill();
       }
     }
     if (failure !== undefined) throw failure;
-    if (child !== undefined) return child;
+    if (child !== undefined && !isDead) return child;
     throw new TsError('Unknown', 'the exec process died before it was ready');
   }
 
   /** Does what the process waits for, and lets it go on. */
-  #answer({ announcement, value }: Reached, pid: number): void {
-    const { limitsDue, listener } = this.#exec;
-    if (announcement === limitsDue) {
-      setLimits(pid, this.#plan.identity);
+  #answer({ announcement, value }: Reached, pid: number, rollback: Rollback): void {
+    const { ready, listener } = this.#exec;
+    if (announcement === ready) {
+      this.#complete(pid, rollback);
     } else if (announcement === listener) {
       const { seccomp, state } = this.#plan.supervised;
       if (seccomp !== undefined) sendListener(seccomp, { pid, fd: Number(value), state });
@@ -272,6 +275,15 @@ class ExecBirth {
       return;
     }
     writeSync(this.#pipes.goOn.writeEnd.number, '\0');
+  }
+
+  /** The last that the process waits for: from then on it goes its way, and may outlive this one. */
+  #complete(pid: number, rollback: Rollback): void {
+    const { identity } = this.#plan;
+    if (identity.parentSetsLimits) setLimits(pid, identity);
+    const { pidFile, pidfdSocket } = this.#request;
+    if (pidfdSocket !== undefined) sendPidfd(pidfdSocket, pid, 'setns');
+    if (pidFile !== undefined) writePidFile(pidFile, pid, rollback);
   }
 
   #setOomScore(pid: number): void {

@@ -343,6 +343,8 @@ class InitBuilder {
     child.add(steps.setParentDeathSignal(undefined));
     this.listener ??= addEarlyFilter(child, identity);
     this.ready = child.announce('ready', fds.report);
+    // Until the runtime has written all down, this process ends with it: nobody could start it, or find it.
+    this.#waitForRuntime(child, 'end of create');
     // The runtime is gone soon: errors from now on are for the one that starts the container.
     child.add(steps.duplicate(fds.startErrors, fds.report, { closeOnExec: true }));
     child.add(steps.waitForBytes(fds.startFifo), {

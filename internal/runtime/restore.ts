@@ -213,7 +213,9 @@ class Restoration {
     // Restored processes are born in the cgroup that CRIU is in.
     runBlocking(this.#cgroup.join(criu.pid));
     const request = { type: RequestType.RESTORE, opts: { ...opts, cgRoot: cgroupRoots(criu.pid) } };
-    const answer = criu.request(request, (script, pid, fds) => this.#notified(script, pid, fds));
+    const answer = criu.request(request, (script, pid, fds) =>
+      this.#notified(script, pid, fds, rollback),
+    );
     if (!('success' in answer)) throw criuError(`restore ${this.#request.id}`, answer, logPath);
     const exitCode = criu.finish();
     if (exitCode !== 0)
@@ -225,7 +227,7 @@ class Restoration {
     return this.#pid;
   }
 
-  #notified(script: string, pid: number, fds: readonly OwnedFd[]): void {
+  #notified(script: string, pid: number, fds: readonly OwnedFd[], rollback: Rollback): void {
     this.#options.debug(`criu: ${script}`);
     switch (script) {
       case 'setup-namespaces':
@@ -235,7 +237,7 @@ class Restoration {
         this.#sendTerminal(fds);
         return;
       case 'post-restore':
-        this.#restored(pid);
+        this.#restored(pid, rollback);
         return;
       default:
     }
@@ -278,7 +280,7 @@ class Restoration {
   }
 
   /** The processes are there, and none of them runs yet. */
-  #restored(pid: number): void {
+  #restored(pid: number, rollback: Rollback): void {
     this.#pid = pid;
     const { spec } = this.#bundle;
     const { externals, host, root } = this.#plan;
@@ -303,7 +305,7 @@ class Restoration {
     });
     writeContainerState(this.#options.root, state);
     const { pidFile } = this.#request;
-    if (pidFile !== undefined) writePidFile(pidFile, pid);
+    if (pidFile !== undefined) writePidFile(pidFile, pid, rollback);
   }
 }
 

@@ -43,8 +43,10 @@ const COMMANDS = [
  * being started, has ended with status 1 like a program that was killed then.
  */
 function isFoundDead({ expected, status, error, leftovers }: Try): boolean {
-  const isBetween = /^(?:duplicate an fd|wait for start): E/.test(expected);
-  const isDead = status === 0 || error === '' || error.includes(': cannot start');
+  const isBetween =
+    /^(?:wait for the runtime: end of create|duplicate an fd|wait for start): E/.test(expected);
+  const isDead =
+    status === 0 || error === '' || /: cannot start|^the container process died/.test(error);
   return isBetween && isDead && leftovers.length === 0;
 }
 
