@@ -38,6 +38,7 @@ import { isSystemdCgroup, packRuntimeOptions } from './runtime-options.ts';
 import type { Sandbox } from './sandbox.ts';
 import { SandboxFiles } from './sandbox-files.ts';
 import type { Sandboxes } from './sandboxes.ts';
+import { snapshotLabels } from './spec-namespaces.ts';
 import { signalNumber } from './stop-signal.ts';
 import { ignoreEnded, Undo, unlessGone } from './undo.ts';
 
@@ -150,6 +151,7 @@ export class Containers {
       snapshotter,
       key: id,
       parent: image.chainId,
+      labels: snapshotLabels(sandbox.namespaceOptions, snapshotter),
     });
     const security = config.linux?.securityContext;
     const identity = resolveIdentity(

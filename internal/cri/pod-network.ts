@@ -2,7 +2,11 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import type { PodSandboxConfig } from '../api/generated/runtime.v1.ts';
 import { TsError } from '../errors/index.ts';
-import { createNetworkNamespace, removeNetworkNamespace } from '../linux/network-namespace.ts';
+import {
+  bindNetworkNamespace,
+  createNetworkNamespace,
+  removeNetworkNamespace,
+} from '../linux/network-namespace.ts';
 import type { Logger } from '../log/index.ts';
 import { attachmentOf } from './cni-attachment.ts';
 import { loadNetworks } from './cni-config.ts';
@@ -67,6 +71,11 @@ export class PodNetworks {
 
   createNamespace(path: string): void {
     createNetworkNamespace(path);
+  }
+
+  /** Keeps the network namespace of a process under a path, for the plugins. */
+  bindNamespace(path: string, pid: number): void {
+    bindNetworkNamespace(path, pid);
   }
 
   removeNamespace(path: string): void {

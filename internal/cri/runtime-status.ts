@@ -10,7 +10,7 @@ export async function runtimeStatus(cri: Cri, isVerbose: boolean): Promise<Init<
   const obstacle = await cri.networks.obstacle();
   // What a plugin itself says (STATUS) is no lack of a configuration.
   const isConfig = CONFIG_ERRORS.includes(obstacle?.code);
-  const names = [...cri.settings.runtimes.keys()];
+  const { runtimes, defaultRuntime } = cri.settings;
   return {
     status: {
       conditions: [
@@ -27,12 +27,20 @@ export async function runtimeStatus(cri: Cri, isVerbose: boolean): Promise<Init<
     },
     info: isVerbose ? [['config', formatJson(verboseConfig(cri))]] : [],
     // '' stands for the default handler.
-    runtimeHandlers: ['', ...names].map((name) => ({
+    runtimeHandlers: ['', ...runtimes.keys()].map((name) => ({
       name,
-      features: { recursiveReadOnlyMounts: true, userNamespaces: false },
+      features: handlerFeatures(runtimes.get(name === '' ? defaultRuntime : name)?.type ?? ''),
     })),
     features: { supplementalGroupsPolicy: true },
   };
+}
+
+/** Shims whose runtimes make containers of namespaces and mounts; of a virtual machine's nothing is known. */
+const NAMESPACE_SHIMS = ['io.containerd.tsrunc.v2', 'io.containerd.runc.v2'];
+
+function handlerFeatures(type: string) {
+  const isKnown = NAMESPACE_SHIMS.includes(type);
+  return { recursiveReadOnlyMounts: isKnown, userNamespaces: isKnown };
 }
 
 function verboseConfig({ settings }: Cri): Record<string, unknown> {

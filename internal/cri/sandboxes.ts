@@ -29,6 +29,7 @@ import { isSystemdCgroup, packRuntimeOptions } from './runtime-options.ts';
 import { checkMetadata, Sandbox, sandboxName } from './sandbox.ts';
 import { SandboxFiles } from './sandbox-files.ts';
 import { sandboxSpec } from './sandbox-spec.ts';
+import { hasUserNamespace, snapshotLabels } from './spec-namespaces.ts';
 import type { ImageProcess } from './spec-process.ts';
 import { ignoreEnded, Undo, unlessGone } from './undo.ts';
 
@@ -141,11 +142,12 @@ export class Sandboxes {
     });
     undo.add(async () => files.remove());
     files.create(config, hostname, isHostIpc);
+    const isUserns = hasUserNamespace(options);
     if (netns !== '') {
       undo.add(async () => networks.removeNamespace(netns));
-      networks.createNamespace(netns);
+      if (!isUserns) networks.createNamespace(netns);
     }
-    const mounts = await this.#prepare(id, runtime, root, undo);
+    const mounts = await this.#prepare(id, config, runtime, root, undo);
     const identity = resolveIdentity(
       {
         runAsUser: config.linux?.securityContext?.runAsUser,
@@ -180,8 +182,14 @@ export class Sandboxes {
       updateMask: { paths: ['spec'] },
     });
     // The network and the process do not need each other: what takes long runs at the same time.
-    const attached = this.#attach(sandbox, undo, signal);
     const started = this.#startTask(sandbox, mounts, undo, signal);
+    const attached =
+      isUserns && netns !== ''
+        ? started.then((pid) => {
+            networks.bindNamespace(netns, pid);
+            return this.#attach(sandbox, undo, signal);
+          })
+        : this.#attach(sandbox, undo, signal);
     const [network, pid] = await Promise.allSettled([attached, started]);
     if (network.status === 'rejected') throw network.reason;
     if (pid.status === 'rejected') throw pid.reason;
@@ -243,6 +251,7 @@ export class Sandboxes {
 
   async #prepare(
     id: string,
+    config: PodSandboxConfig,
     runtime: RuntimeHandlerConfig,
     root: PauseRoot,
     undo: Undo,
@@ -252,7 +261,9 @@ export class Sandboxes {
     const snapshotter = runtime.snapshotter || settings.snapshotter;
     const { chainId } = await images.get(root.imageName);
     undo.add(() => unlessGone(services.snapshots.remove({ snapshotter, key: id })));
-    return (await services.snapshots.prepare({ snapshotter, key: id, parent: chainId })).mounts;
+    const labels = snapshotLabels(config.linux?.securityContext?.namespaceOptions, snapshotter);
+    const request = { snapshotter, key: id, parent: chainId, labels };
+    return (await services.snapshots.prepare(request)).mounts;
   }
 
   #record(

@@ -24,7 +24,12 @@ export function sandboxNamespaces(
     ...(isHost(options?.ipc) ? [] : [{ type: 'ipc' } as const]),
     // A host's hostname goes with its network, as containerd has it.
     ...(isHost(options?.network) ? [] : [{ type: 'uts' } as const]),
-    ...(network === '' ? [] : [{ type: 'network', path: network } as const]),
+    // That of a pod with a user namespace must belong to it, and so be made with it.
+    ...(network === ''
+      ? []
+      : [
+          isUserns ? ({ type: 'network' } as const) : ({ type: 'network', path: network } as const),
+        ]),
     ...(isUserns ? [{ type: 'user' } as const] : []),
   ];
 }
@@ -69,11 +74,23 @@ function pidNamespace(
   }
 }
 
+/** Whether a pod has a user namespace. Throws InvalidArgument for a mode that a pod cannot have. */
 export function hasUserNamespace(options: NamespaceOption | undefined): boolean {
-  return options?.usernsOptions?.mode === NamespaceMode.POD;
+  switch (options?.usernsOptions?.mode) {
+    case undefined:
+    case NamespaceMode.NODE:
+      return false;
+    case NamespaceMode.POD:
+      return true;
+    default:
+      throw new TsError(
+        'InvalidArgument',
+        `userns_options.mode: ${options?.usernsOptions?.mode} is neither POD (0) nor NODE (2)`,
+      );
+  }
 }
 
-/** The id mappings of a pod's user namespace; none without one. Throws InvalidArgument for what the kernel would refuse. */
+/** The id mappings of a pod's user namespace; none without one. Throws InvalidArgument unless it is one range from 0. */
 export function userMappings(options: NamespaceOption | undefined): {
   uidMappings: IdMapping[];
   gidMappings: IdMapping[];
@@ -82,13 +99,40 @@ export function userMappings(options: NamespaceOption | undefined): {
   if (userns === undefined || !hasUserNamespace(options))
     return { uidMappings: [], gidMappings: [] };
   const map = (field: 'uids' | 'gids'): IdMapping[] => {
-    const given = userns[field];
-    if (given.length === 0)
-      throw new TsError('InvalidArgument', `userns_options.${field}: no mapping`);
-    return given.map(({ containerId, hostId, length }) => {
-      if (length === 0) throw new TsError('InvalidArgument', `userns_options.${field}: length 0`);
-      return { containerID: containerId, hostID: hostId, size: length };
-    });
+    const [only, ...more] = userns[field];
+    const refuse = (what: string) =>
+      new TsError('InvalidArgument', `userns_options.${field}: ${what}`);
+    if (only === undefined) throw refuse('no mapping');
+    if (more.length > 0) throw refuse(`${more.length + 1} mappings, one is supported`);
+    const { containerId, hostId, length } = only;
+    if (containerId !== 0) throw refuse(`begins at ${containerId}, not at 0: nobody would be root`);
+    if (length === 0) throw refuse('length 0');
+    return [{ containerID: containerId, hostID: hostId, size: length }];
   };
   return { uidMappings: map('uids'), gidMappings: map('gids') };
+}
+
+/**
+ * Labels that ask a snapshotter for a root file system whose owners are those of the pod's user namespace; none without
+ * one. Throws FailedPrecondition for a snapshotter that cannot.
+ */
+export function snapshotLabels(
+  options: NamespaceOption | undefined,
+  snapshotter: string,
+): (readonly [string, string])[] {
+  const { uidMappings, gidMappings } = userMappings(options);
+  if (uidMappings.length === 0) return [];
+  if (snapshotter !== 'overlayfs') {
+    throw new TsError(
+      'FailedPrecondition',
+      `user namespace: snapshotter ${snapshotter} cannot map ids`,
+      { advice: 'use the snapshotter overlayfs for this runtime' },
+    );
+  }
+  const text = (mappings: readonly IdMapping[]): string =>
+    mappings.map(({ containerID, hostID, size }) => `${containerID}:${hostID}:${size}`).join(',');
+  return [
+    ['containerd.io/snapshot/uidmapping', text(uidMappings)],
+    ['containerd.io/snapshot/gidmapping', text(gidMappings)],
+  ];
 }

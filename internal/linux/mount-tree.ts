@@ -4,7 +4,8 @@ import { MountFlag, OpenTreeFlag } from './constants/mount.ts';
 import { OwnedFd } from './fd.ts';
 import { syscall } from './syscall.ts';
 
-const MOUNT_ATTR_BYTES = 32; // struct mount_attr: attr_set, attr_clr, propagation, userns_fd
+/** struct mount_attr: attr_set, attr_clr, propagation, userns_fd, eight bytes each. */
+export const MOUNT_ATTR_BYTES = 32;
 const PROPAGATION_OFFSET = 16;
 
 /**

@@ -1,7 +1,7 @@
 import { closeSync, constants, existsSync, mkdirSync, openSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { TsError } from '../errors/index.ts';
-import { unmountAll } from './mount.ts';
+import { mount, unmountAll } from './mount.ts';
 import { Pipe } from './pipe.ts';
 import { SyscallProgram } from './program/index.ts';
 import * as steps from './steps/index.ts';
@@ -14,6 +14,18 @@ import { waitForChild } from './wait.ts';
  * A child makes it and binds it, since a thread of Node's must not change its own namespace.
  */
 export function createNetworkNamespace(path: string): void {
+  bindAt(path, bindNewNamespace);
+}
+
+/**
+ * Binds the network namespace of a process to the file `path`, which must not exist: for one that belongs to the user
+ * namespace of that process, which nobody outside could make.
+ */
+export function bindNetworkNamespace(path: string, pid: number): void {
+  bindAt(path, () => mount({ source: `/proc/${pid}/ns/net`, target: path, flags: ['MS_BIND'] }));
+}
+
+function bindAt(path: string, bind: (path: string) => void): void {
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
     closeSync(openSync(path, constants.O_RDONLY | constants.O_CREAT | constants.O_EXCL, 0o444));
@@ -21,7 +33,7 @@ export function createNetworkNamespace(path: string): void {
     throw TsError.from(thrown, `make network namespace ${path}`);
   }
   try {
-    bindNewNamespace(path);
+    bind(path);
   } catch (thrown) {
     removeNetworkNamespace(path);
     throw TsError.from(thrown, `make network namespace ${path}`);

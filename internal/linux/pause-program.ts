@@ -12,52 +12,24 @@
  * As process 1 of its namespace it would not get signals that it does not handle; those that it waits for it gets.
  */
 import { TsError } from '../errors/index.ts';
+import { staticExecutable } from './static-executable.ts';
 
 const SIGINT = 2;
 const SIGTERM = 15;
 const SIGCHLD = 17;
 const WNOHANG = 1;
 const SIGSET_BYTES = 8;
-/** Where the file is in memory. */
-const BASE = 0x400000;
-const ELF_HEADER_BYTES = 64;
-const PROGRAM_HEADER_BYTES = 56;
-const CODE_OFFSET = ELF_HEADER_BYTES + PROGRAM_HEADER_BYTES;
 
 /** Bytes of the executable for `machine` (process.arch). */
 export function pauseProgram(machine: string = process.arch): Buffer {
   switch (machine) {
     case 'x64':
-      return executable(62, x64Code());
+      return staticExecutable(62, x64Code());
     case 'arm64':
-      return executable(183, arm64Code());
+      return staticExecutable(183, arm64Code());
     default:
       throw new TsError('NotImplemented', `pause program for ${machine}`);
   }
-}
-
-/** An ELF file (man 5 elf) with one segment, readable and executable, which is the whole file. */
-function executable(machine: number, code: Buffer): Buffer {
-  const file = Buffer.concat([Buffer.alloc(CODE_OFFSET), code]);
-  file.write('\x7fELF', 0, 'latin1');
-  file.set([2, 1, 1], 4); // 64 bits, little endian, version
-  file.writeUInt16LE(2, 16); // ET_EXEC
-  file.writeUInt16LE(machine, 18);
-  file.writeUInt32LE(1, 20);
-  file.writeBigUInt64LE(BigInt(BASE + CODE_OFFSET), 24); // entry
-  file.writeBigUInt64LE(BigInt(ELF_HEADER_BYTES), 32); // program headers
-  file.writeUInt16LE(ELF_HEADER_BYTES, 52);
-  file.writeUInt16LE(PROGRAM_HEADER_BYTES, 54);
-  file.writeUInt16LE(1, 56);
-  const header = file.subarray(ELF_HEADER_BYTES);
-  header.writeUInt32LE(1, 0); // PT_LOAD
-  header.writeUInt32LE(5, 4); // PF_R | PF_X
-  header.writeBigUInt64LE(BigInt(BASE), 16);
-  header.writeBigUInt64LE(BigInt(BASE), 24);
-  header.writeBigUInt64LE(BigInt(file.length), 32);
-  header.writeBigUInt64LE(BigInt(file.length), 40);
-  header.writeBigUInt64LE(0x1000n, 48);
-  return file;
 }
 
 type Label = 'wait' | 'reap' | 'exit' | 'mask';

@@ -2,7 +2,13 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Mount } from '../api/generated/containerd.types.ts';
 import { errnoNameOf, TsError } from '../errors/index.ts';
-import { mount, parseMountInfo, unmountAll } from '../linux/index.ts';
+import {
+  mount,
+  parseMountInfo,
+  splitIdMaps,
+  unmountAll,
+  withIdmappedLayers,
+} from '../linux/index.ts';
 import { compactLayers, MAX_MOUNT_DATA_BYTES, parseMountOptions } from './mount-options.ts';
 
 /**
@@ -29,7 +35,21 @@ export function mountRootfs(rootfs: string, mounts: readonly Mount[]): void {
   }
 }
 
-function mountOne(rootfs: string, request: Mount): void {
+function mountOne(rootfs: string, given: Mount): void {
+  const { options, maps } = splitIdMaps(given.options);
+  const request = { ...given, options: [...options] };
+  if (maps === undefined) mountPlain(rootfs, request);
+  else {
+    withIdmappedLayers(options, maps, layersDirectory(rootfs), (mapped) =>
+      mountPlain(rootfs, { ...request, options: [...mapped] }),
+    );
+  }
+}
+
+/** Where id-mapped layers are mounted for a moment: beside the root, which covers what is below it. */
+const layersDirectory = (rootfs: string): string => `${rootfs}.layers`;
+
+function mountPlain(rootfs: string, request: Mount): void {
   const target = targetOf(rootfs, request.target);
   const { flags, propagation, data } = parseMountOptions(request.options);
   const { source, type } = request;
@@ -69,7 +89,7 @@ function targetOf(rootfs: string, target: string): string {
   throw new TsError('InvalidArgument', `mount target ${target}: outside of ${rootfs}`);
 }
 
-/** Unmounts everything at and below `rootfs`, the deepest first. Nothing there is success. */
+/** Unmounts everything at and below `rootfs`, the deepest first, and what a kill left beside it. Nothing there is success. */
 export function unmountRootfs(rootfs: string): void {
   for (const point of mountPointsBelow(rootfs).reverse()) unmountAll(point);
 }
@@ -81,7 +101,10 @@ function mountPointsBelow(rootfs: string): string[] {
   const candidates = lines.filter((line) => line.includes(path));
   return parseMountInfo(candidates.join('\n'))
     .map(({ mountPoint }) => mountPoint)
-    .filter((point) => point === rootfs || point.startsWith(`${rootfs}/`));
+    .filter((point) => {
+      const places = [`${rootfs}/`, `${layersDirectory(rootfs)}/`];
+      return point === rootfs || places.some((place) => point.startsWith(place));
+    });
 }
 
 /** A path as mountinfo spells it (man 5 proc_pid_mountinfo). */

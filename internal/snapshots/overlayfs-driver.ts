@@ -3,6 +3,7 @@ import { chmod, chown, mkdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { TsError } from '../errors/index.ts';
 import { unmountAll } from '../linux/mount.ts';
+import type { Labels } from '../metadata/scope.ts';
 import { SnapshotDirectories } from './snapshot-directories.ts';
 import type { DriverSnapshot, SnapshotDriver } from './snapshot-driver.ts';
 import type { Mount, SnapshotUsage } from './snapshotter.ts';
@@ -55,13 +56,14 @@ export class OverlayfsDriver implements SnapshotDriver {
     this.#options = options;
   }
 
-  async create({ id, kind, parents }: DriverSnapshot): Promise<'made'> {
+  async create({ id, kind, parents, labels }: DriverSnapshot): Promise<'made'> {
     const layer = this.#layer(id);
+    const remap = remapOf(labels);
     try {
       await mkdir(this.#directories.path(id), { mode: 0o700 });
       await mkdir(layer, { mode: 0o755 });
       if (kind === 'active') await mkdir(this.#directories.path(id, 'work'), { mode: 0o711 });
-      await this.#setRoot(layer, parents[0]);
+      await this.#setRoot(layer, parents[0], remap);
       return 'made';
     } catch (error) {
       throw TsError.from(error, `make snapshot directory ${layer}`);
@@ -72,11 +74,14 @@ export class OverlayfsDriver implements SnapshotDriver {
     await this.#setRoot(this.#layer(id), parents[0]);
   }
 
-  mounts({ id, kind, parents }: DriverSnapshot): Mount[] {
+  mounts({ id, kind, parents, labels }: DriverSnapshot): Mount[] {
     const [parent] = parents;
+    const remap = remapOf(labels);
     // One directory alone is no overlay.
     if (parent === undefined) return [bind(this.#layer(id), kind === 'view' ? 'ro' : 'rw')];
-    if (kind === 'view' && parents.length === 1) return [bind(this.#layer(parent), 'ro')];
+    if (kind === 'view' && parents.length === 1 && remap === undefined) {
+      return [bind(this.#layer(parent), 'ro')];
+    }
     const writable = [
       `workdir=${this.#directories.path(id, 'work')}`,
       `upperdir=${this.#layer(id)}`,
@@ -86,6 +91,8 @@ export class OverlayfsDriver implements SnapshotDriver {
       ...(kind === 'view' ? [] : writable),
       `lowerdir=${lowers}`,
       ...this.#options.mountOptions,
+      // For whoever mounts it, not for the kernel.
+      ...(remap === undefined ? [] : [`uidmap=${remap.uids}`, `gidmap=${remap.gids}`]),
     ];
     return [{ type: 'overlay', source: 'overlay', target: '', options }];
   }
@@ -103,15 +110,47 @@ export class OverlayfsDriver implements SnapshotDriver {
   }
 
   /** The upper directory's owner and mode are those of `/` in the container: the parent's. */
-  async #setRoot(layer: string, parent: bigint | undefined): Promise<void> {
+  async #setRoot(layer: string, parent: bigint | undefined, remap?: Remap): Promise<void> {
     const like = parent === undefined ? undefined : await stat(this.#layer(parent));
-    if (like !== undefined) await chown(layer, like.uid, like.gid);
+    if (remap !== undefined) {
+      await chown(layer, outside(remap.uids, like?.uid ?? 0), outside(remap.gids, like?.gid ?? 0));
+    } else if (like !== undefined) await chown(layer, like.uid, like.gid);
     await chmod(layer, like === undefined ? 0o755 : like.mode & 0o7777);
   }
 
   #layer(id: bigint): string {
     return this.#directories.path(id, 'fs');
   }
+}
+
+/** Labels by which a client asks for a snapshot whose owners are other ids, `INSIDE:OUTSIDE:COUNT` (containerd's names). */
+export const UID_MAPPING_LABEL = 'containerd.io/snapshot/uidmapping';
+export const GID_MAPPING_LABEL = 'containerd.io/snapshot/gidmapping';
+
+interface Remap {
+  readonly uids: string;
+  readonly gids: string;
+}
+
+/** The mappings that a snapshot is to have. Throws InvalidArgument when they are no mappings. */
+function remapOf(labels: Labels | undefined): Remap | undefined {
+  const [uids, gids] = [labels?.get(UID_MAPPING_LABEL), labels?.get(GID_MAPPING_LABEL)];
+  if (uids === undefined && gids === undefined) return undefined;
+  return { uids: checked(UID_MAPPING_LABEL, uids), gids: checked(GID_MAPPING_LABEL, gids) };
+}
+
+function checked(label: string, value = ''): string {
+  if (/^\d+:\d+:\d+(,\d+:\d+:\d+)*$/.test(value)) return value;
+  throw new TsError('InvalidArgument', `label ${label}=${value}: not INSIDE:OUTSIDE:COUNT`);
+}
+
+/** The id outside for one inside; one that is not mapped belongs to the first id of the mapping. */
+function outside(mapping: string, id: number): number {
+  const ranges = mapping.split(',').map((range) => range.split(':').map(Number));
+  for (const [inside = 0, from = 0, count = 0] of ranges) {
+    if (id >= inside && id < inside + count) return from + id - inside;
+  }
+  return ranges[0]?.[1] ?? 0;
 }
 
 function bind(source: string, mode: 'ro' | 'rw'): Mount {

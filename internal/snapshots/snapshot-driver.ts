@@ -6,7 +6,6 @@ export interface DriverSnapshot {
   readonly id: bigint;
   readonly kind: SnapshotKind;
   readonly parents: readonly bigint[];
-  /** Labels of a new one. */
   readonly labels?: Labels;
 }
 

@@ -310,7 +310,7 @@ export class SnapshotStore implements Snapshotter, Cleaner {
   }
 
   #driverSnapshot({ id, info }: SnapshotRecord): DriverSnapshot {
-    return { id, kind: info.kind, parents: this.#records.parents(id) };
+    return { id, kind: info.kind, parents: this.#records.parents(id), labels: info.labels };
   }
 
   /** Deletes the data once its record cannot come back with a power cut. */

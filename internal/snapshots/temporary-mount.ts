@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, readdir, rmdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { MountFlag } from '../linux/constants/mount.ts';
+import { splitIdMaps, withIdmappedLayers } from '../linux/idmapped-layers.ts';
 import { mount, unmountAll } from '../linux/mount.ts';
 import type { Mount } from './snapshotter.ts';
 
@@ -43,20 +44,27 @@ export function parseMountOptions(options: readonly string[]): {
 export function mountAll(mounts: readonly Mount[], target: string): void {
   try {
     for (const one of mounts) {
-      using short = shortened(one);
-      const { type, source, options } = short.mount;
-      const { flags, data } = parseMountOptions(options);
-      const isBind = flags.includes('MS_BIND');
-      const bindFlags = flags.filter((flag) => flag === 'MS_BIND' || flag === 'MS_REC');
-      mount({ source, target, type, flags: isBind ? bindFlags : flags, data });
-      // A bind mount takes other flags only when it is remounted (man 2 mount).
-      if (isBind && flags.length > bindFlags.length) {
-        mount({ source, target, type, flags: [...flags, 'MS_REMOUNT'], data });
-      }
+      const { options, maps } = splitIdMaps(one.options);
+      const mountWith = (given: readonly string[]) => mountOne({ ...one, options: given }, target);
+      if (maps === undefined) mountWith(options);
+      else withIdmappedLayers(options, maps, `${target}.layers`, mountWith);
     }
   } catch (error) {
     unmountAll(target);
     throw error;
+  }
+}
+
+function mountOne(request: Mount, target: string): void {
+  using short = shortened(request);
+  const { type, source, options } = short.mount;
+  const { flags, data } = parseMountOptions(options);
+  const isBind = flags.includes('MS_BIND');
+  const bindFlags = flags.filter((flag) => flag === 'MS_BIND' || flag === 'MS_REC');
+  mount({ source, target, type, flags: isBind ? bindFlags : flags, data });
+  // A bind mount takes other flags only when it is remounted (man 2 mount).
+  if (isBind && flags.length > bindFlags.length) {
+    mount({ source, target, type, flags: [...flags, 'MS_REMOUNT'], data });
   }
 }
 

@@ -43,6 +43,7 @@ export async function openSnapshots(core: Core): Promise<DaemonModule> {
     type: SNAPSHOTTER,
     id: name,
     isPlatformSpecific: true,
+    ...(name === 'overlayfs' ? { capabilities: ['remap-ids'] } : {}),
     exports: new Map([['root', root]]),
   }));
   if (obstacle !== undefined) {
