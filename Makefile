@@ -3,6 +3,7 @@
 # make install          PREFIX=/usr/local DESTDIR=
 # make demo             a container through daemon, shim and runtime (needs root)
 # make test             everything that can be checked here; make lint, make fmt, make types: parts of it
+# make critest          the conformance suite of the CRI's tools over our daemon; ARGS='--focus REGEXP --verbose'
 # make test-podman      Podman over our runtime, for some minutes
 # make bench            measurements beside runc, crun and containerd
 # make soak             SECONDS=600 WORKERS=8: containers in a loop, and that nothing is left of them
@@ -22,7 +23,7 @@ node := node_modules/node-linux-$(host)/bin/node
 packages := node_modules/.package-lock.json
 generated := internal/api/generated/.stamp
 
-.PHONY: all install demo test test-podman test-vm lint fmt types bench soak clean generate
+.PHONY: all install demo test critest test-podman test-vm lint fmt types bench soak clean generate
 .DELETE_ON_ERROR:
 
 all: $(binaries) $(dist)/LICENSES.txt
@@ -63,6 +64,10 @@ demo:
 
 test: all
 	$(node) test/run.ts
+
+critest: all
+	@$(node) test/peers/install.ts
+	$(node) test/conformance/critest/main.ts $(ARGS)
 
 test-podman: all
 	TEST_PODMAN=1 $(node) test/run.ts runtime-podman

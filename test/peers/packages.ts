@@ -118,6 +118,12 @@ export const suites = {
     tests: ['cmd/critest'],
     variables: ['pkg/version.Version=1.36.0'],
   },
+  // What the images of critest are made of: a web server whose processes and logs it looks at, and a busybox whose shell,
+  // unlike the static one's, looks for programs in the file system.
+  'critest-images': {
+    release: 'bookworm',
+    packages: ['nginx', 'busybox', 'libc6', 'libcrypt1', 'libpcre2-8-0', 'libssl3', 'zlib1g'],
+  },
   // What programs of ours for arm64 are linked to, for QEMU (its option -L).
   arm64: {
     release: 'bookworm',
@@ -162,6 +168,9 @@ export const peerFiles = {
   'dockerd-20': { suite: 'docker-bookworm', file: 'usr/sbin/dockerd' },
   'podman-5': { suite: 'podman-sid', file: 'usr/bin/podman' },
   'podman-4': { suite: 'podman-bookworm', file: 'usr/bin/podman' },
+  nginx: { suite: 'critest-images', file: 'usr/sbin/nginx' },
+  'busybox-dynamic': { suite: 'critest-images', file: 'bin/busybox' },
+  'iptables-nft': { suite: 'cni', file: 'usr/sbin/xtables-nft-multi' },
   time: { suite: 'bookworm', file: 'usr/bin/time' },
   strace: { suite: 'bookworm', file: 'usr/bin/strace' },
   objdump: { suite: 'bookworm', file: 'usr/bin/x86_64-linux-gnu-objdump' },
