@@ -147,12 +147,9 @@ export class Containers {
     };
     await services.containers.create({ container: record });
     undo.add(() => unlessGone(services.snapshots.remove({ snapshotter, key: id })));
-    const { mounts } = await services.snapshots.prepare({
-      snapshotter,
-      key: id,
-      parent: image.chainId,
-      labels: snapshotLabels(sandbox.namespaceOptions, snapshotter),
-    });
+    const labels = snapshotLabels(sandbox.namespaceOptions, snapshotter);
+    const request = { snapshotter, key: id, parent: image.chainId, labels };
+    const { mounts } = await services.snapshots.prepare(request);
     const security = config.linux?.securityContext;
     const identity = resolveIdentity(
       {
