@@ -54,6 +54,7 @@ export class Birth {
     const run = rollback.use(program.run());
     this.#pipes.report.writeEnd.close();
     this.#pipes.goOn.readEnd.close();
+    this.#plan.identity.home?.release();
     const first = run.value(pid);
     const child = yield* OwnChild.adopt(first);
     rollback.onFailure(() => child.end());
@@ -94,6 +95,7 @@ export class Birth {
    */
   *#followUntilReady(first: OwnChild, rollback: Rollback): Operation<void> {
     const { joined, unsharedTime, hooksDue, ready, listener, hookEnds } = this.#init;
+    const { home } = this.#plan.identity;
     const early: Reached[] = [];
     for (;;) {
       const kept = this.#pid === 0 ? undefined : early.shift();
@@ -110,6 +112,8 @@ export class Birth {
         rollback.onFailure(() => child.end());
         if (child.isThere) this.#born(child.pid); // else what it died of comes next
         yield* first.exit();
+      } else if (home?.isDue(announcement) === true) {
+        yield* home.answer(this.#pipes.goOn.writeEnd.number);
       } else if (announcement === unsharedTime) {
         this.#writeTimeOffsets();
         this.#sayGoOn();

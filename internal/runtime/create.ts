@@ -12,12 +12,9 @@ import { type Bundle, loadBundle } from './bundle.ts';
 import { connectConsole } from './console-socket.ts';
 import { cgroupOf } from './container-cgroup.ts';
 import { CONFIG_COPY, EXEC_FIFO, START_ERRORS } from './container-state.ts';
-import { withHomeByChild } from './home-by-child.ts';
-import { passwdPlace } from './home-directory.ts';
 import { openInnerHooks } from './hooks.ts';
 import { cgroupFds, type OpenedFds, openCgroups, planInit } from './init-plan.ts';
 import { buildInitProgram, type InitPlan } from './init-program.ts';
-import { planMounts } from './mount-plan.ts';
 import { checkNetDevices } from './net-devices.ts';
 import { countPreservedFds } from './preserved-fds.ts';
 import type { Stdio } from './process-steps.ts';
@@ -62,7 +59,15 @@ export function* explainCreate(
   return yield* Rollback.run('explain create', function* (rollback): Operation<string[]> {
     const { streams } = openInnerHooks(bundle.spec.hooks ?? {}, rollback);
     const fds = standInFds(manager);
-    const plan = planInit(bundle, request, { host, manager }, fds, 0, streams, rollback);
+    const plan = planInit(
+      bundle,
+      { ...request, mayWait: true },
+      { host, manager },
+      fds,
+      0,
+      streams,
+      rollback,
+    );
     return buildInitProgram(plan).program.explain();
   });
 }
@@ -116,8 +121,8 @@ export function* createContainer(
       ...openCgroups(cgroup, rollback),
     };
     const plan = planInit(
-      yield* withOwnHome(options, bundle),
-      request,
+      bundle,
+      { ...request, mayWait: options.perform === undefined },
       { host, manager: cgroup },
       fds,
       preserved,
@@ -130,18 +135,6 @@ export function* createContainer(
     const birth = new Birth(options, request, bundle, plan, program, cgroup, pipes, hooks);
     return yield* birth.run(rollback);
   });
-}
-
-/** Where the file system of the container must not be looked into, a child does it. */
-function* withOwnHome(options: RuntimeOptions, bundle: Bundle): Operation<Bundle> {
-  if (options.perform === undefined) return bundle; // planInit looks itself
-  const { directory, rootfs, spec } = bundle;
-  const place = () => {
-    const mounts = spec.mounts ?? [];
-    const plan = planMounts({ mounts, bundle: directory, rootfs, hasNewCgroupNamespace: false });
-    return passwdPlace(rootfs, [...plan.early, ...plan.late]);
-  };
-  return { ...bundle, process: yield* withHomeByChild(bundle.process, place) };
 }
 
 /** Capabilities that this runtime does not hold, or the kernel does not know, cannot be given. */

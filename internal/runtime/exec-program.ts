@@ -95,7 +95,8 @@ export function buildExecProgram(plan: ExecPlan): ExecProgram {
 function ownFds(plan: ExecPlan) {
   const { report, goOn, console, cgroup, stdio, identity, pidfd, cgroupTasks } = plan;
   const tasks = cgroupTasks.map(([, fd]) => fd);
-  return [report, goOn, console, cgroup, pidfd, identity.proc, ...stdio, ...tasks];
+  const { proc, home } = identity;
+  return [report, goOn, console, cgroup, pidfd, proc, home?.fd, ...stdio, ...tasks];
 }
 
 /** CPUs to run on before and after the process is in the container's cgroup. */

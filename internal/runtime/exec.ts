@@ -23,8 +23,8 @@ import { planCapabilities } from './credential-steps.ts';
 import { execCgroupPaths } from './exec-cgroup.ts';
 import { type ExecProcessOptions, execProcess } from './exec-process.ts';
 import { buildExecProgram, type ExecPlan, type ExecProgram } from './exec-program.ts';
-import { withHomeByChild } from './home-by-child.ts';
-import { PASSWD, withHome } from './home-directory.ts';
+import { HomeByChild } from './home-by-child.ts';
+import { withHome } from './home-directory.ts';
 import { inheritedOpenFiles } from './inherited-limits.ts';
 import { openCgroups, openHostProc, ownedStdio } from './init-plan.ts';
 import { availableCapabilities } from './own-capabilities.ts';
@@ -78,7 +78,7 @@ export function* startExec(options: RuntimeOptions, request: ExecRequest): Opera
   return yield* Rollback.run('exec', function* (rollback) {
     const report = rollback.use(new Pipe());
     const goOn = rollback.use(new Pipe());
-    const plan = yield* planExec(options, request, { report, goOn }, rollback);
+    const plan = planExec(options, request, { report, goOn }, rollback);
     const pid = yield* new ExecBirth(request, plan, { report, goOn }).run(rollback);
     request.onStarted?.();
     return pid;
@@ -87,9 +87,10 @@ export function* startExec(options: RuntimeOptions, request: ExecRequest): Opera
 
 /** The program that `exec` would run, as text. */
 export function explainExec(options: RuntimeOptions, request: ExecRequest): Operation<string[]> {
+  // biome-ignore lint/correctness/useYield: it only opens and closes
   return Rollback.run('explain exec', function* (rollback): Operation<string[]> {
     const pipes = { report: rollback.use(new Pipe()), goOn: rollback.use(new Pipe()) };
-    return buildExecProgram(yield* planExec(options, request, pipes, rollback)).program.explain();
+    return buildExecProgram(planExec(options, request, pipes, rollback)).program.explain();
   });
 }
 
@@ -98,23 +99,22 @@ interface ExecPipes {
   readonly goOn: Pipe;
 }
 
-function* planExec(
+function planExec(
   options: RuntimeOptions,
   request: ExecRequest,
   { report, goOn }: ExecPipes,
   rollback: Rollback,
-): Operation<ExecPlan> {
+): ExecPlan {
   const state = readContainerState(options.root, request.id);
   const pidfd = openInit(options, state, request, rollback);
   const spec = readSpecCopy(options, request.id);
   const wanted = execProcess(request, spec.process);
   refuseMissingModules(wanted, 'process.');
-  const root = `/proc/${state.pid}/root`;
-  const withOwnHome =
-    options.perform === undefined
-      ? withHome(wanted, root)
-      : yield* withHomeByChild(wanted, () => ({ root, path: PASSWD }));
+  const mayWait = options.perform === undefined;
+  const withOwnHome = mayWait ? withHome(wanted, `/proc/${state.pid}/root`) : wanted;
   const ownProcess = withListenFds(withOwnHome, request.listenFds ?? 0);
+  const home = HomeByChild.of(ownProcess);
+  if (home !== undefined) rollback.use(home);
   const namespaces = (spec.linux?.namespaces ?? []).map(({ type }) => type);
   const inUserNamespace = namespaces.includes('user');
   const isRoot = (process.geteuid?.() ?? 0) === 0;
@@ -145,6 +145,7 @@ function* planExec(
       openFiles: inheritedOpenFiles(),
       ownedStdio: ownedStdio(stdio, ownProcess.terminal === true),
       proc: openHostProc(rollback),
+      home,
       preserved: countPreservedFds(request.preserveFds ?? 0, request.listenFds ?? 0),
       report: report.writeEnd.number,
       goOn: goOn.readEnd.number,
@@ -215,6 +216,7 @@ class ExecBirth {
     const run = rollback.use(this.#exec.program.run());
     this.#pipes.report.writeEnd.close();
     this.#pipes.goOn.readEnd.close();
+    this.#plan.identity.home?.release();
     const joiner = run.value(this.#exec.joiner);
     const first = yield* OwnChild.adopt(joiner);
     rollback.onFailure(() => first.end());
@@ -245,11 +247,11 @@ class ExecBirth {
           rollback.onFailure(() => born.end());
           child = born;
           if (born.isThere) this.#setOomScore(born.pid);
-          for (const said of early) this.#answer(said, born.pid, rollback);
+          for (const said of early) yield* this.#answer(said, born.pid, rollback);
         } else if (child === undefined) {
           early.push(reached);
         } else {
-          this.#answer(reached, child.pid, rollback);
+          yield* this.#answer(reached, child.pid, rollback);
         }
       } catch (thrown) {
         isDead = true;
@@ -264,8 +266,13 @@ class ExecBirth {
   }
 
   /** Does what the process waits for, and lets it go on. */
-  #answer({ announcement, value }: Reached, pid: number, rollback: Rollback): void {
+  *#answer({ announcement, value }: Reached, pid: number, rollback: Rollback): Operation<void> {
     const { ready, listener } = this.#exec;
+    const { home } = this.#plan.identity;
+    if (home?.isDue(announcement) === true) {
+      yield* home.answer(this.#pipes.goOn.writeEnd.number);
+      return;
+    }
     if (announcement === ready) {
       this.#complete(pid, rollback);
     } else if (announcement === listener) {

@@ -53,7 +53,7 @@ export function addExecute(
   sequence: Sequence,
   search: ExecutableSearch,
   args: readonly string[],
-  env: readonly string[],
+  env: readonly (string | Memory)[],
 ): void {
   const argv: Memory = steps.stringArray(args);
   const envp: Memory = steps.stringArray(env);

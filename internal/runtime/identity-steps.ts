@@ -15,6 +15,7 @@ import {
   type MaySetGroups,
 } from './credential-steps.ts';
 import { addExecutableCheck, addExecute, searchExecutable } from './executable.ts';
+import type { HomeByChild } from './home-by-child.ts';
 import { parseIdList } from './id-list.ts';
 import { addResourceLimits, addStdioOwner, addWorkingDirectory } from './process-steps.ts';
 
@@ -42,6 +43,8 @@ export interface IdentityPlan {
   readonly ownedStdio: readonly number[];
   /** The host's /proc: never the container's, which may lie. */
   readonly proc: number;
+  /** How the process comes to a HOME that its environment does not have yet. */
+  readonly home: HomeByChild | undefined;
   /** Number of fds from 3 on that are passed to the container. */
   readonly preserved: number;
   /** Write end of the pipe for announcements, read end of the one on which the runtime says: go on. */
@@ -91,6 +94,7 @@ export function addIdentity(
 ): Announcement | undefined {
   const { process } = plan;
   let listener: Announcement | undefined;
+  plan.home?.addTo(sequence, root, plan);
   if (plan.personality !== undefined) sequence.add(steps.setPersonality(plan.personality.domain));
   if (plan.memoryPolicy !== undefined) addMemoryPolicy(sequence, plan.memoryPolicy);
   addWorkingDirectory(sequence, root, process.cwd, { create: makesCwd });
@@ -126,7 +130,9 @@ export function addProgram(sequence: Sequence, plan: IdentityPlan): void {
     addFilter(sequence, plan);
   }
   const env = process.env ?? [];
-  addExecute(sequence, searchExecutable(process.args[0] ?? '', env), process.args, env);
+  const search = searchExecutable(process.args[0] ?? '', env);
+  const home = plan.home === undefined ? [] : [plan.home.variable];
+  addExecute(sequence, search, process.args, [...env, ...home]);
 }
 
 /**

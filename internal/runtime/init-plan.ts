@@ -15,6 +15,7 @@ import type { CgroupView } from './cgroup-mount-steps.ts';
 import type { CreateRequest } from './create.ts';
 import { type MaySetGroups, planCapabilities } from './credential-steps.ts';
 import { fillsDev, planDevices } from './device-plan.ts';
+import { HomeByChild } from './home-by-child.ts';
 import { withHome } from './home-directory.ts';
 import type { HookStreams } from './hook-steps.ts';
 import { refuseHostNamespaces } from './host-namespaces.ts';
@@ -46,10 +47,13 @@ export interface OwnCgroup {
   readonly manager: CgroupManager;
 }
 
-/** Opens what the child needs of the host; all of it is closed by `rollback`. */
+/**
+ * Opens what the child needs of the host; all of it is closed by `rollback`. A process that may not
+ * wait leaves the look into the container's /etc/passwd to the child.
+ */
 export function planInit(
   bundle: Bundle,
-  request: CreateRequest,
+  request: CreateRequest & { readonly mayWait: boolean },
   cgroups: OwnCgroup,
   fds: OpenedFds,
   preserved: number,
@@ -70,6 +74,11 @@ export function planInit(
   const all = [...mounts.early, ...mounts.late];
   const fillsDevDirectory = fillsDev(all);
   const capabilities = availableCapabilities({ inUserNamespace: hasUser });
+  const ownProcess = request.mayWait
+    ? withHome(containerProcess, bundle.rootfs, all)
+    : containerProcess;
+  const home = HomeByChild.of(ownProcess);
+  if (home !== undefined) rollback.use(home);
   const caller = { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 };
   const idmaps = openIdMappings(all, linux, rollback);
   const copies = hasUser && isRoot ? copySources(bundle, mounts, rollback) : undefined;
@@ -82,10 +91,7 @@ export function planInit(
     namespaces,
     isRoot,
     identity: {
-      process: withListenFds(
-        withHome(containerProcess, bundle.rootfs, all),
-        request.listenFds ?? 0,
-      ),
+      process: withListenFds(ownProcess, request.listenFds ?? 0),
       personality: linux.personality,
       memoryPolicy: linux.memoryPolicy,
       capabilities: planCapabilities(containerProcess.capabilities, capabilities.names),
@@ -96,6 +102,7 @@ export function planInit(
       openFiles: inheritedOpenFiles(),
       ownedStdio: ownedStdio(fds.stdio, containerProcess.terminal === true),
       proc: openHostProc(rollback),
+      home,
       preserved,
       report: fds.report,
       goOn: fds.goOn,

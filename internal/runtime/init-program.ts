@@ -165,7 +165,7 @@ function ownFds({ fds, identity, hookStreams, mountContext, rootfs }: InitPlan) 
     ],
     ...[...hookStreams.values()].flatMap(({ stdin, stdout, stderr }) => [stdin, stdout, stderr]),
     ...[...mountContext.sourceFds.values(), ...mountContext.idmapFds.values()],
-    ...[identity.proc, rootfs.rootfsFd],
+    ...[identity.proc, identity.home?.fd, rootfs.rootfsFd],
   ];
 }
 

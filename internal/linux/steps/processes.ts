@@ -160,13 +160,16 @@ function ignoredRealTimeSignals(): Named[] {
 }
 
 /** An array of C strings that ends with NULL, as execve takes them. */
-export function stringArray(strings: readonly string[]): Memory {
+export function stringArray(strings: readonly (string | Memory)[]): Memory {
   return new Memory(
     (strings.length + 1) * 8,
-    () => JSON.stringify(strings),
+    () =>
+      `[${strings.map((each) => (typeof each === 'string' ? JSON.stringify(each) : each.text))}]`,
     (view, placement) => {
       strings.forEach((string, position) => {
-        view.setBigUint64(position * 8, BigInt(placement.text(string)), true);
+        const address =
+          typeof string === 'string' ? placement.text(string) : placement.memory(string);
+        view.setBigUint64(position * 8, BigInt(address), true);
       });
     },
   );
