@@ -32,9 +32,16 @@ export class ExitLedger {
   readonly #listeners = new Map<number, Listener>();
   readonly #watches = new Set<Map<number, ProcessExit>>();
 
-  /** Number of processes whose exit somebody waits for. */
-  get claimed(): number {
-    return this.#listeners.size;
+  #onClaim: (pid: number) => void = () => {};
+
+  /** The processes whose exit somebody waits for. */
+  get claimed(): number[] {
+    return [...this.#listeners.keys()];
+  }
+
+  /** Called when somebody begins to wait for a process, which may have ended unseen. */
+  onClaim(listener: (pid: number) => void): void {
+    this.#onClaim = listener;
   }
 
   /** Begins a watch; to be called before the runtime is started. */
@@ -44,8 +51,12 @@ export class ExitLedger {
     return {
       claim: (pid, listener) => {
         const exit = seen.get(pid);
-        if (exit === undefined) this.#listeners.set(pid, listener);
-        else listener(exit);
+        if (exit !== undefined) {
+          listener(exit);
+          return;
+        }
+        this.#listeners.set(pid, listener);
+        this.#onClaim(pid);
       },
       has: (pid) => seen.has(pid),
       [Symbol.dispose]: () => {

@@ -60,10 +60,7 @@ export async function serve(flags: ShimFlags): Promise<void> {
   const events = new EventPublisher(process.env['TTRPC_ADDRESS'] ?? '', flags.namespace, log);
   const context: ShimContext = { namespace: flags.namespace, children, ledger, events, log };
   using memory = new IdleMemory();
-  using _reaper = new Reaper(children, (exit) => {
-    ledger.record(exit);
-    memory.touch();
-  });
+  using _reaper = new Reaper(children, ledger, () => memory.touch());
 
   const shutdown = Promise.withResolvers<void>();
   const service = new TaskService({
