@@ -5,6 +5,8 @@ export interface CommandOptions {
   readonly cwd: string;
   /** What 0, 1 and 2 are; undefined is /dev/null, `capture` returns what is written. */
   readonly stdio: readonly [number | undefined, Stream, Stream];
+  /** The program is killed when it is aborted. */
+  readonly signal?: AbortSignal;
 }
 
 type Stream = number | undefined | 'capture';
@@ -15,6 +17,9 @@ export interface CommandResult {
   readonly stdout: string;
   readonly stderr: string;
 }
+
+/** How long a program that was killed may take to die: one that waits for a disk may take for ever. */
+const DEATH_MS = 5_000;
 
 /** More output than this of a command is thrown away: nothing it prints is that long. */
 const MAX_OUTPUT_BYTES = 4 << 20;
@@ -58,8 +63,8 @@ export class ChildRegistry {
 }
 
 /**
- * Runs a program to its end. Rejects with NotFound or PermissionDenied when it cannot be executed;
- * a failure of its own is in the result.
+ * Runs a program to its end. Rejects with NotFound or PermissionDenied when it cannot be executed, with
+ * DeadlineExceeded when it was to be ended and does not die; a failure of its own is in the result.
  */
 export async function runCommand(
   children: ChildRegistry,
@@ -76,11 +81,31 @@ export async function runCommand(
   children.add(child);
   const out = collect(child.stdout);
   const err = collect(child.stderr);
-  return new Promise((resolve, reject) => {
-    child.once('error', (cause) => reject(cannotExecute(file, options.cwd, cause)));
-    child.once('close', (code, signal) => {
-      resolve({ code, signal, stdout: out(), stderr: err() });
-    });
+  const { promise, resolve, reject } = Promise.withResolvers<CommandResult>();
+  let timer: NodeJS.Timeout | undefined;
+  const end = () => {
+    child.kill('SIGKILL');
+    timer = setTimeout(() => reject(unkillable(file, child.pid)), DEATH_MS);
+  };
+  if (options.signal?.aborted === true) end();
+  else options.signal?.addEventListener('abort', end);
+  child.once('error', (cause) => reject(cannotExecute(file, options.cwd, cause)));
+  child.once('close', (code, signal) => {
+    resolve({ code, signal, stdout: out(), stderr: err() });
+  });
+  try {
+    return await promise;
+  } finally {
+    clearTimeout(timer);
+    options.signal?.removeEventListener('abort', end);
+  }
+}
+
+function unkillable(file: string, pid = 0): TsError {
+  return new TsError('DeadlineExceeded', `${file}: process ${pid} does not die of SIGKILL`, {
+    code: 'TS_RUNTIME_UNKILLABLE',
+    advice: `look at /proc/${pid}/stack for what it waits for`,
+    fields: { signal: 'SIGKILL' },
   });
 }
 

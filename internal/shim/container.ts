@@ -28,7 +28,6 @@ import type { ExitLedger, ExitWatch, ProcessExit } from './exit-ledger.ts';
 import type { ShimLog } from './log.ts';
 import { openIo } from './open-io.ts';
 import { type StdioOwner, type StdioRequest, withinDeadline } from './process-io.ts';
-import { unmountRootfs } from './rootfs.ts';
 import type { RuntimeClient } from './runtime-client.ts';
 import { TaskProcess } from './task-process.ts';
 import { withoutCode } from './without-code.ts';
@@ -62,6 +61,7 @@ export interface ContainerOptions {
   readonly hasOwnPidNamespace: boolean;
   /** The cgroup that a process is in. */
   readonly findCgroup: (pid: number) => CgroupManager;
+  readonly unmountRootfs: () => Promise<void>;
 }
 
 /** Where CRIU's images of a container are. */
@@ -115,17 +115,17 @@ export class Container {
    * Makes the container; its process waits to be started. One to be restored is made when it is
    * started, for it runs at once. Leaves nothing behind when it throws.
    */
-  async create(restoreFrom: RestoreSource | undefined): Promise<void> {
+  async create(restoreFrom: RestoreSource | undefined, signal: AbortSignal): Promise<void> {
     try {
       await this.#openIo(this.init);
     } catch (thrown) {
       throw withoutCode('failed to create init process I/O', thrown);
     }
     this.#restoreFrom = restoreFrom;
-    if (restoreFrom === undefined) await this.#make(undefined);
+    if (restoreFrom === undefined) await this.#make(undefined, signal);
   }
 
-  async #make(restoreFrom: RestoreSource | undefined): Promise<void> {
+  async #make(restoreFrom: RestoreSource | undefined, signal: AbortSignal): Promise<void> {
     const { init } = this;
     const { options } = this.#options;
     using watch = this.#context.ledger.watch();
@@ -136,6 +136,7 @@ export class Container {
         stdio: init.io.runtimeStdio,
         noPivotRoot: options.noPivotRoot,
         noNewKeyring: options.noNewKeyring,
+        signal,
         ...(restoreFrom === undefined ? {} : { restoreFrom }),
       });
     } catch (thrown) {
@@ -159,11 +160,12 @@ export class Container {
     this.#claim(watch, init);
   }
 
-  async start(execId: string): Promise<number> {
+  /** `signal` is aborted when the request is given up: what can be undone is undone then. */
+  async start(execId: string, signal: AbortSignal): Promise<number> {
     const process = this.process(execId);
     const starting = process.lock.run(async () => {
       process.state.assertCan('start');
-      await (process === this.init ? this.#startInit() : this.#startExec(process));
+      await (process === this.init ? this.#startInit(signal) : this.#startExec(process, signal));
     });
     process.starting = starting.catch(() => {}); // the caller hears of it
     await starting;
@@ -254,10 +256,10 @@ export class Container {
     });
   }
 
-  async #startInit(): Promise<void> {
+  async #startInit(signal: AbortSignal): Promise<void> {
     const { init } = this;
     if (this.#restoreFrom === undefined) await this.runtime.start(this.id);
-    else await this.#make(this.#restoreFrom);
+    else await this.#make(this.#restoreFrom, signal);
     init.state.become('running');
     this.#context.events.publish('/tasks/start', TaskStart, {
       containerId: this.id,
@@ -265,7 +267,7 @@ export class Container {
     });
   }
 
-  async #startExec(process: TaskProcess): Promise<void> {
+  async #startExec(process: TaskProcess, signal: AbortSignal): Promise<void> {
     if (this.init.isReaped) {
       const text = `container ${this.id} init process is not running`;
       throw new TsError('FailedPrecondition', text);
@@ -283,6 +285,7 @@ export class Container {
         pidFile: join(this.bundle, `exec-${++this.#execCount}.pid`),
         stdio: process.io.runtimeStdio,
         processSpec: process.spec,
+        signal,
       });
     } catch (thrown) {
       await process.io.close();
@@ -320,7 +323,7 @@ export class Container {
       if (exec.state.status === 'created') exec.markDeleted(); // who waits for it hears of it
     }
     await this.#closeIo(init);
-    unmountRootfs(join(this.bundle, 'rootfs'));
+    await this.#options.unmountRootfs();
     this.#oomWatch?.[Symbol.dispose]();
     this.#context.events.publish('/tasks/delete', TaskDelete, {
       containerId: this.id,

@@ -1,12 +1,14 @@
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { TaskCreate } from '../api/generated/containerd.events.ts';
 import type { Options } from '../api/generated/containerd.runc.v1.ts';
 import type { CreateTaskRequest } from '../api/generated/containerd.task.v2.ts';
 import { TsError } from '../errors/index.ts';
+import { createMayHang, readBundleConfig } from './bundle-config.ts';
 import { writeBundleFiles } from './bundle-files.ts';
 import { Container, type RestoreSource, type ShimContext } from './container.ts';
-import { mountRootfs, unmountRootfs } from './rootfs.ts';
+import { MountTable } from './mount-table.ts';
+import { OperationRunner } from './operation-runner.ts';
+import { RootfsMounter } from './rootfs-mounter.ts';
 import { runtimeFor } from './runtime-for.ts';
 import { DEFAULT_BINARY, parseRuntimeOptions } from './runtime-options.ts';
 import { cgroupOfProcess } from './task-cgroup.ts';
@@ -15,11 +17,17 @@ import { withoutCode } from './without-code.ts';
 /** containerd's identifiers; the first character keeps an id from being read as a flag. */
 const ID = /^[A-Za-z0-9][A-Za-z0-9_.+-]*$/;
 
+export interface CreateOptions {
+  readonly context: ShimContext;
+  readonly isDebug: boolean;
+  /** Aborted when the request is given up; all that was made is then taken away. */
+  readonly signal: AbortSignal;
+}
+
 /** Serves Create: mounts the root file system and makes the container. All or nothing. */
 export async function createContainer(
   request: CreateTaskRequest,
-  context: ShimContext,
-  isDebug: boolean,
+  { context, isDebug, signal }: CreateOptions,
 ): Promise<Container> {
   const { id, bundle } = request;
   if (!ID.test(id)) throw new TsError('InvalidArgument', `container id ${JSON.stringify(id)}`);
@@ -27,15 +35,16 @@ export async function createContainer(
     throw new TsError('InvalidArgument', `bundle ${JSON.stringify(bundle)}: not an absolute path`);
   }
   const options = await parseRuntimeOptions(request.options);
-  const hasOwnPidNamespace = readHasOwnPidNamespace(bundle);
+  const config = readBundleConfig(bundle);
   writeBundleFiles(bundle, { ...options, binaryName: options.binaryName || DEFAULT_BINARY });
-  const rootfs = join(bundle, 'rootfs');
-  const runtime = await runtimeFor(
-    options,
-    { bundle, namespace: context.namespace, isDebug },
-    context.children,
-    context.ledger,
-  );
+  const runner = new OperationRunner(context.children, context.ledger);
+  const mounts = new MountTable();
+  const rootfs = new RootfsMounter(join(bundle, 'rootfs'), request.rootfs, mounts, runner);
+  const place = { bundle, namespace: context.namespace, isDebug };
+  const runtime = await runtimeFor(options, place, context.children, runner, {
+    create: config === undefined || rootfs.mayHang || createMayHang(config, mounts),
+    agent: config?.hasSeccompAgent ?? false,
+  });
   const stdio = {
     stdin: request.stdin,
     stdout: request.stdout,
@@ -43,20 +52,29 @@ export async function createContainer(
     hasTerminal: request.terminal,
   };
   const container = new Container(
-    { id, bundle, options, runtime, stdio, hasOwnPidNamespace, findCgroup: cgroupOfProcess },
+    {
+      id,
+      bundle,
+      options,
+      runtime,
+      stdio,
+      hasOwnPidNamespace: config?.hasOwnPidNamespace ?? false,
+      findCgroup: cgroupOfProcess,
+      unmountRootfs: () => rootfs.unmount(),
+    },
     context,
   );
   try {
-    mountRootfs(rootfs, request.rootfs);
+    await rootfs.mount(signal);
   } catch (thrown) {
     throw withoutCode('failed to mount rootfs component', thrown);
   }
   try {
-    await container.create(restoreOf(request, options, bundle));
+    await container.create(restoreOf(request, options, bundle), signal);
   } catch (thrown) {
     const error = TsError.from(thrown);
     try {
-      if (request.rootfs.length > 0) unmountRootfs(rootfs);
+      if (request.rootfs.length > 0) await rootfs.unmount();
     } catch (failure) {
       error.cleanup.push(TsError.from(failure));
     }
@@ -88,25 +106,4 @@ function restoreOf(
     imagePath: request.checkpoint,
     workPath: options.criuWorkPath || join(bundle, 'work', 'criu-work'),
   };
-}
-
-interface NamespaceEntry {
-  readonly type?: unknown;
-  readonly path?: unknown;
-}
-
-/**
- * Whether config.json asks for a new pid namespace. What else it says, and that it is not there or no
- * JSON, is for the runtime to find.
- */
-function readHasOwnPidNamespace(bundle: string): boolean {
-  let config: unknown;
-  try {
-    config = JSON.parse(readFileSync(join(bundle, 'config.json'), 'utf8'));
-  } catch {
-    return false; // the runtime will not create it
-  }
-  const namespaces = (config as { linux?: { namespaces?: unknown } } | null)?.linux?.namespaces;
-  if (!Array.isArray(namespaces)) return false;
-  return namespaces.some((entry: NamespaceEntry | null) => entry?.type === 'pid' && !entry.path);
 }

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Mount } from '../api/generated/containerd.types.ts';
 import { errnoNameOf, TsError } from '../errors/index.ts';
 import {
+  type MountRequest,
   mount,
   parseMountInfo,
   splitIdMaps,
@@ -11,17 +12,34 @@ import {
 } from '../linux/index.ts';
 import { compactLayers, MAX_MOUNT_DATA_BYTES, parseMountOptions } from './mount-options.ts';
 
+/** One call of mount(2). */
+export interface MountCall {
+  readonly request: MountRequest;
+  /** The working directory that its data are relative to. */
+  readonly directory?: string;
+}
+
+/**
+ * The calls that mount what the daemon asks for, in order, for somebody else to make them. Throws
+ * InvalidArgument for layers that are to be id-mapped: each needs a mount of its own before.
+ */
+export function planRootfs(rootfs: string, mounts: readonly Mount[]): MountCall[] {
+  return mounts.flatMap((request) => {
+    if (splitIdMaps(request.options).maps === undefined) return planMount(rootfs, request);
+    throw new TsError('InvalidArgument', `mount ${request.type} on ${rootfs}: id-mapped layers`, {
+      code: 'TS_IDMAPPED_REMOTE_LAYERS',
+      advice: 'keep the layers of pods with a user namespace on a disk of this machine',
+    });
+  });
+}
+
 /**
  * Mounts what the daemon asks for on a bundle's `rootfs`, in order; a mount's `target` is a path
  * below it. Nothing stays mounted when one fails.
  */
 export function mountRootfs(rootfs: string, mounts: readonly Mount[]): void {
   if (mounts.length === 0) return;
-  try {
-    mkdirSync(rootfs, { mode: 0o711 });
-  } catch (thrown) {
-    if (errnoNameOf(thrown) !== 'EEXIST') throw TsError.from(thrown);
-  }
+  makeRootfs(rootfs);
   try {
     for (const one of mounts) mountOne(rootfs, one);
   } catch (thrown) {
@@ -35,48 +53,61 @@ export function mountRootfs(rootfs: string, mounts: readonly Mount[]): void {
   }
 }
 
+/** Makes the directory that the root file system is mounted on. */
+export function makeRootfs(rootfs: string): void {
+  try {
+    mkdirSync(rootfs, { mode: 0o711 });
+  } catch (thrown) {
+    if (errnoNameOf(thrown) !== 'EEXIST') throw TsError.from(thrown);
+  }
+}
+
 function mountOne(rootfs: string, given: Mount): void {
   const { options, maps } = splitIdMaps(given.options);
   const request = { ...given, options: [...options] };
-  if (maps === undefined) mountPlain(rootfs, request);
+  if (maps === undefined) for (const call of planMount(rootfs, request)) perform(call);
   else {
-    withIdmappedLayers(options, maps, layersDirectory(rootfs), (mapped) =>
-      mountPlain(rootfs, { ...request, options: [...mapped] }),
-    );
+    withIdmappedLayers(options, maps, layersDirectory(rootfs), (mapped) => {
+      for (const call of planMount(rootfs, { ...request, options: [...mapped] })) perform(call);
+    });
   }
 }
 
 /** Where id-mapped layers are mounted for a moment: beside the root, which covers what is below it. */
 const layersDirectory = (rootfs: string): string => `${rootfs}.layers`;
 
-function mountPlain(rootfs: string, request: Mount): void {
-  const target = targetOf(rootfs, request.target);
-  const { flags, propagation, data } = parseMountOptions(request.options);
-  const { source, type } = request;
-  mountWithData({ source, target, type, flags, data });
+function planMount(rootfs: string, { source, type, target: below, options }: Mount): MountCall[] {
+  const target = targetOf(rootfs, below);
+  const { flags, propagation, data } = parseMountOptions(options);
+  const calls: MountCall[] = [compacted({ source, target, type, flags, data })];
   const isBind = flags.includes('MS_BIND');
   const attributes = flags.filter((flag) => flag !== 'MS_REC' && flag !== 'MS_BIND');
   if (isBind && attributes.length > 0) {
     // A bind mount takes the flags of its source; its own come with a second call.
-    mount({ target, flags: ['MS_BIND', 'MS_REMOUNT', ...attributes] });
+    calls.push({ request: { target, flags: ['MS_BIND', 'MS_REMOUNT', ...attributes] } });
   }
-  if (propagation.length > 0) mount({ target, flags: propagation });
+  if (propagation.length > 0) calls.push({ request: { target, flags: propagation } });
+  return calls;
 }
 
-function mountWithData(request: Parameters<typeof mount>[0] & { data: string }): void {
-  const compact =
-    Buffer.byteLength(request.data) > MAX_MOUNT_DATA_BYTES
-      ? compactLayers(request.data)
-      : undefined;
-  if (compact === undefined) {
+function compacted(request: MountRequest & { data: string }): MountCall {
+  const { data } = request;
+  if (Buffer.byteLength(data) <= MAX_MOUNT_DATA_BYTES) return { request };
+  const compact = compactLayers(data);
+  if (compact === undefined) return { request };
+  return { request: { ...request, data: compact.data }, directory: compact.directory };
+}
+
+function perform({ request, directory }: MountCall): void {
+  if (directory === undefined) {
     mount(request);
     return;
   }
   // Nothing else runs between the two changes of directory: all three calls are synchronous.
   const before = process.cwd();
-  process.chdir(compact.directory);
+  process.chdir(directory);
   try {
-    mount({ ...request, data: compact.data });
+    mount(request);
   } finally {
     process.chdir(before);
   }
@@ -94,8 +125,11 @@ export function unmountRootfs(rootfs: string): void {
   for (const point of mountPointsBelow(rootfs).reverse()) unmountAll(point);
 }
 
-/** On a machine with thousands of mounts only the few lines that may matter are parsed. */
-function mountPointsBelow(rootfs: string): string[] {
+/**
+ * The mount points at and below a path, one for each mount, in the order in which they were made. On
+ * a machine with thousands of mounts only the few lines that may matter are parsed.
+ */
+export function mountPointsBelow(rootfs: string): string[] {
   const path = escaped(rootfs);
   const lines = readFileSync('/proc/self/mountinfo', 'utf8').split('\n');
   const candidates = lines.filter((line) => line.includes(path));

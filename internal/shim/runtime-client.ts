@@ -42,6 +42,8 @@ export interface RuntimeCreateOptions {
   readonly stdio: RuntimeStdio;
   readonly noPivotRoot: boolean;
   readonly noNewKeyring: boolean;
+  /** When it is aborted, the container is given up and what was made of it taken away. */
+  readonly signal: AbortSignal;
   /** Restores from these images instead of starting afresh. */
   readonly restoreFrom?: { readonly imagePath: string; readonly workPath: string };
 }
@@ -52,6 +54,8 @@ export interface RuntimeExecOptions {
   readonly stdio: RuntimeStdio;
   /** The JSON text of an OCI process object. */
   readonly processSpec: string;
+  /** When it is aborted, the process is given up and ended. */
+  readonly signal: AbortSignal;
 }
 
 export interface RuntimeCheckpointOptions {

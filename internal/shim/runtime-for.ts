@@ -2,8 +2,7 @@ import { basename, join } from 'node:path';
 import type { Options } from '../api/generated/containerd.runc.v1.ts';
 import { TsError } from '../errors/index.ts';
 import type { ChildRegistry } from './command.ts';
-import type { ExitLedger } from './exit-ledger.ts';
-import { OperationRunner } from './operation-runner.ts';
+import type { OperationRunner } from './operation-runner.ts';
 import type { RuntimeClient } from './runtime-client.ts';
 import { DEFAULT_BINARY, DEFAULT_ROOT, type TaskOptions } from './runtime-options.ts';
 import { RuntimeProcess } from './runtime-process.ts';
@@ -32,9 +31,17 @@ export function programFor(
   );
 }
 
+/** What would have to wait for others than the kernel. */
+export interface Waits {
+  /** A create that looks at file systems which may never answer. */
+  readonly create: boolean;
+  /** Every new process: an agent is told of it. */
+  readonly agent: boolean;
+}
+
 /**
  * The client that the options ask for. InProcess is left to the program where the runtime would have
- * to wait for others: for systemd, and without privileges for the helpers that map ids.
+ * to wait for others: for systemd or an agent, and without privileges for the helpers that map ids.
  *
  * Throws InvalidArgument if InProcess is set for another runtime than tsrunc.
  */
@@ -42,7 +49,8 @@ export async function runtimeFor(
   options: TaskOptions,
   container: ContainerPlace,
   children: ChildRegistry,
-  ledger: ExitLedger,
+  runner: OperationRunner,
+  waits: Waits,
 ): Promise<RuntimeClient> {
   const program = programFor(options, container, children);
   if (!options.inProcess) return program;
@@ -53,10 +61,10 @@ export async function runtimeFor(
       advice: 'leave InProcess out, or BinaryName',
     });
   }
-  if (options.systemdCgroup || process.geteuid?.() !== 0) return program;
+  if (options.systemdCgroup || waits.agent || process.geteuid?.() !== 0) return program;
   const { RuntimeInProcess } = await import('./runtime-in-process.ts');
-  const runner = new OperationRunner(children, ledger);
-  return new RuntimeInProcess(stateRoot(options, container), runner, program);
+  const root = stateRoot(options, container);
+  return new RuntimeInProcess({ root, runner, program, createsByProgram: waits.create });
 }
 
 function stateRoot(options: Options, { namespace }: ContainerPlace): string {

@@ -18,21 +18,34 @@ import type {
 import { failedCommand } from './runtime-log.ts';
 import type { RuntimeProcess } from './runtime-process.ts';
 
+export interface InProcessOptions {
+  /** The state directory. */
+  readonly root: string;
+  readonly runner: OperationRunner;
+  /** Does what would block here; its state directory is the same. */
+  readonly program: RuntimeProcess;
+  /** Whether a create is such a thing: its file systems may not answer. */
+  readonly createsByProgram: boolean;
+}
+
 export class RuntimeInProcess implements RuntimeClient {
   readonly #root: string;
   readonly #runner: OperationRunner;
   readonly #program: RuntimeProcess;
+  readonly #createsByProgram: boolean;
 
-  /** `program` does what would block here; `root` is the state directory of both. */
-  constructor(root: string, runner: OperationRunner, program: RuntimeProcess) {
+  constructor({ root, runner, program, createsByProgram }: InProcessOptions) {
     this.#root = root;
     this.#runner = runner;
     this.#program = program;
+    this.#createsByProgram = createsByProgram;
   }
 
   async create(id: string, options: RuntimeCreateOptions): Promise<number> {
-    if (options.restoreFrom !== undefined) return this.#program.create(id, options);
-    return this.#run('create', (own) =>
+    if (this.#createsByProgram || options.restoreFrom !== undefined) {
+      return this.#program.create(id, options);
+    }
+    const body = (own: runtime.RuntimeOptions) =>
       withStreams(options.stdio, (streams) =>
         runtime.createContainer(own, {
           id,
@@ -42,8 +55,8 @@ export class RuntimeInProcess implements RuntimeClient {
           noNewKeyring: options.noNewKeyring,
           ...streams,
         }),
-      ),
-    );
+      );
+    return this.#run('create', body, options.signal);
   }
 
   async start(id: string): Promise<void> {
@@ -51,7 +64,7 @@ export class RuntimeInProcess implements RuntimeClient {
   }
 
   async exec(id: string, options: RuntimeExecOptions): Promise<number> {
-    return this.#run('exec', (own) =>
+    const body = (own: runtime.RuntimeOptions) =>
       withStreams(options.stdio, (streams) =>
         runtime.startExec(own, {
           id,
@@ -61,8 +74,8 @@ export class RuntimeInProcess implements RuntimeClient {
           processText: options.processSpec,
           ...streams,
         }),
-      ),
-    );
+      );
+    return this.#run('exec', body, options.signal);
   }
 
   async kill(id: string, signal: number, { all = false }: { all?: boolean } = {}): Promise<void> {
@@ -102,13 +115,14 @@ export class RuntimeInProcess implements RuntimeClient {
   async #run<T>(
     command: string,
     body: (options: runtime.RuntimeOptions) => Promise<T>,
+    signal?: AbortSignal,
   ): Promise<T> {
     try {
       return await body({
         root: this.#root,
         rootless: false,
         debug: () => {},
-        perform: (operation) => this.#runner.run(operation),
+        perform: (operation) => this.#runner.run(operation, signal),
       });
     } catch (thrown) {
       throw failedCommand(command, errorText(TsError.from(thrown)), null);

@@ -32,6 +32,8 @@ export interface RuntimeProcessOptions {
 }
 
 interface Run {
+  /** Ends the program when it is aborted. */
+  readonly signal?: AbortSignal;
   readonly stdio?: RuntimeStdio;
   /** A log file to keep; others go when they have been read. */
   readonly logPath?: string;
@@ -55,7 +57,8 @@ export class RuntimeProcess implements RuntimeClient {
     if (options.noPivotRoot) args.push('--no-pivot');
     if (options.noNewKeyring && restoreFrom === undefined) args.push('--no-new-keyring');
     const logPath = join(this.#options.bundle, 'log.json');
-    await this.#run([...args, id], { stdio: options.stdio, logPath });
+    const { stdio, signal } = options;
+    await this.#run([...args, id], { stdio, logPath, signal });
     try {
       return readPidFile(options.pidFile);
     } catch (thrown) {
@@ -82,7 +85,7 @@ export class RuntimeProcess implements RuntimeClient {
     try {
       const args = ['exec', '--process', specPath, '--detach', '--pid-file', options.pidFile];
       args.push(...consoleArguments(options.stdio), id);
-      await this.#run(args, { stdio: options.stdio });
+      await this.#run(args, { stdio: options.stdio, signal: options.signal });
       return readPidFile(options.pidFile);
     } finally {
       unlinkIfThere(specPath);
@@ -162,6 +165,7 @@ export class RuntimeProcess implements RuntimeClient {
       const result = await runCommand(this.#children, binary, [...global, ...args], {
         cwd: bundle,
         stdio: streams(run.stdio),
+        ...(run.signal === undefined ? {} : { signal: run.signal }),
       });
       if (result.code === 0) return result;
       const log = readIfThere(logPath);

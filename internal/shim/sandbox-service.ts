@@ -18,9 +18,10 @@ import { Options as GenericOptions } from '../api/generated/runtimeoptions.v1.ts
 import type { ServiceHandlers } from '../api/service.ts';
 import { nowNs, timestampFromNs } from '../api/time.ts';
 import { errnoNameOf, TsError } from '../errors/index.ts';
+import { Abandonment } from './abandonment.ts';
 import { readStartOptions } from './bundle-files.ts';
 import type { Container, ShimContext } from './container.ts';
-import { createContainer } from './create-container.ts';
+import { type CreateOptions, createContainer } from './create-container.ts';
 import { Lock } from './lock.ts';
 import { withinDeadline } from './process-io.ts';
 import { mountRootfs, unmountRootfs } from './rootfs.ts';
@@ -51,7 +52,7 @@ export function sandboxService({ context, tasks, isDebug }: SandboxServiceOption
   };
 
   const handlers: ServiceHandlers<typeof Service> = {
-    createSandbox: async (request) => {
+    createSandbox: async (request, call) => {
       const { sandboxId } = request;
       tasks.assertStays(`sandbox ${sandboxId}`);
       if (sandbox !== undefined) throw new TsError('AlreadyExists', `sandbox ${sandboxId}`);
@@ -60,7 +61,9 @@ export function sandboxService({ context, tasks, isDebug }: SandboxServiceOption
       try {
         // What happens to the container is told by the daemon, as events of a sandbox.
         const quiet = { ...context, events: { publish: () => {} } };
-        sandbox = await createSandbox(request, quiet, isDebug);
+        using abandonment = new Abandonment(call.signal);
+        const { signal } = abandonment;
+        sandbox = await createSandbox(request, { context: quiet, isDebug, signal });
         return {};
       } catch (thrown) {
         sandbox = undefined;
@@ -69,9 +72,10 @@ export function sandboxService({ context, tasks, isDebug }: SandboxServiceOption
       }
     },
 
-    startSandbox: async ({ sandboxId }) => {
+    startSandbox: async ({ sandboxId }, call) => {
       const found = find(sandboxId);
-      await found.start();
+      using abandonment = new Abandonment(call.signal);
+      await found.start(abandonment.signal);
       return { pid: found.pid, createdAt: found.createdAt };
     },
 
@@ -169,13 +173,13 @@ class Sandbox {
     return this.#stopped.promise;
   }
 
-  async start(): Promise<void> {
+  async start(signal: AbortSignal): Promise<void> {
     await this.#lock.run(async () => {
       if (this.#isStarted || this.#exit !== undefined) {
         const state = this.#exit === undefined ? 'running' : 'stopped';
         throw new TsError('FailedPrecondition', `cannot start a ${state} sandbox`);
       }
-      await this.#container?.start('');
+      await this.#container?.start('', signal);
       this.#isStarted = true;
     });
   }
@@ -236,8 +240,7 @@ class Sandbox {
 
 async function createSandbox(
   request: CreateSandboxRequest,
-  context: ShimContext,
-  isDebug: boolean,
+  options: CreateOptions,
 ): Promise<Sandbox> {
   const { sandboxId: id, bundlePath: bundle, rootfs, netnsPath } = request;
   if (!bundle.startsWith('/')) {
@@ -249,9 +252,9 @@ async function createSandbox(
     return new Sandbox(request, undefined);
   }
   if (netnsPath !== '') await joinNetwork(bundle, spec, netnsPath);
-  const options = optionsOf(request.options) ?? readStartOptions(bundle);
-  const task = CreateTaskRequest.create({ id, bundle, rootfs, options });
-  return new Sandbox(request, await createContainer(task, context, isDebug));
+  const runtimeOptions = optionsOf(request.options) ?? readStartOptions(bundle);
+  const task = CreateTaskRequest.create({ id, bundle, rootfs, options: runtimeOptions });
+  return new Sandbox(request, await createContainer(task, options));
 }
 
 /** The daemon's own extension, such as CRI's PodSandboxConfig, is no option of the runtime. */

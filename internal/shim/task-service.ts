@@ -11,9 +11,11 @@ import type { Init } from '../api/init.ts';
 import type { ServiceHandlers } from '../api/service.ts';
 import { timestampFromNs } from '../api/time.ts';
 import { TsError } from '../errors/index.ts';
+import { Abandonment } from './abandonment.ts';
 import type { Container, ShimContext } from './container.ts';
 import { createContainer } from './create-container.ts';
 import type { ProcessExit } from './exit-ledger.ts';
+import { withinDeadline } from './process-io.ts';
 import type { ProcessStatus } from './process-state.ts';
 import { encodeStats } from './stats.ts';
 import type { TaskProcess } from './task-process.ts';
@@ -26,6 +28,9 @@ const STATUS: Readonly<Record<ProcessStatus, Status>> = {
   deleted: Status.STOPPED,
 };
 
+/** How long a deletion waits for the end of a creation that was given up. */
+const ABANDON_MS = 15_000;
+
 export interface TaskServiceOptions {
   readonly context: ShimContext;
   readonly isDebug: boolean;
@@ -33,10 +38,21 @@ export interface TaskServiceOptions {
   readonly onShutdown: () => void;
 }
 
-/** The containers of a shim, by id. A container that is being created has its id taken. */
+/** A container that is being made: its id is taken. */
+class Making {
+  readonly abandonment: Abandonment;
+  /** Settles when it has become a container or nothing. */
+  readonly end = Promise.withResolvers<void>();
+
+  constructor(abandonment: Abandonment) {
+    this.abandonment = abandonment;
+  }
+}
+
+/** The containers of a shim, by id. */
 export class TaskService {
   readonly #options: TaskServiceOptions;
-  readonly #containers = new Map<string, Container | 'creating'>();
+  readonly #containers = new Map<string, Container | Making>();
   /** What is created from now on would be left without a parent. */
   #isLeaving = false;
   #isHeld = false;
@@ -48,7 +64,9 @@ export class TaskService {
 
   /** The containers that exist. */
   get containers(): Container[] {
-    return [...this.#containers.values()].filter((entry) => entry !== 'creating');
+    return [...this.#containers.values()].filter(
+      (entry): entry is Container => !(entry instanceof Making),
+    );
   }
 
   /** A container that was created. Throws NotFound. */
@@ -93,23 +111,31 @@ export class TaskService {
   }
 
   readonly handlers: ServiceHandlers<typeof Task> = {
-    create: async (request) => {
+    create: async (request, call) => {
       const { id } = request;
       this.assertStays(`task ${id}`);
       if (this.#containers.has(id)) throw new TsError('AlreadyExists', `task ${id}`);
-      this.#containers.set(id, 'creating');
+      using abandonment = new Abandonment(call.signal);
+      const making = new Making(abandonment);
+      this.#containers.set(id, making);
       try {
         const { context, isDebug } = this.#options;
-        const container = await createContainer(request, context, isDebug);
+        const { signal } = abandonment;
+        const container = await createContainer(request, { context, isDebug, signal });
         this.#containers.set(id, container);
         return { pid: container.init.pid };
       } catch (thrown) {
         this.#forget(id);
         throw thrown;
+      } finally {
+        making.end.resolve();
       }
     },
 
-    start: async ({ id, execId }) => ({ pid: await this.#find(id).start(execId) }),
+    start: async ({ id, execId }, call) => {
+      using abandonment = new Abandonment(call.signal);
+      return { pid: await this.#find(id).start(execId, abandonment.signal) };
+    },
 
     state: async ({ id, execId }) => {
       const container = this.#find(id);
@@ -117,6 +143,7 @@ export class TaskService {
     },
 
     delete: async ({ id, execId }) => {
+      await this.#endMaking(id);
       const process = await this.#find(id).delete(execId);
       if (execId === '') this.#forget(id);
       return deleteResponse(process);
@@ -203,7 +230,7 @@ export class TaskService {
 
     connect: async ({ id }) => {
       const entry = this.#containers.get(id);
-      const taskPid = entry === undefined || entry === 'creating' ? 0 : entry.init.pid;
+      const taskPid = entry === undefined || entry instanceof Making ? 0 : entry.init.pid;
       return { shimPid: process.pid, taskPid };
     },
 
@@ -215,8 +242,19 @@ export class TaskService {
 
   #find(id: string): Container {
     const entry = this.#containers.get(id);
-    if (entry !== undefined && entry !== 'creating') return entry;
+    if (entry !== undefined && !(entry instanceof Making)) return entry;
     throw new TsError('NotFound', 'container not created', { fields: { id } });
+  }
+
+  /**
+   * What is being made when it is to be deleted is given up. So a daemon gets rid of a task that
+   * hangs: ttrpc has no word for a call that is no longer wanted.
+   */
+  async #endMaking(id: string): Promise<void> {
+    const entry = this.#containers.get(id);
+    if (!(entry instanceof Making)) return;
+    entry.abandonment.now(new TsError('Aborted', `task ${id} is deleted`));
+    await withinDeadline(ABANDON_MS, [entry.end.promise]);
   }
 }
 

@@ -148,6 +148,10 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       shownBy: [integration('shim-in-process'), integration('shim-life')],
     },
     {
+      what: 'A file system that never answers holds up the one request that needs it, until its deadline',
+      shownBy: ['test/faults/shim-hanging-files.test.ts'],
+    },
+    {
       what: 'Output to fifos, terminals, `file://` and `binary://`, complete to the last byte',
       shownBy: [integration('shim-*')],
     },
