@@ -29,6 +29,8 @@ export interface CriConfig {
   readonly ignoresImageDefinedVolumes: boolean;
   readonly drainExecSyncIoTimeoutMs: number;
   readonly imagePullProgressTimeoutMs: number;
+  /** How old a figure of what a writable layer takes may be. */
+  readonly statsCollectPeriodMs: number;
   readonly stream: StreamConfig;
 }
 

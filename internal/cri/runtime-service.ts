@@ -9,10 +9,12 @@ import type { Container } from './container.ts';
 import { type Cri, notSupported } from './cri.ts';
 import { execSync } from './exec-sync.ts';
 import { filterContainers, filterSandboxes } from './list-filters.ts';
+import { metricDescriptors, podMetrics } from './pod-metrics.ts';
 import { isSystemdCgroup } from './runtime-options.ts';
 import { runtimeStatus } from './runtime-status.ts';
 import type { Sandbox } from './sandbox.ts';
 import { linuxResources } from './spec-resources.ts';
+import { Statistics } from './statistics.ts';
 import {
   containerMessage,
   containerStatus,
@@ -38,6 +40,7 @@ export function runtimeService(
   streams: StreamUrls,
 ): ServiceHandlers<typeof RuntimeService, GrpcContext> {
   const { sandboxes, containers, services, settings } = cri;
+  const statistics = new Statistics(cri);
   return {
     async version() {
       return {
@@ -165,35 +168,32 @@ export function runtimeService(
       return { url: await streams.portForward(sandbox.id, port) };
     },
 
-    async containerStats() {
-      throw notSupported('ContainerStats', 'not served yet');
+    async containerStats({ containerId }) {
+      return { stats: await statistics.container(containerId) };
     },
-    async listContainerStats() {
-      throw notSupported('ListContainerStats', 'not served yet');
+    async listContainerStats({ filter }) {
+      return { stats: await statistics.containers(filter) };
     },
-    // biome-ignore lint/correctness/useYield: it throws
-    async *streamContainerStats() {
-      throw notSupported('StreamContainerStats', 'not served yet');
+    async *streamContainerStats({ filter }) {
+      yield { containerStats: await statistics.containers(filter) };
     },
-    async podSandboxStats() {
-      throw notSupported('PodSandboxStats', 'not served yet');
+    async podSandboxStats({ podSandboxId }) {
+      return { stats: await statistics.pod(podSandboxId) };
     },
-    async listPodSandboxStats() {
-      throw notSupported('ListPodSandboxStats', 'not served yet');
+    async listPodSandboxStats({ filter }) {
+      return { stats: await statistics.pods(filter) };
     },
-    // biome-ignore lint/correctness/useYield: it throws
-    async *streamPodSandboxStats() {
-      throw notSupported('StreamPodSandboxStats', 'not served yet');
+    async *streamPodSandboxStats({ filter }) {
+      yield { podSandboxStats: await statistics.pods(filter) };
     },
     async listMetricDescriptors() {
-      throw notSupported('ListMetricDescriptors', 'not served yet');
+      return { descriptors: metricDescriptors() };
     },
     async listPodSandboxMetrics() {
-      throw notSupported('ListPodSandboxMetrics', 'not served yet');
+      return { podMetrics: await podMetrics(cri, statistics) };
     },
-    // biome-ignore lint/correctness/useYield: it throws
     async *streamPodSandboxMetrics() {
-      throw notSupported('StreamPodSandboxMetrics', 'not served yet');
+      yield { podSandboxMetrics: await podMetrics(cri, statistics) };
     },
 
     getContainerEvents: (_request, { signal }) => cri.events.subscribe(signal),

@@ -14,6 +14,7 @@ import type { Plugin } from '../services/plugin.ts';
 import { versionService } from '../services/version.ts';
 import { callMetrics } from './call-metrics.ts';
 import { type Core, closeCore, openCore } from './core.ts';
+import { criMetrics } from './cri-metrics.ts';
 import { debugServer } from './debug-server.ts';
 import { eventServer } from './event-forwarding.ts';
 import { GrpcServer } from './grpc-server.ts';
@@ -49,7 +50,9 @@ export class Daemon implements AsyncDisposable {
       maxReceiveBytes: core.config.grpc.max_recv_message_size,
       maxSendBytes: core.config.grpc.max_send_message_size,
       onError: (path, error) => logFailure(core.log, path, error),
-      observer: isMeasured ? callMetrics(core.metrics, metrics.grpc_histogram) : undefined,
+      observer: isMeasured
+        ? criMetrics(core.metrics, callMetrics(core.metrics, metrics.grpc_histogram))
+        : undefined,
     });
     this.#ttrpc = eventServer(core.events, {
       onError: (error) => core.log.warn({ error }, 'shim connection'),

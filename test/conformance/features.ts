@@ -198,7 +198,19 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       what: 'CRI: pods on the host network, containers, logs, `ExecSync`, images; exec, attach and port forwarding over SPDY and WebSocket; found again after SIGKILL of the daemon',
       shownBy: [integration('cri-*')],
     },
-    { what: 'CRI: statistics, checkpoints', shownBy: [] },
+    {
+      what: 'CRI: networks of pods by CNI plugins: ports, bandwidth, DNS; addresses are given back whatever fails, after SIGKILL of the daemon at any step too',
+      shownBy: [
+        'test/integration/cri-networks.test.ts',
+        'test/faults/cri-killed-daemon.test.ts',
+        'internal/cri/pod-network.test.ts',
+      ],
+    },
+    {
+      what: 'CRI: statistics and metrics of pods and containers, with the fields that containerd has; counts of its calls',
+      shownBy: ['test/integration/cri-stats.test.ts'],
+    },
+    { what: 'CRI: checkpoints', shownBy: [] },
     {
       what: "Under Debian's Docker 28 and 20 (`dockerd --containerd=SOCKET`): images, build, run, exec, logs, stop, prune; with Docker's images in the daemon's own stores",
       shownBy: [integration('daemon-docker')],

@@ -6,13 +6,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { PodSandboxState } from '../../internal/api/generated/runtime.v1.ts';
-import { CriNode, IMAGE, skipCri } from '../fixtures/cri.ts';
+import { CriNode, IMAGE, removeParentCgroup, skipCri } from '../fixtures/cri.ts';
 import { NetworkMachine, skipNetworks } from '../fixtures/network-machine.ts';
 import { SeededRandom } from '../fixtures/seeded-random.ts';
 
 /** How many steps are tried, of some hundred. */
 const TRIES = 8;
-const CGROUP = `cri-killed-${process.pid}`;
+const CGROUP = `/cri-killed-${process.pid}`;
 
 describe('a daemon that is killed while it makes a pod', {
   skip: skipCri() || skipNetworks(),
@@ -30,6 +30,7 @@ describe('a daemon that is killed while it makes a pod', {
   });
   after(async () => {
     await machine[Symbol.asyncDispose]();
+    removeParentCgroup(CGROUP);
     rmSync(directory, { recursive: true, force: true });
   });
 
@@ -55,7 +56,7 @@ describe('a daemon that is killed while it makes a pod', {
       KILL_AT: String(at),
       KILL_COUNT: count,
     });
-    const config = node.podConfig({ linux: { cgroupParent: `/${CGROUP}` } });
+    const config = node.podConfig({ linux: { cgroupParent: CGROUP } });
     writeFileSync(armed(), '');
     try {
       await node.runtime.runPodSandbox({ config });

@@ -40,6 +40,7 @@ export function criSettings({ root, state, plugins }: ConfigFile): CriConfig {
     ignoresImageDefinedVolumes: runtime.ignore_image_defined_volumes,
     drainExecSyncIoTimeoutMs: durationMs(runtime.drain_exec_sync_io_timeout) ?? 0,
     imagePullProgressTimeoutMs: durationMs(images.image_pull_progress_timeout) ?? 0,
+    statsCollectPeriodMs: images.stats_collect_period * 1000,
     stream: {
       address: server.stream_server_address,
       port: portOf(server.stream_server_port),
