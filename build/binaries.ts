@@ -1,6 +1,7 @@
 // The three programs and the options that Node starts each of them with. Options are part of the executable (SEA
 // `execArgv`), since nothing outside it may change them: neither NODE_OPTIONS nor an OpenSSL configuration file.
 
+import type { Part } from './bundle.ts';
 import type { Compile } from './code-cache.ts';
 
 /** What one program is built from and how it is started. */
@@ -14,6 +15,8 @@ export interface Binary {
    * chunk's code is in memory. Outermost: functions are compiled when they are called, and only those are in memory.
    */
   readonly compile: Compile;
+  /** Programs inside of it that share no code with the rest: each is one part, and holds nothing that it does not need. */
+  readonly parts?: readonly Part[];
   /** Options of Node itself. */
   readonly nodeOptions: readonly string[];
   /** Entry points of worker threads, relative to the repository, by the name of the asset that holds their bundle. */
@@ -27,6 +30,14 @@ export interface Binary {
  * - `--disable-sigusr1`: else SIGUSR1 opens the debugger on a TCP port, and a thread waits for it from the start.
  */
 const everyProgram = ['--openssl-config=/dev/null', '--disable-sigusr1'];
+
+/** A command of tsrunc that engines call for each container, with the modules that do it. */
+function single(command: string, ...modules: readonly string[]): Part {
+  return {
+    entry: `cmd/tsrunc/single/${command}.ts`,
+    always: modules.map((module) => `internal/${module}.ts`),
+  };
+}
 
 /** The programs by name. */
 export const binaries: Readonly<Record<string, Binary>> = {
@@ -51,6 +62,15 @@ export const binaries: Readonly<Record<string, Binary>> = {
       '--disable-wasm-trap-handler',
     ],
     compile: 'everything',
+    parts: [
+      single('create', 'runtime/cgroup-driver', 'linux/operation'),
+      single('start', 'runtime/start', 'linux/operation'),
+      single('state', 'runtime/status'),
+      single('kill', 'runtime/kill', 'linux/operation'),
+      single('delete', 'runtime/delete', 'linux/operation'),
+      single('run', 'runtime/run', 'runtime/cgroup-driver', 'linux/operation'),
+      single('exec', 'runtime/exec-run', 'linux/operation'),
+    ],
     nodeOptions: everyProgram,
   },
   'containerd-shim-tsrunc-v2': {

@@ -21,7 +21,7 @@ for (const name of positionals) {
   if (binary === undefined) {
     throw new Error(`build ${name}: there is no such program, only ${Object.keys(binaries)}`);
   }
-  const { code, chunks, inputs } = await bundle(root, binary.entry);
+  const { code, chunks, inputs } = await bundle(root, binary.entry, binary.parts);
   const target = join(out, name);
   const workers = await bundleWorkers(binary);
   makeSea(

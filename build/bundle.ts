@@ -2,8 +2,9 @@
 // for the entry point, and one for each part that only a dynamic import() reaches, so that a command pays for what it uses.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type BuildOptions, build, transform } from 'esbuild';
+import { type BuildOptions, build, type Metafile, type Plugin, transform } from 'esbuild';
 import { chunkLoader } from './chunk-loader.ts';
+import { joinFiles, outputName, outputOf, staticClosure } from './joined-parts.ts';
 import { revision } from './revision.ts';
 
 /** What a bundle consists of; `inputs` are the source files, relative to `root`, for a build that asks what changed. */
@@ -15,28 +16,112 @@ export interface Bundle {
   readonly inputs: readonly string[];
 }
 
+/** A program inside of another one: where it begins, and which of the sources that import() names it always needs. */
+export interface Part {
+  readonly entry: string;
+  readonly always: readonly string[];
+}
+
 /**
- * Bundles `entry` (relative to `root`). Throws an Error when esbuild finds an error or has a warning: a warning means
+ * Bundles `entry` (relative to `root`). Those of its import()s that name the entry of one of `parts` get a bundle of its
+ * own, which shares no code with the others. Throws an Error when esbuild finds an error or has a warning: a warning means
  * code that works from sources and not in a bundle, for example `import.meta` without a substitute.
  */
-export async function bundle(root: string, entry: string): Promise<Bundle> {
-  // Only ES modules are split; what comes out is then made CommonJS, file by file.
-  const { files, inputs } = await run(root, entry, {
-    format: 'esm',
-    splitting: true,
-    outdir: 'out',
-    entryNames: 'main',
-    chunkNames: '[name]-[hash]',
-  });
-  const chunks = new Map<string, string>();
-  let code = '';
-  for (const [name, text] of files) {
-    const commonJs = await asCommonJs(text);
-    if (name === 'main.js') code = commonJs;
-    else chunks.set(name, commonJs);
+export async function bundle(
+  root: string,
+  entry: string,
+  parts: readonly Part[] = [],
+): Promise<Bundle> {
+  const names = new Map(parts.map((part) => [join(root, part.entry), partName(part.entry)]));
+  const whole = await bundleSplit(root, { entry, always: [] }, 'main', names);
+  const { [MAIN]: code = '', ...chunks } = whole.texts;
+  const inputs = new Set(whole.inputs);
+  for (const part of parts) {
+    const bundled = await bundleSplit(root, part, partName(part.entry), new Map());
+    Object.assign(chunks, bundled.texts);
+    for (const input of bundled.inputs) inputs.add(input);
   }
-  if (chunks.size > 0) code = `${chunkLoader}${code}`;
-  return { code, chunks, inputs };
+  const loader = Object.keys(chunks).length === 0 ? '' : chunkLoader;
+  return { code: loader + code, chunks: new Map(Object.entries(chunks)), inputs: [...inputs] };
+}
+
+const MAIN = 'main.js';
+
+/** `cmd/x/single/run.ts` becomes the part `single-run`. */
+function partName(entry: string): string {
+  return entry.split('/').slice(-2).join('-').replace(/\.ts$/, '');
+}
+
+/** One bundle: a file `NAME.js` that holds all which it always needs, and one for each other part that import() names. */
+async function bundleSplit(
+  root: string,
+  { entry, always }: Part,
+  name: string,
+  elsewhere: ReadonlyMap<string, string>,
+): Promise<{ texts: Record<string, string>; inputs: string[] }> {
+  const main = `${name}.js`;
+  const isWhole = main === MAIN;
+  const reached = new Set<string>();
+  for (;;) {
+    // Only ES modules are split; what comes out is then made CommonJS, file by file.
+    const { files, inputs, outputs } = await run(root, entry, {
+      format: 'esm',
+      splitting: true,
+      outdir: 'out',
+      entryNames: name,
+      chunkNames: `${isWhole ? '' : `${name}-`}[name]-[hash]`,
+      plugins: [importsLeft(elsewhere, isWhole ? undefined : reached)],
+    });
+    // esbuild makes a file of all that an import() names, even in a function that it leaves out: a part of a program begins
+    // with none of them, and gets those that are left in it, until there are no more.
+    const found = [...files.values()].flatMap((text) => importsOf(text, LEFT));
+    if (found.length > 0) {
+      for (const path of found) reached.add(path);
+      continue;
+    }
+    const split = { files, outputs };
+    const roots = [...always.map((source) => outputOf(split, source)), main];
+    const members = staticClosure(split, roots);
+    const texts: Record<string, string> = {
+      [main]: await joinFiles(split, members, COMMON_JS),
+    };
+    for (const [file, text] of files) {
+      if (!members.includes(file)) texts[file] = await asCommonJs(text);
+    }
+    return { texts, inputs };
+  }
+}
+
+/** In front of the path that an import() names when it was left as it is. */
+const LEFT = 'left:';
+
+function importsOf(text: string, prefix: string): string[] {
+  return [...text.matchAll(/\bimport\("([^"]+)"\)/g)].flatMap(([, path = '']) => {
+    return path.startsWith(prefix) ? [path.slice(prefix.length)] : [];
+  });
+}
+
+/**
+ * Leaves import() of the sources in `names` to the loader, which knows them as `./NAME.js`; and with `reached`, that of
+ * all sources which are not in it.
+ */
+function importsLeft(
+  names: ReadonlyMap<string, string>,
+  reached: ReadonlySet<string> | undefined,
+): Plugin {
+  return {
+    name: 'imports left',
+    setup(build) {
+      build.onResolve({ filter: /^\.{1,2}\// }, ({ path, kind, resolveDir }) => {
+        if (kind !== 'dynamic-import') return undefined;
+        const file = join(resolveDir, path);
+        const name = names.get(file);
+        if (name !== undefined) return { path: `./${name}.js`, external: true };
+        if (reached === undefined || reached.has(file)) return undefined;
+        return { path: LEFT + file, external: true };
+      });
+    },
+  };
 }
 
 /** Bundles the entry point of a worker thread, which gets its code as one text. */
@@ -49,7 +134,7 @@ async function run(
   root: string,
   entry: string,
   options: BuildOptions,
-): Promise<{ files: Map<string, string>; inputs: string[] }> {
+): Promise<{ files: Map<string, string>; inputs: string[]; outputs: Metafile['outputs'] }> {
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
     version: string;
   };
@@ -86,24 +171,27 @@ async function run(
     throw new Error(`bundle ${entry}: ${lines.join('; ')}`);
   }
   const files = (result.outputFiles ?? []).map((file) => {
-    return [file.path.split('/').at(-1) ?? '', file.text] as const;
+    return [outputName(file.path), file.text] as const;
   });
   // Chunks are stored and read with one byte for a character; esbuild escapes the others in strings.
   const wide = files.find(([, text]) => /[\u0100-\uffff]/.test(text));
   if (wide !== undefined)
     throw new Error(`bundle ${entry}: ${wide[0]} has characters beyond Latin-1`);
-  return { files: new Map(files), inputs: Object.keys(result.metafile?.inputs ?? {}) };
+  const { inputs = {}, outputs = {} } = result.metafile ?? {};
+  return { files: new Map(files), inputs: Object.keys(inputs), outputs };
 }
 
+/** How what esbuild has split becomes CommonJS. */
+const COMMON_JS = {
+  platform: 'node',
+  target: 'node26',
+  minifyWhitespace: true,
+  charset: 'ascii',
+} as const;
+
 async function asCommonJs(code: string): Promise<string> {
-  const result = await transform(code, {
-    format: 'cjs',
-    platform: 'node',
-    target: 'node26',
-    minifyWhitespace: true,
-    charset: 'ascii',
-    // import() becomes require(), which the loader of chunks serves.
-    supported: { 'dynamic-import': false },
-  });
+  // import() becomes require(), which the loader of chunks serves.
+  const supported = { 'dynamic-import': false };
+  const result = await transform(code, { ...COMMON_JS, format: 'cjs', supported });
   return result.code;
 }

@@ -14,8 +14,16 @@ export const chunkFunction = {
 } as const;
 
 // Types only: at run time the function must not need anything but its arguments.
-type Require = (id: string) => unknown;
 type Exports = Record<string, unknown>;
+/** Modules by id, made when they are asked for. */
+type Provided = Record<string, () => Exports>;
+interface Require {
+  (id: string): unknown;
+  /** What import() of a part is in the built program. */
+  part?: (id: string) => Promise<unknown>;
+  /** Takes the parts that a joined part has in it (joined-parts.ts). */
+  provide?: (parts: Provided) => void;
+}
 interface SeaModule {
   getRawAsset(name: string): ArrayBuffer;
 }
@@ -27,7 +35,8 @@ interface VmModule {
 }
 
 function withChunks(outer: Require, filename: string, dirname: string): Require {
-  const loaded = new Map<string, { exports: Exports }>();
+  const loaded = new Map<string, Exports>();
+  const provided: Provided = {};
   const asset = (name: string): Buffer | undefined => {
     try {
       return Buffer.from((outer('node:sea') as SeaModule).getRawAsset(name));
@@ -36,10 +45,7 @@ function withChunks(outer: Require, filename: string, dirname: string): Require 
       return undefined;
     }
   };
-  const require = (id: string): unknown => {
-    if (!id.startsWith('./')) return outer(id);
-    const known = loaded.get(id);
-    if (known !== undefined) return known.exports;
+  const load = (id: string): Exports => {
     const name = id.slice(2);
     const code = asset(name);
     if (code === undefined) throw new Error(`internal error: the program lacks its part ${name}`);
@@ -47,7 +53,7 @@ function withChunks(outer: Require, filename: string, dirname: string): Require 
     const { Script } = outer('node:vm') as VmModule;
     const options = cachedData === undefined ? { filename: name } : { filename: name, cachedData };
     const module = { exports: {} };
-    loaded.set(id, module);
+    loaded.set(id, module.exports);
     new Script(code.toString('latin1'), options).runInThisContext()(
       module.exports,
       require,
@@ -55,7 +61,24 @@ function withChunks(outer: Require, filename: string, dirname: string): Require 
       filename,
       dirname,
     );
+    loaded.set(id, module.exports);
     return module.exports;
+  };
+  const require: Require = (id) => {
+    if (!id.startsWith('./')) return outer(id);
+    const known = loaded.get(id);
+    if (known !== undefined) return known;
+    if (provided[id] === undefined) {
+      const exports = load(id);
+      if (provided[id] === undefined) return exports;
+    }
+    const exports = provided[id]();
+    loaded.set(id, exports);
+    return exports;
+  };
+  require.part = async (id) => require(id);
+  require.provide = (parts) => {
+    Object.assign(provided, parts);
   };
   return require;
 }

@@ -1,26 +1,26 @@
 import { writeSync } from 'node:fs';
-import { resolve } from 'node:path';
-import { errorText } from '../../internal/errors/error-text.ts';
-import { TsError } from '../../internal/errors/index.ts';
-import { defaultRoot, type RuntimeOptions } from '../../internal/runtime/index.ts';
 import { runAction } from './actions.ts';
-import { type CommandSpec, findCommand, GLOBAL_FLAGS } from './commands.ts';
-import { type FlagValues, parseBool, parseFlags, UsageError } from './flag-parser.ts';
+import { type CommandSpec, findCommand } from './commands.ts';
+import { parseFlags, UsageError } from './flag-parser.ts';
 import { commandHelp, globalHelp } from './help.ts';
-import { type Log, type LogFormat, openLog } from './log.ts';
+import {
+  checkArguments,
+  FAILURE,
+  failureOf,
+  logOf,
+  parseGlobalFlags,
+  report,
+  runtimeOptions,
+} from './invocation.ts';
+import { type Log, openLog } from './log.ts';
 import { versionText } from './version.ts';
 
 export { exitProcess } from '../../internal/linux/exit.ts';
 
 const STDOUT = 1;
-const STDERR = 2;
 
-/** Exit code of any error but exec's (runc's convention). */
-const FAILURE = 1;
 /** Exit code for a command or a help topic that is not there (urfave/cli). */
 const NO_TOPIC = 3;
-/** Exit code of an exec that failed after its arguments were accepted. */
-const EXEC_FAILURE = 255;
 
 /** Runs one command line and returns its exit code; nothing is thrown. */
 export async function main(argv: readonly string[]): Promise<number> {
@@ -28,7 +28,7 @@ export async function main(argv: readonly string[]): Promise<number> {
   let failure = FAILURE;
   try {
     const { flags, positional } = parseGlobal(argv);
-    log = openLog(flags.string('log'), logFormat(flags), flags.bool('debug'));
+    log = logOf(flags);
     if (flags.bool('version')) return print(`${versionText()}\n`);
     const [name, ...rest] = positional;
     const isHelp = name === undefined || name === 'help' || name === 'h';
@@ -43,23 +43,21 @@ export async function main(argv: readonly string[]): Promise<number> {
     if (isHelp) return print(commandHelp(command));
     const parsed = parseCommand(command, rest);
     if (parsed === undefined) return print(commandHelp(command));
-    if (command.name === 'exec') failure = EXEC_FAILURE;
+    failure = failureOf(command);
     return await runAction(command.name, {
       options: runtimeOptions(flags, log),
       flags: parsed.flags,
       args: parsed.positional,
     });
   } catch (thrown) {
-    const text = thrown instanceof UsageError ? thrown.message : errorText(TsError.from(thrown));
-    log.write('error', text);
-    if (!log.toStderr) writeSync(STDERR, `${text}\n`);
+    report(thrown, log);
     return failure;
   }
 }
 
 function parseGlobal(argv: readonly string[]) {
   try {
-    return parseFlags(argv, GLOBAL_FLAGS, { interspersed: false });
+    return parseGlobalFlags(argv);
   } catch (thrown) {
     if (thrown instanceof UsageError) print(`Incorrect Usage. ${thrown.message}\n\n${help0()}`);
     throw thrown;
@@ -93,50 +91,6 @@ function parseCommandFlags(
     if (thrown instanceof UsageError) onProblem(thrown.message);
     throw thrown;
   }
-}
-
-function checkArguments(command: CommandSpec, count: number): void {
-  const { name, minArguments: least, maxArguments: most } = command;
-  if (count >= least && count <= most) return;
-  const wanted =
-    least === most
-      ? `exactly ${least}`
-      : count < least
-        ? `a minimum of ${least}`
-        : `a maximum of ${most}`;
-  throw new UsageError(`tsrunc: ${JSON.stringify(name)} requires ${wanted} argument(s)`);
-}
-
-function logFormat(flags: FlagValues): LogFormat {
-  const format = flags.string('log-format') ?? 'text';
-  if (format === '') return 'text';
-  if (format === 'text' || format === 'json') return format;
-  throw new TsError('InvalidArgument', `invalid log-format: ${format}`);
-}
-
-function runtimeOptions(flags: FlagValues, log: Log): RuntimeOptions {
-  const given = flags.string('root') ?? '';
-  const root = given === '' ? defaultRoot(process.geteuid?.() ?? 0, process.env) : resolve(given);
-  if (root === '/') {
-    throw new TsError('InvalidArgument', 'Option --root argument should not be set to /', {
-      code: 'TS_STATE_ROOT_IS_ROOT',
-      advice: 'give --root a directory of its own',
-    });
-  }
-  return {
-    root,
-    systemdCgroup: flags.bool('systemd-cgroup'),
-    rootless: rootlessOption(flags.string('rootless') ?? 'auto'),
-    debug: (message) => log.write('debug', message),
-  };
-}
-
-function rootlessOption(text: string): boolean | 'auto' {
-  if (text === '' || text.toLowerCase() === 'auto') return 'auto';
-  const value = parseBool(text);
-  if (value !== undefined) return value;
-  const problem = `--rootless ${JSON.stringify(text)} is not true, false or auto`;
-  throw new TsError('InvalidArgument', problem);
 }
 
 function help0(): string {

@@ -1,4 +1,4 @@
-import type { Operation } from '../linux/index.ts';
+import type { Operation } from '../linux/operation.ts';
 import { isInitialUserNamespace } from './user-namespace.ts';
 
 /** What all operations need to know, from the global flags. */
@@ -21,7 +21,7 @@ export interface RuntimeOptions {
  */
 export async function perform<T>(options: RuntimeOptions, operation: Operation<T>): Promise<T> {
   if (options.perform !== undefined) return options.perform(operation);
-  const { runAlone } = await import('../linux/index.ts');
+  const { runAlone } = await import('../linux/operation.ts');
   return runAlone(operation);
 }
 
