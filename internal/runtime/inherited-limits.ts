@@ -5,6 +5,9 @@ import { readProcessStat } from './process-stat.ts';
 /** Programs that run on Node, which raises its soft RLIMIT_NOFILE to the hard one. */
 const NODE_PROGRAMS = /^(node|tsrunc|tscontainerd|containerd-shim-tsrunc-v2)( \(deleted\))?$/;
 
+/** Looked for once: a process that lives on may get another parent. */
+let inherited: bigint | undefined;
+
 const GREATEST_DEPTH = 16;
 const USUAL_SOFT_LIMIT = 1024n;
 
@@ -14,7 +17,8 @@ const USUAL_SOFT_LIMIT = 1024n;
  */
 export function inheritedOpenFiles(): { soft: bigint; hard: bigint } {
   const { hard } = getResourceLimit(0, 'RLIMIT_NOFILE');
-  const soft = ancestorSoftLimit(process.ppid) ?? USUAL_SOFT_LIMIT;
+  inherited ??= ancestorSoftLimit(process.ppid) ?? USUAL_SOFT_LIMIT;
+  const soft = inherited;
   return { soft: soft < hard ? soft : hard, hard };
 }
 

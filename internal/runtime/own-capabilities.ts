@@ -8,6 +8,8 @@ export interface AvailableCapabilities {
   readonly last: number;
 }
 
+let own: { readonly last: number; readonly bounding: bigint } | undefined;
+
 /**
  * In a user namespace a process starts with every capability the kernel knows; else what the
  * bounding set of this process has can be given.
@@ -15,11 +17,17 @@ export interface AvailableCapabilities {
 export function availableCapabilities(options: {
   inUserNamespace: boolean;
 }): AvailableCapabilities {
-  const last = Number(readFileSync('/proc/sys/kernel/cap_last_cap', 'latin1'));
+  own ??= readOwn(); // once: this process gives none of them up
+  const { last, bounding } = own;
   const all = (1n << BigInt(last + 1)) - 1n;
-  if (options.inUserNamespace) return { names: capabilityNames(all), last };
-  const boundingSet = parseBoundingSet(readFileSync('/proc/self/status', 'latin1'));
-  return { names: capabilityNames(boundingSet & all), last };
+  return { names: capabilityNames(options.inUserNamespace ? all : bounding & all), last };
+}
+
+function readOwn() {
+  return {
+    last: Number(readFileSync('/proc/sys/kernel/cap_last_cap', 'latin1')),
+    bounding: parseBoundingSet(readFileSync('/proc/self/status', 'latin1')),
+  };
 }
 
 /** The line CapBnd of /proc/PID/status. */

@@ -3,6 +3,7 @@ import { restartedSyscall } from '../syscall.ts';
 import { Arena } from './arena.ts';
 import { Memory, type Result } from './argument.ts';
 import { explainProgram } from './explain.ts';
+import { withoutHeapInClones } from './heap.ts';
 import { runRecords } from './machine.ts';
 import { ProgramPlacement } from './placement.ts';
 import { BYTES_PER_WORD, REPORT_BYTES } from './record.ts';
@@ -77,7 +78,7 @@ export class SyscallProgram {
       const report = placement.memory(this.#parts.report);
       const run = new ProgramRun(arena, placement);
       withSignalsBlocked(() => {
-        if (by === undefined) runRecords(placement.first, report);
+        if (by === undefined) withoutHeapInClones(() => runRecords(placement.first, report));
         else by.run(this.main, placement.first, report);
       });
       const message = decodeMessage(run.bytes(this.#parts.report));

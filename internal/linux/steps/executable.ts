@@ -2,10 +2,10 @@ import { readFileSync, readlinkSync } from 'node:fs';
 import { MemfdFlag } from '../constants/file.ts';
 import { flags, named } from '../constants/flags.ts';
 import { MemoryMapOperation } from '../constants/process.ts';
+import { currentBreak, processLayout } from '../process-layout.ts';
 import { bytesOf, Memory, Named, type Result } from '../program/argument.ts';
 import type { Sequence } from '../program/sequence.ts';
 import type { Step } from '../program/step.ts';
-import { rawSyscall } from '../syscall.ts';
 import { prctl } from './credentials.ts';
 
 /**
@@ -23,7 +23,8 @@ import { prctl } from './credentials.ts';
 export function replaceExecutable(child: Sequence, title: string): void {
   const map = memoryMap(title);
   const executable = createExecutable(child, map);
-  for (const { start, end } of mappingsOf(readlinkSync('/proc/self/exe'))) {
+  executableMappings ??= mappingsOf(readlinkSync('/proc/self/exe'));
+  for (const { start, end } of executableMappings) {
     const address = new Named(start, () => `0x${start.toString(16)}`);
     child.add({ label: 'unmap the runtime', call: 'munmap', args: [address, end - start] });
   }
@@ -31,6 +32,9 @@ export function replaceExecutable(child: Sequence, title: string): void {
   child.add(prctl('PR_SET_MM', 'replace the executable file', operation, map, MM_MAP_BYTES));
   child.add({ label: 'close the executable file', call: 'close', args: [executable] });
 }
+
+/** The dynamic linker has made them all before the program began, and nobody changes them. */
+let executableMappings: readonly { start: number; end: number }[] | undefined;
 
 /** struct prctl_mm_map (linux/prctl.h): twelve words, then auxv_size and exe_fd of 32 bits. */
 const MM_MAP_BYTES = 104;
@@ -61,12 +65,9 @@ function createExecutable(child: Sequence, map: Memory): Result {
  */
 function memoryMap(title: string): Memory {
   const text = bytesOf(`${title}\0`);
-  const stat = readFileSync('/proc/self/stat', 'latin1');
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  const field = (number: number) => BigInt(fields[number - 3] ?? 0); // as man 5 proc_pid_stat counts
-  const brk = BigInt(rawSyscall('brk', 0));
-  // start_code, end_code, start_data, end_data, start_brk, brk, start_stack
-  const layout = [field(26), field(27), field(45), field(46), field(47), brk, field(28)];
+  const { startCode, endCode, startData, endData, startBreak, startStack } = processLayout();
+  const brk = BigInt(currentBreak());
+  const layout = [startCode, endCode, startData, endData, startBreak, brk, startStack];
   return new Memory(
     EXE_FD_OFFSET + 8,
     () => `{cmdline="${title}", exe_fd}`,

@@ -140,7 +140,8 @@ const SIG_SETMASK = new Named(2, 'SIG_SETMASK');
 export function* resetSignals(): Generator<Step> {
   const defaults = new Memory(32, () => '{SIG_DFL}'); // struct sigaction of zeros
   const ignoredByNode = (['SIGPIPE', 'SIGXFSZ'] as const).map((name) => named(Signal, name));
-  for (const signal of [...ignoredByNode, ...ignoredRealTimeSignals()]) {
+  ignoredAbove31 ??= ignoredRealTimeSignals();
+  for (const signal of [...ignoredByNode, ...ignoredAbove31]) {
     const args = [signal, defaults, null, SIGNAL_SET_BYTES];
     yield { label: `reset ${signal.text}`, call: 'rt_sigaction', args };
   }
@@ -148,6 +149,9 @@ export function* resetSignals(): Generator<Step> {
   const args = [SIG_SETMASK, none, null, SIGNAL_SET_BYTES];
   yield { label: 'unblock all signals', call: 'rt_sigprocmask', args };
 }
+
+/** What the caller of this process ignores; Node does not change it. */
+let ignoredAbove31: readonly Named[] | undefined;
 
 function ignoredRealTimeSignals(): Named[] {
   const status = readFileSync('/proc/self/status', 'latin1');

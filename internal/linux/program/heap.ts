@@ -1,0 +1,32 @@
+import { currentBreak, processLayout } from '../process-layout.ts';
+import { rawSyscall, syscall } from '../syscall.ts';
+
+/** madvise(2) (asm-generic/mman-common.h). */
+const MADV_DONTFORK = 10;
+const MADV_DOFORK = 11;
+
+const PAGE_BYTES = 4096;
+
+/**
+ * Clones that are made meanwhile come without the heap of malloc: it is most of the memory that a
+ * clone of Node has, and a program, which lives in memory of its own and touches no stack, does not
+ * look at it. Else each clone copies the page tables, and this process then copies each page of the
+ * heap that it writes to while a child lives.
+ *
+ * Afterwards it is as before, for libuv's children run on in libc.
+ */
+export function withoutHeapInClones(action: () => void): void {
+  const start = roundUp(Number(processLayout().startBreak));
+  const length = roundUp(currentBreak()) - start;
+  // An error tells that there is no heap there, or a kernel that cannot: then it is cloned.
+  const isLeftOut = length > 0 && rawSyscall('madvise', start, length, MADV_DONTFORK) === 0;
+  try {
+    action();
+  } finally {
+    if (isLeftOut) syscall(() => 'clone the heap again', 'madvise', start, length, MADV_DOFORK);
+  }
+}
+
+function roundUp(address: number): number {
+  return Math.ceil(address / PAGE_BYTES) * PAGE_BYTES;
+}
