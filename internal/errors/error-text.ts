@@ -31,6 +31,7 @@ const ERRNO_TEXTS: Readonly<Record<string, string>> = {
   ENOSYS: 'function not implemented',
   ENOTEMPTY: 'directory not empty',
   ELOOP: 'too many levels of symbolic links',
+  ELIBBAD: 'accessing a corrupted shared library',
   EOPNOTSUPP: 'operation not supported',
   ECONNREFUSED: 'connection refused',
 };

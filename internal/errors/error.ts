@@ -91,10 +91,16 @@ export class TsError extends Error {
   }
 
   /** A system call's failure: `operation: ENOENT`, the kind by the (positive) errno. */
-  static ofErrno(errno: number, operation: string, fields: ErrorDetails['fields'] = {}): TsError {
+  static ofErrno(
+    errno: number,
+    operation: string,
+    fields: ErrorDetails['fields'] = {},
+    advice?: string,
+  ): TsError {
     const name = errnoName(errno);
     return new TsError(kindOfErrno(name), `${operation}: ${name}`, {
       fields: { errno: name, ...fields },
+      ...(advice === undefined ? {} : { advice }),
     });
   }
 

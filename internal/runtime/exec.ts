@@ -21,6 +21,7 @@ import {
 } from './container-state.ts';
 import { planCapabilities } from './credential-steps.ts';
 import { execCgroupPaths } from './exec-cgroup.ts';
+import { explainExecFailure } from './exec-failure.ts';
 import { type ExecProcessOptions, execProcess } from './exec-process.ts';
 import { buildExecProgram, type ExecPlan, type ExecProgram } from './exec-program.ts';
 import { HomeByChild } from './home-by-child.ts';
@@ -237,11 +238,13 @@ class ExecBirth {
     let child: OwnChild | undefined;
     let failure: TsError | undefined;
     let isDead = false;
+    let head: Uint8Array | undefined;
     for (;;) {
       yield* readable(fd);
       try {
         const reached = program.readReport(fd);
         if (reached === undefined) break;
+        head ??= reached.bytes;
         if (reached.announcement === joined) {
           const born = yield* OwnChild.adopt(Number(reached.value));
           rollback.onFailure(() => born.end());
@@ -256,7 +259,7 @@ class ExecBirth {
       } catch (thrown) {
         isDead = true;
         // It has died while it waited: what of, it may have said.
-        if (!isErrno(thrown, 'EPIPE')) failure ??= TsError.from(thrown);
+        if (!isErrno(thrown, 'EPIPE')) failure ??= explained(TsError.from(thrown), head);
         child?.kill();
       }
     }
@@ -302,4 +305,19 @@ class ExecBirth {
       throw TsError.from(thrown, `set process.oomScoreAdj ${process.oomScoreAdj}`);
     }
   }
+}
+
+/** If the program could not be executed, what is wrong with it. */
+function explained(error: TsError, head: Uint8Array | undefined): TsError {
+  const { errno } = error.fields;
+  const end = `: ${errno}`;
+  if (typeof errno !== 'string' || !error.message.endsWith(end)) return error;
+  const label = error.message.slice(0, -end.length);
+  const { operation, advice } = explainExecFailure(label, errno, head);
+  if (operation === label) return error;
+  const { kind, fields } = error;
+  return new TsError(kind, `${operation}${end}`, {
+    fields,
+    ...(advice === undefined ? {} : { advice }),
+  });
 }

@@ -132,7 +132,7 @@ export function addProgram(sequence: Sequence, plan: IdentityPlan): void {
   const env = process.env ?? [];
   const search = searchExecutable(process.args[0] ?? '', env);
   const home = plan.home === undefined ? [] : [plan.home.variable];
-  addExecute(sequence, search, process.args, [...env, ...home]);
+  addExecute(sequence, search, process.args, [...env, ...home], plan.report);
 }
 
 /**

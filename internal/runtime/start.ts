@@ -1,7 +1,7 @@
 /** `start`: lets the waiting process of a created container execute its program. */
 import { closeSync, constants, openSync, readFileSync, unlinkSync, writeSync } from 'node:fs';
 import { errnoName, isErrno, TsError } from '../errors/index.ts';
-import { type Operation, readable, readNow } from '../linux/index.ts';
+import { ANNOUNCED_BYTES, type Operation, readable, readNow } from '../linux/index.ts';
 import { parseSpec, type State } from '../oci/index.ts';
 import {
   CONFIG_COPY,
@@ -10,6 +10,7 @@ import {
   readContainerState,
   START_ERRORS,
 } from './container-state.ts';
+import { explainExecFailure, PROGRAM_HEAD } from './exec-failure.ts';
 import { describeStatus, runHooks } from './hooks.ts';
 import { inheritedOpenFiles } from './inherited-limits.ts';
 import type { RuntimeOptions } from './runtime-options.ts';
@@ -90,14 +91,16 @@ const REPORT_BYTES = 24;
 const CHUNK_BYTES = 100 * REPORT_BYTES;
 
 function throwFailure(state: ContainerState, reports: Buffer): void {
-  const failure = findFailure(reports);
+  const failure = findFailure(state, reports);
   if (failure === undefined) return;
-  const { errno, step, hookStatus } = failure;
+  const { errno, step, hookStatus, head } = failure;
   const label = state.startLabels[step] ?? `step ${step}`;
+  const { operation, advice } = explainExecFailure(label, errno, head);
   const how = hookStatus === undefined ? `: ${errno}` : `: ${describeStatus(hookStatus)}`;
-  throw new TsError(errno === 'ENOENT' ? 'NotFound' : 'FailedPrecondition', `${label}${how}`, {
+  throw new TsError(errno === 'ENOENT' ? 'NotFound' : 'FailedPrecondition', `${operation}${how}`, {
     code: 'TS_START_FAILED',
     fields: { id: state.id, errno },
+    ...(advice === undefined ? {} : { advice }),
   });
 }
 
@@ -106,19 +109,28 @@ interface StartFailure {
   readonly step: string;
   /** Wait status of the hook that was the failure. */
   readonly hookStatus: number | undefined;
+  /** First bytes of the program that could not be executed. */
+  readonly head: Uint8Array | undefined;
 }
 
 /** The first message that is no announcement. */
-function findFailure(reports: Buffer): StartFailure | undefined {
+function findFailure({ startLabels }: ContainerState, reports: Buffer): StartFailure | undefined {
   let status = 0;
+  let head: Uint8Array | undefined;
   for (let at = 0; at + REPORT_BYTES <= reports.length; at += REPORT_BYTES) {
     const errno = Number(reports.readBigUInt64LE(at));
-    if (errno === 0) {
-      status = Number(reports.readBigInt64LE(at + 16));
-      continue;
-    }
     const step = String(reports.readBigUInt64LE(at + 8));
-    return { errno: errnoName(errno), step, hookStatus: status === 0 ? undefined : status };
+    const value = Number(reports.readBigInt64LE(at + 16));
+    if (errno !== 0) {
+      const hookStatus = status === 0 ? undefined : status;
+      return { errno: errnoName(errno), step, hookStatus, head };
+    }
+    if (startLabels[step] === `announce ${PROGRAM_HEAD}`) {
+      head = reports.subarray(at + REPORT_BYTES, at + REPORT_BYTES + value);
+      at += ANNOUNCED_BYTES;
+    } else {
+      status = value;
+    }
   }
   return undefined;
 }

@@ -143,7 +143,7 @@ async function containers(
     const end = docker.kind === 'docker-20' ? ': unknown' : '';
     assert.deepEqual(texts, [
       `${CREATE_FAILED[docker.kind]}exec: "missing": executable file not found in $PATH (/bin:/usr/bin): ENOENT (no such file or directory)${end}`,
-      `${CREATE_FAILED[docker.kind]}exec: "/etc/passwd": stat /etc/passwd: EACCES (permission denied)${end}`,
+      `${CREATE_FAILED[docker.kind]}exec: "/etc/passwd": may not be executed by the process's user: EACCES (permission denied): make it executable in the image (chmod +x), and its directories accessible${end}`,
     ]);
   });
 

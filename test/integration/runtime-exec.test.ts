@@ -202,7 +202,7 @@ const FAILURES: [string, string[], string][] = [
   [
     'a file that is not executable',
     ['/etc/passwd'],
-    'exec: "/etc/passwd": stat /etc/passwd: EACCES (permission denied)',
+    'exec: "/etc/passwd": may not be executed by the process\'s user: EACCES (permission denied): make it executable in the image (chmod +x), and its directories accessible',
   ],
 ];
 for (const [what, args, message] of FAILURES) {

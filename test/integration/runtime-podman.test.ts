@@ -314,7 +314,7 @@ async function containers(t: TestContext, podman: TestPodman, runtime: RuntimeNa
       [missing.stderr, denied.stderr],
       [
         'Error: tsrunc: exec: "missing": executable file not found in $PATH (/bin:/usr/bin): ENOENT (no such file or directory): OCI runtime attempted to invoke a command that was not found\n',
-        'Error: tsrunc: exec: "/etc/passwd": stat /etc/passwd: EACCES (permission denied): OCI permission denied\n',
+        'Error: tsrunc: exec: "/etc/passwd": may not be executed by the process\'s user: EACCES (permission denied): make it executable in the image (chmod +x), and its directories accessible: OCI permission denied\n',
       ],
     );
   });

@@ -102,9 +102,11 @@ test('create --trace: the last step is the one that waits for start', options, (
   assert.equal(runtime.runDetached(['create', '--trace', file(), id]).status, 0);
   const last = readTrace().at(-1) as Line;
   assert.deepEqual(
-    { call: last.call.replace(/\d+/g, 'N'), outcome: last.outcome, label: last.label },
-    { call: 'read(N, buffer, N)', outcome: '(not ended)', label: 'wait for start' },
+    { call: last.call.replace(/\d+/g, 'N'), outcome: last.outcome },
+    { call: 'read(N, buffer, N)', outcome: '(not ended)' },
   );
+  // The runtime ends as soon as it has let the process go on.
+  assert.match(last.label, /^wait for (?:start|the runtime: end of create)$/);
   assert.equal(runtime.run(['start', id]).status, 0);
   runtime.run(['delete', '--force', id]);
 });
@@ -134,7 +136,7 @@ const FAILURES: [string, (config: Config) => void, RegExp, string, string][] = [
   [
     'a program that is not there',
     (config) => (config.process.args = ['/no/such/program']),
-    /^faccessat2\(AT_FDCWD, "\/no\/such\/program", X_OK, AT_EACCESS\)$/,
+    /^faccessat2\(AT_FDCWD, "\/no\/such\/program", F_OK, 0\)$/,
     'ENOENT (failed)',
     'exec: "/no/such/program": stat /no/such/program',
   ],

@@ -114,3 +114,10 @@ export const FileSystemMagic = {
   ZFS_SUPER_MAGIC: 0x2fc12fc1,
 } as const;
 export type FileSystemMagic = keyof typeof FileSystemMagic;
+
+/** f_flags of statfs(2) (linux/statfs.h). */
+export const StatfsFlag = {
+  ST_NOEXEC: 0x8,
+} as const;
+
+export type StatfsFlag = keyof typeof StatfsFlag;

@@ -51,9 +51,12 @@ export interface Parts {
 /** A message from a child to say that it got to a certain step. */
 export class Announcement {
   readonly name: string;
+  /** So many bytes follow the message. */
+  readonly byteCount: number;
 
-  constructor(name: string) {
+  constructor(name: string, byteCount = 0) {
     this.name = name;
+    this.byteCount = byteCount;
   }
 }
 
@@ -89,6 +92,9 @@ export interface ChildOptions extends StepOptions {
   /** Exit status of a child whose step failed. */
   failureStatus?: number;
 }
+
+/** Bytes that can follow a message. */
+export const ANNOUNCED_BYTES = 1024;
 
 const NO_OPTIONS: StepOptions = {};
 const SIGKILL = new Named(9, 'SIGKILL');
@@ -178,6 +184,27 @@ export class Sequence {
     return announcement;
   }
 
+  /**
+   * Announces bytes that earlier steps left in `buffer`, all of it, of which `count` are meant. At most {@link ANNOUNCED_BYTES}:
+   * more than that and the message were not atomic.
+   */
+  announceBytes(
+    name: string,
+    reportTo: Value,
+    buffer: Memory,
+    count: Result,
+    options: BranchOptions = NO_OPTIONS,
+  ): void {
+    if (buffer.size > ANNOUNCED_BYTES) {
+      throw new TsError('Internal', `internal error: ${buffer.size} bytes are announced`);
+    }
+    const index = this.#parts.items.length;
+    const vector = announcementVector(index, name, count, buffer);
+    const label = `announce ${name}`;
+    this.#append({ label, call: 'writev', args: [reportTo, vector, 3] }, options);
+    this.#parts.announcements.set(index, new Announcement(name, buffer.size));
+  }
+
   #append(step: Step, options: StepOptions): Item {
     if (step.args.length > ARGUMENTS) {
       throw new TsError('Internal', `internal error: "${step.label}" has more than six arguments`);
@@ -204,8 +231,16 @@ function writeReport(fd: Value, report: Memory): Step {
   return { label: 'report the failed step', call: 'write', args: [fd, report, REPORT_BYTES] };
 }
 
-/** Two buffers, one message: {errno 0, index} and the value. Atomic, since shorter than PIPE_BUF. */
-function announcementVector(index: number, name: string, value: Result | undefined): Memory {
+/**
+ * Two buffers, one message: {errno 0, index} and the value; a third one follows it if there is. Atomic, since shorter than
+ * PIPE_BUF.
+ */
+function announcementVector(
+  index: number,
+  name: string,
+  value: Result | undefined,
+  bytes?: Memory,
+): Memory {
   const head = new Memory(
     16,
     () => name,
@@ -213,10 +248,13 @@ function announcementVector(index: number, name: string, value: Result | undefin
   );
   const tail = value?.field ?? new Memory(8, () => '0').field(0, '0');
   const text = () => `{"${name}"${value === undefined ? '' : `, ${value.text}`}}`;
-  return new Memory(32, text, (view, placement) => {
+  return new Memory(bytes === undefined ? 32 : 48, text, (view, placement) => {
     view.setBigUint64(0, BigInt(placement.memory(head)), true);
     view.setBigUint64(8, 16n, true);
     view.setBigUint64(16, BigInt(placement.memory(tail.memory) + tail.offset), true);
     view.setBigUint64(24, 8n, true);
+    if (bytes === undefined) return;
+    view.setBigUint64(32, BigInt(placement.memory(bytes)), true);
+    view.setBigUint64(40, BigInt(bytes.size), true);
   });
 }

@@ -19,6 +19,8 @@ export interface Step {
 export interface StepOptions {
   /** Replaces the step's own label, where the caller knows a path and the step only an fd. */
   label?: string;
+  /** What to do if it fails, for the error. */
+  advice?: string;
   /** Name of the result in explanations, such as `rootfs`. */
   as?: string;
   /** Errors that are as good as success: the program goes on. */
@@ -45,6 +47,11 @@ export function check(
 /** Fails with the error that an earlier, tolerated step had. */
 export function failAs(label: string, result: Result): Step {
   return { label, call: 'check', args: [0, 0, 1, result] };
+}
+
+/** Fails, whatever happens. */
+export function fail(label: string, errno: ErrnoName): Step {
+  return { label, call: 'check', args: [0, 0, 1, -Errno[errno]] };
 }
 
 /** The step as C text: `mount("proc", "/proc", "proc", MS_NOSUID|MS_NODEV, NULL)`. */

@@ -28,6 +28,8 @@ export function runProgramsBy(instead: Tracer | undefined): void {
 export interface Reached {
   readonly announcement: Announcement;
   readonly value: bigint;
+  /** What it announced besides, as many bytes as it said. */
+  readonly bytes?: Uint8Array;
 }
 
 /**
@@ -107,13 +109,13 @@ export class SyscallProgram {
    * holders of the write end have executed another program or are gone.
    */
   readReport(fd: number): Reached | undefined {
-    const message = Buffer.alloc(REPORT_BYTES);
-    const length = restartedSyscall(() => 'read report', 'read', fd, message, message.length);
-    if (length === 0) return undefined;
-    if (length !== REPORT_BYTES) {
-      throw new TsError('Internal', `internal error: a report of ${length} bytes`);
-    }
-    return this.decode(message);
+    const message = readWhole(fd, REPORT_BYTES);
+    if (message === undefined) return undefined;
+    const reached = this.decode(message);
+    const { byteCount } = reached.announcement;
+    if (byteCount === 0) return reached;
+    const bytes = readWhole(fd, byteCount)?.subarray(0, Number(reached.value));
+    return bytes === undefined ? reached : { ...reached, bytes };
   }
 
   /** The program as text, a line for each system call, with names instead of numbers. */
@@ -125,8 +127,17 @@ export class SyscallProgram {
     const item = this.#parts.items[message.index];
     if (item === undefined) return notOurs(message);
     const fields = { step: item.index, call: explainStep(item.step) };
-    return TsError.ofErrno(message.errno, item.label, fields);
+    return TsError.ofErrno(message.errno, item.label, fields, item.options.advice);
   }
+}
+
+/** Undefined at end of file. A writer writes all at once. */
+function readWhole(fd: number, bytes: number): Buffer | undefined {
+  const message = Buffer.alloc(bytes);
+  const length = restartedSyscall(() => 'read report', 'read', fd, message, bytes);
+  if (length === 0) return undefined;
+  if (length === bytes) return message;
+  throw new TsError('Internal', `internal error: a report of ${length} bytes`);
 }
 
 function notOurs({ index }: Message): TsError {
