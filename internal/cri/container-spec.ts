@@ -1,7 +1,11 @@
 import type { ContainerConfig, PodSandboxConfig } from '../api/generated/runtime.v1.ts';
 import { SecurityProfile_ProfileType as ProfileType } from '../api/generated/runtime.v1.ts';
+import { TsError } from '../errors/index.ts';
 import { type LinuxResources, type Mount, OCI_VERSION, type Spec } from '../oci/index.ts';
 import { Annotation, podAnnotations, runtimeAnnotations } from './annotations.ts';
+import { readBaseSpec, withBaseSpec } from './base-spec.ts';
+import { cdiEdits, requestedCdiDevices } from './cdi-devices.ts';
+import { refuseCdi, withCdiEdits } from './cdi-edits.ts';
 import { cgroupsPath } from './cgroup-parent.ts';
 import type { CriConfig, RuntimeHandlerConfig } from './cri-config.ts';
 import type { CriHost } from './cri-host.ts';
@@ -53,6 +57,16 @@ export interface ContainerPlan {
 
 /** The OCI spec of a container. Throws InvalidArgument that names the field of the request. */
 export function containerSpec(plan: ContainerPlan, settings: CriConfig, host: CriHost): Spec {
+  const { baseRuntimeSpec } = plan.runtime;
+  const requested = requestedSpec(plan, settings, host);
+  const spec =
+    baseRuntimeSpec === '' ? requested : withBaseSpec(readBaseSpec(baseRuntimeSpec), requested);
+  const names = requestedCdiDevices(plan.config);
+  if (!settings.enablesCdi) refuseCdi(names);
+  return withCdiEdits(spec, cdiEdits(names, settings.cdiSpecDirs));
+}
+
+function requestedSpec(plan: ContainerPlan, settings: CriConfig, host: CriHost): Spec {
   const { config, image } = plan;
   const security = config.linux?.securityContext;
   const isPrivileged = security?.privileged === true;
@@ -81,7 +95,9 @@ export function containerSpec(plan: ContainerPlan, settings: CriConfig, host: Cr
         host.hasApparmor,
       );
   const hasHostDevices = isPrivileged && !plan.runtime.privilegedWithoutHostDevices;
-  const devices = hasHostDevices ? hostDevices() : requestedDevices(config.devices);
+  const devices = hasHostDevices
+    ? hostDevices()
+    : requestedDevices(config.devices, isPrivileged && plan.runtime.privilegedAllowsAllDevices);
   const mappings = userMappings(plan.namespaces.options);
   const score = config.linux?.resources?.oomScoreAdj ?? 0n;
   return {
@@ -147,6 +163,18 @@ function runtimeDefault(host: CriHost) {
 function resourcesOf(config: ContainerConfig, settings: CriConfig, host: CriHost): LinuxResources {
   const resources = config.linux?.resources;
   if (resources === undefined || settings.disablesCgroup) return {};
+  const { hugepageLimits } = resources;
+  if (
+    hugepageLimits.length > 0 &&
+    !host.hasHugetlbController &&
+    !settings.toleratesMissingHugetlbController
+  ) {
+    throw new TsError(
+      'FailedPrecondition',
+      'hugepage_limits: this machine has no hugetlb controller',
+      { advice: 'set tolerate_missing_hugetlb_controller = true to run without such limits' },
+    );
+  }
   return linuxResources(resources, host);
 }
 

@@ -16,6 +16,7 @@ import { endsWithin } from './container-end.ts';
 import { openStreams, removeStreams } from './container-io.ts';
 import { containerSpec } from './container-spec.ts';
 import { newContainerState } from './container-state.ts';
+import { ContainerVolumes } from './container-volumes.ts';
 import type { CriConfig } from './cri-config.ts';
 import type { CriHost } from './cri-host.ts';
 import type { CriImages } from './cri-images.ts';
@@ -33,12 +34,12 @@ import type { DaemonServices } from './daemon-services.ts';
 import { IdIndex, NameRegistry, newId } from './identifiers.ts';
 import { resolveIdentity } from './image-user.ts';
 import { KeyedLock } from './keyed-lock.ts';
-import { filesOf } from './layered-files.ts';
+import { filesOf, layersOf } from './layered-files.ts';
 import { isSystemdCgroup, packRuntimeOptions } from './runtime-options.ts';
 import type { Sandbox } from './sandbox.ts';
 import { SandboxFiles } from './sandbox-files.ts';
 import type { Sandboxes } from './sandboxes.ts';
-import { snapshotLabels } from './spec-namespaces.ts';
+import { snapshotLabels, userMappings } from './spec-namespaces.ts';
 import { signalNumber } from './stop-signal.ts';
 import { ignoreEnded, Undo, unlessGone } from './undo.ts';
 
@@ -69,8 +70,11 @@ export class Containers {
   readonly #names = new NameRegistry('container');
   readonly #lock = new KeyedLock();
 
+  readonly #volumes: ContainerVolumes;
+
   constructor(options: ContainersOptions) {
     this.#options = options;
+    this.#volumes = new ContainerVolumes(options.services, options.settings, options.images);
   }
 
   get(id: string): Container {
@@ -163,10 +167,17 @@ export class Containers {
       filesOf(mounts),
     );
     const podOptions = sandbox.namespaceOptions;
+    const volumes = await this.#volumes.prepare(
+      {
+        ...{ id, config, image, snapshotter, layers: layersOf(mounts) },
+        mappings: userMappings(podOptions),
+      },
+      undo,
+    );
     const spec = containerSpec(
       {
         id,
-        config,
+        config: { ...config, mounts: [...volumes.mounts] },
         sandboxId: sandbox.id,
         sandboxConfig: sandbox.config,
         runtimeName,
@@ -181,7 +192,7 @@ export class Containers {
         image: image.process,
         imageName: state.image,
         identity,
-        imageVolumes: [],
+        imageVolumes: volumes.imageVolumes,
       },
       settings,
       host,
@@ -363,6 +374,7 @@ export class Containers {
   async #forget({ id, state }: Container): Promise<void> {
     const { services, settings } = this.#options;
     await unlessGone(services.tasks.delete({ containerId: id }));
+    await this.#volumes.remove(id, state.snapshotter);
     await unlessGone(services.snapshots.remove({ snapshotter: state.snapshotter, key: id }));
     removeStreams(settings, id);
     await unlessGone(services.containers.delete({ id }));

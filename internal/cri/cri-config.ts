@@ -29,6 +29,9 @@ export interface CriConfig {
   readonly ignoresImageDefinedVolumes: boolean;
   readonly drainExecSyncIoTimeoutMs: number;
   readonly imagePullProgressTimeoutMs: number;
+  readonly enablesCdi: boolean;
+  /** Later ones win. */
+  readonly cdiSpecDirs: readonly string[];
   /** How old a figure of what a writable layer takes may be. */
   readonly statsCollectPeriodMs: number;
   readonly stream: StreamConfig;
@@ -43,6 +46,8 @@ export interface RuntimeHandlerConfig {
   readonly podAnnotations: readonly string[];
   readonly containerAnnotations: readonly string[];
   readonly privilegedWithoutHostDevices: boolean;
+  /** A privileged container without the host's devices may use every one that it makes itself. */
+  readonly privilegedAllowsAllDevices: boolean;
   readonly snapshotter: string;
   /** File with an OCI spec to start from instead of the default. */
   readonly baseRuntimeSpec: string;

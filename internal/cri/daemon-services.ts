@@ -5,6 +5,7 @@ import type { Images } from '../api/generated/containerd.services.images.v1.ts';
 import type { Leases } from '../api/generated/containerd.services.leases.v1.ts';
 import type { Snapshots } from '../api/generated/containerd.services.snapshots.v1.ts';
 import type { Tasks } from '../api/generated/containerd.services.tasks.v1.ts';
+import type { Mount } from '../api/generated/containerd.types.ts';
 import type { AuthConfig } from '../api/generated/runtime.v1.ts';
 import type { ServiceClient } from '../api/service.ts';
 
@@ -19,6 +20,8 @@ export interface DaemonServices {
   readonly tasks: ServiceClient<typeof Tasks>;
   /** Pulls an image and unpacks it. */
   pull(request: PullRequest): Promise<void>;
+  /** Mounts what a snapshotter answers, at a directory. */
+  mount(mounts: readonly Mount[], target: string): void;
   /** Directory of a snapshotter's files, for the usage of its file system. */
   snapshotterRoot(name: string): string;
   /** The log of a task's output that its shim writes itself. */

@@ -11,6 +11,7 @@ import {
   constants,
   lstatSync,
   openSync,
+  readdirSync,
   readlinkSync,
   readSync,
   type Stats,
@@ -79,17 +80,39 @@ export class LayeredFiles {
     return readBounded(found.path, path);
   }
 
-  /** Where a directory of the snapshot is in its uppermost layer that has it; undefined when there is none. */
-  directory(path: string): string | undefined {
-    const found = this.#resolve(path);
-    return found?.stat.isDirectory() ? found.path : undefined;
+  /** A path without links and `..` that leads to the same place; undefined when nothing is there. */
+  canonical(path: string): string | undefined {
+    const names = this.#follow(path);
+    return names && `/${names.join('/')}`;
+  }
+
+  /** What is at a path that has no links, itself not followed. */
+  at(canonical: string): { readonly path: string; readonly stat: Stats } | undefined {
+    return this.#find(componentsOf(canonical));
+  }
+
+  /** Names in a directory that is given by a path without links, of all its layers. */
+  names(canonical: string): string[] {
+    const components = componentsOf(canonical);
+    const seen = new Set<string>();
+    for (const layer of this.#layers) {
+      const directory = join(layer, ...components);
+      const stat = lstatSync(directory, { throwIfNoEntry: false });
+      if (stat?.isDirectory()) for (const name of readdirSync(directory)) seen.add(name);
+    }
+    return [...seen].filter((name) => this.#find([...components, name]) !== undefined).sort();
   }
 
   #resolve(path: string): Found | undefined {
+    const names = this.#follow(path);
+    return names && this.#find(names);
+  }
+
+  /** The components of the place that a path leads to; undefined when nothing is there. */
+  #follow(path: string): string[] | undefined {
     let rest = componentsOf(path);
     let at: string[] = [];
     let links = 0;
-    let found = this.#find(at);
     while (rest.length > 0) {
       const [name = '', ...after] = rest;
       rest = after;
@@ -97,7 +120,7 @@ export class LayeredFiles {
         at = at.slice(0, -1); // above the root is the root
         continue;
       }
-      found = this.#find([...at, name]);
+      const found = this.#find([...at, name]);
       if (found === undefined) return undefined;
       if (!found.stat.isSymbolicLink()) {
         at.push(name);
@@ -108,7 +131,7 @@ export class LayeredFiles {
       if (target.startsWith('/')) at = [];
       rest = [...componentsOf(target), ...rest];
     }
-    return this.#find(at);
+    return at;
   }
 
   /** What a path without links leads to: the first layer's that has it, unless one above it hides it. */

@@ -7,6 +7,7 @@ import type {
 import { TsError } from '../errors/index.ts';
 import { type Mount, namespaceOfSysctl, OCI_VERSION, type Spec } from '../oci/index.ts';
 import { Annotation, podAnnotations, runtimeAnnotations } from './annotations.ts';
+import { readBaseSpec, withBaseSpec } from './base-spec.ts';
 import { cgroupsPath } from './cgroup-parent.ts';
 import type { CriConfig, RuntimeHandlerConfig } from './cri-config.ts';
 import type { CriHost } from './cri-host.ts';
@@ -48,6 +49,12 @@ export interface SandboxPlan {
 
 /** The OCI spec of a pod's pause process. */
 export function sandboxSpec(plan: SandboxPlan, settings: CriConfig, host: CriHost): Spec {
+  const { baseRuntimeSpec } = plan.runtime;
+  const spec = requestedSpec(plan, settings, host);
+  return baseRuntimeSpec === '' ? spec : withBaseSpec(readBaseSpec(baseRuntimeSpec), spec);
+}
+
+function requestedSpec(plan: SandboxPlan, settings: CriConfig, host: CriHost): Spec {
   const { config } = plan;
   const linux = config.linux;
   const security = linux?.securityContext;

@@ -16,9 +16,13 @@ export interface Devices {
 
 /** What nothing allows is denied; the runtime itself adds the devices that every container has. */
 const DENY_ALL: DeviceRule = { allow: false, access: 'rwm' };
+const ALLOW_ALL: DeviceRule = { allow: true, access: 'rwm' };
 
-/** The devices that a container asks for. Throws by the device's path; a directory stands for what is in it. */
-export function requestedDevices(devices: readonly CriDevice[]): Devices {
+/**
+ * The devices that a container asks for; with `allowsAll` it may use every other that it makes itself. Throws by the
+ * device's path; a directory stands for what is in it.
+ */
+export function requestedDevices(devices: readonly CriDevice[], allowsAll = false): Devices {
   const found = devices.flatMap(({ hostPath, containerPath, permissions }) => {
     const access = permissions === '' ? 'rwm' : permissions;
     if (!/^[rwm]{1,3}$/.test(access)) {
@@ -32,7 +36,7 @@ export function requestedDevices(devices: readonly CriDevice[]): Devices {
   return {
     devices: found.map(({ device }) => device),
     rules: [
-      DENY_ALL,
+      allowsAll ? ALLOW_ALL : DENY_ALL,
       ...found.map(({ device, access }) => ({
         allow: true,
         type: device.type === 'b' ? ('b' as const) : ('c' as const),
@@ -46,7 +50,7 @@ export function requestedDevices(devices: readonly CriDevice[]): Devices {
 
 /** Every device of the host, for a privileged container. */
 export function hostDevices(): Devices {
-  return { devices: devicesAt('/dev', '/dev'), rules: [{ allow: true, access: 'rwm' }] };
+  return { devices: devicesAt('/dev', '/dev'), rules: [ALLOW_ALL] };
 }
 
 /** No device but those that the runtime gives to all. */
@@ -92,6 +96,13 @@ function devicesAt(hostPath: string, containerPath: string): Device[] {
 
 const isDirectory = (path: string): boolean =>
   statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+
+/** The device node of the host at `hostPath`, as `containerPath` in a container. Throws NotFound, and InvalidArgument for another file. */
+export function deviceNode(hostPath: string, containerPath: string): Device {
+  const device = deviceAt(hostPath, containerPath);
+  if (device !== undefined) return device;
+  throw new TsError('InvalidArgument', `device ${hostPath}: not a device node`);
+}
 
 function deviceAt(hostPath: string, containerPath: string): Device | undefined {
   const stat = statSync(hostPath, { throwIfNoEntry: false });

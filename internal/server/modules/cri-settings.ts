@@ -40,6 +40,8 @@ export function criSettings({ root, state, plugins }: ConfigFile): CriConfig {
     ignoresImageDefinedVolumes: runtime.ignore_image_defined_volumes,
     drainExecSyncIoTimeoutMs: durationMs(runtime.drain_exec_sync_io_timeout) ?? 0,
     imagePullProgressTimeoutMs: durationMs(images.image_pull_progress_timeout) ?? 0,
+    enablesCdi: runtime.enable_cdi,
+    cdiSpecDirs: runtime.cdi_spec_dirs,
     statsCollectPeriodMs: images.stats_collect_period * 1000,
     stream: {
       address: server.stream_server_address,
@@ -56,6 +58,7 @@ function handlerOf(table: RuntimeTable): RuntimeHandlerConfig {
     podAnnotations: table.pod_annotations,
     containerAnnotations: table.container_annotations,
     privilegedWithoutHostDevices: table.privileged_without_host_devices,
+    privilegedAllowsAllDevices: table.privileged_without_host_devices_all_devices_allowed,
     snapshotter: table.snapshotter,
     baseRuntimeSpec: table.base_runtime_spec,
   };

@@ -23,6 +23,7 @@ import type { Scope } from '../../metadata/scope.ts';
 import { grpcService } from '../../services/context.ts';
 import { imageDetails } from '../../services/image-details.ts';
 import { localClient } from '../../services/local-client.ts';
+import { mountAll } from '../../snapshots/temporary-mount.ts';
 import { StreamServer } from '../../streaming/stream-server.ts';
 import type { Core } from '../core.ts';
 import type { DaemonModule } from '../module.ts';
@@ -83,6 +84,7 @@ function servicesOf(core: Core): DaemonServices {
     snapshots: client(Snapshots),
     tasks: client(Tasks),
     pull: (request) => pull(transfer, hostDir, request),
+    mount: mountAll,
     snapshotterRoot: (name) => join(core.config.root, `io.containerd.snapshotter.v1.${name}`),
     logs: {
       reopen: async (id) => (await tasks.logs(SCOPE, id)).reopen(),
