@@ -24,6 +24,7 @@ import type { CriConfig } from './cri-config.ts';
 import type { CriImage, CriImages } from './cri-images.ts';
 import type { DaemonServices } from './daemon-services.ts';
 import { LayeredFiles, layersOf } from './layered-files.ts';
+import { inRoot } from './spec-mounts.ts';
 import { type Undo, unlessGone } from './undo.ts';
 
 const GC_ROOT = 'containerd.io/gc.root';
@@ -135,7 +136,6 @@ export class ContainerVolumes {
   #imageVolumes(request: VolumeRequest): Mount[] {
     const { id, config, image, layers, mappings } = request;
     if (this.#settings.ignoresImageDefinedVolumes) return [];
-    const inRoot = (path: string): string => posix.normalize(posix.join('/', path));
     const taken = new Set(config.mounts.map(({ containerPath }) => inRoot(containerPath)));
     const files = layers && new LayeredFiles(layers);
     const wanted = [...new Set(image.process.volumes.map(inRoot))].filter(

@@ -1,3 +1,4 @@
+// One thing: a container's life, each step of which must know what the others leave behind when they fail.
 import { packAny } from '../api/any.ts';
 import type { Container as ContainerMessage } from '../api/generated/containerd.services.containers.v1.ts';
 import type { WaitResponse } from '../api/generated/containerd.services.tasks.v1.ts';

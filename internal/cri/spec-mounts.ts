@@ -63,6 +63,11 @@ export function baseMounts(options: {
   ];
 }
 
+/** A path of a container, without `..` and without a slash at its end. */
+export function inRoot(path: string): string {
+  return posix.resolve('/', path);
+}
+
 /** Files of a pod that its containers see, unless they mount something else there. */
 export interface PodFiles {
   readonly hostname: string;
@@ -77,7 +82,7 @@ export function podFileMounts(
   taken: readonly Pick<CriMount, 'containerPath'>[],
   isReadonlyRoot: boolean,
 ): Mount[] {
-  const isTaken = new Set(taken.map(({ containerPath }) => posix.normalize(containerPath)));
+  const isTaken = new Set(taken.map(({ containerPath }) => inRoot(containerPath)));
   const bind = (destination: string, source: string, mode: string): Mount => ({
     destination,
     type: 'bind',
@@ -111,7 +116,7 @@ export function requestedMounts(mounts: readonly CriMount[]): Mount[] {
     };
     if (containerPath === '') refuse('container_path is empty');
     if (containerPath.includes('\0') || mount.hostPath.includes('\0')) refuse('NUL in a path');
-    const destination = posix.normalize(posix.join('/', containerPath));
+    const destination = inRoot(containerPath);
     if (seen.has(destination)) refuse('mounted twice');
     seen.add(destination);
     if (mount.image !== undefined) refuse('image volumes are not supported yet');

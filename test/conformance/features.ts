@@ -210,6 +210,15 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       what: 'CRI: statistics and metrics of pods and containers, with the fields that containerd has; counts of its calls',
       shownBy: ['test/integration/cri-stats.test.ts'],
     },
+    {
+      what: "CRI: requests become OCI specs, row by row; CDI devices; volumes that images declare, images as volumes; an administrator's base spec",
+      shownBy: [
+        'internal/cri/spec-translation.test.ts',
+        'internal/cri/spec-mounts.test.ts',
+        'internal/cri/cdi-devices.test.ts',
+        'test/integration/cri-volumes.test.ts',
+      ],
+    },
     { what: 'CRI: checkpoints', shownBy: [] },
     {
       what: "Under Debian's Docker 28 and 20 (`dockerd --containerd=SOCKET`): images, build, run, exec, logs, stop, prune; with Docker's images in the daemon's own stores",
