@@ -100,7 +100,7 @@ export class Birth {
     for (;;) {
       const kept = this.#pid === 0 ? undefined : early.shift();
       const reached = kept ?? (yield* this.#nextReport());
-      if (reached === undefined) throw diedEarly();
+      if (reached === undefined) throw this.#diedEarly();
       const { announcement, value } = reached;
       if (this.#pid === 0 && announcement !== joined) {
         early.push(reached);
@@ -130,6 +130,24 @@ export class Birth {
     }
   }
 
+  #diedEarly(): TsError {
+    const { memory } = this.#bundle.spec.linux?.resources ?? {};
+    if (memory?.limit !== undefined && this.#cgroup.oomKills() > 0n) {
+      return new TsError(
+        'ResourceExhausted',
+        'the container process was killed for want of memory before it was ready',
+        {
+          code: 'TS_INIT_OUT_OF_MEMORY',
+          advice: `raise linux.resources.memory.limit, which is ${memory.limit} bytes`,
+        },
+      );
+    }
+    return new TsError('Unknown', 'the container process died before it was ready', {
+      code: 'TS_INIT_DIED',
+      advice: 'look whether the kernel killed it for want of memory (dmesg), or raise the limit',
+    });
+  }
+
   #moveNetDevices(rollback: Rollback): void {
     const devices = this.#bundle.spec.linux?.netDevices ?? {};
     if (Object.keys(devices).length === 0) return;
@@ -154,7 +172,7 @@ export class Birth {
     } catch (thrown) {
       if (!isErrno(thrown, 'EPIPE')) throw thrown;
       yield* this.#nextReport(); // throws what it died of
-      throw diedEarly();
+      throw this.#diedEarly();
     }
   }
 
@@ -216,13 +234,6 @@ export class Birth {
       startLabels: this.#init.startLabels,
     });
   }
-}
-
-function diedEarly(): TsError {
-  return new TsError('Unknown', 'the container process died before it was ready', {
-    code: 'TS_INIT_DIED',
-    advice: 'look whether the kernel killed it for want of memory (dmesg), or raise the limit',
-  });
 }
 
 function write(path: string, text: string, operation: string): void {

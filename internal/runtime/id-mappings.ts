@@ -32,6 +32,8 @@ export function maySetGroups(linux: Linux, caller: Caller): boolean {
 export function writeIdMappings(pid: number, linux: Linux, caller: Caller): void {
   const uids = linux.uidMappings ?? [];
   const gids = linux.gidMappings ?? [];
+  checkSize('linux.uidMappings', uids);
+  checkSize('linux.gidMappings', gids);
   if (!maySetGroups(linux, caller)) write(`/proc/${pid}/setgroups`, 'deny');
   if (caller.uid === 0 || isOwnIdOnly(gids, caller.gid)) {
     write(`/proc/${pid}/gid_map`, mappingLines(gids));
@@ -39,6 +41,19 @@ export function writeIdMappings(pid: number, linux: Linux, caller: Caller): void
   if (caller.uid === 0 || isOwnIdOnly(uids, caller.uid)) {
     write(`/proc/${pid}/uid_map`, mappingLines(uids));
   } else runHelper('newuidmap', pid, uids);
+}
+
+/** The kernel takes less than a page, and that at once (man 7 user_namespaces). */
+const PAGE_BYTES = 4096;
+
+function checkSize(property: string, mappings: readonly IdMapping[]): void {
+  const { length } = mappingLines(mappings);
+  if (length < PAGE_BYTES) return;
+  throw new TsError(
+    'InvalidArgument',
+    `config.json: ${property}: ${mappings.length} mappings are ${length} bytes for the kernel, which takes less than ${PAGE_BYTES}`,
+    { code: 'TS_ID_MAPPING', advice: 'join neighbouring ranges', fields: { property } },
+  );
 }
 
 function write(path: string, text: string): void {

@@ -30,6 +30,10 @@ function limitOf(pid: number, controller: string, file: string): string {
   return readFileSync(`${mount?.mountPoint}${path}/${file}`, 'utf8').trim();
 }
 
+function hasController(name: string): boolean {
+  return host.hierarchies.some(({ controllers }) => controllers.includes(name));
+}
+
 function pidOf(id: string): number {
   return (JSON.parse(fixture().run(['state', id]).stdout) as { pid: number }).pid;
 }
@@ -176,4 +180,48 @@ test('seccomp: hundreds of names, of other architectures and unknown ones', {
     },
   );
   assert.equal(`${status} ${stdout}`, '0 ok\n', `${error} ${stderr}`);
+});
+
+// opencontainers/runc 1980, 4021, 3986: its init lives in the container's cgroup and needs some 3 MB of it.
+test('memory: a container of 1 MB starts', { skip: needsRoot }, () => {
+  const id = fixture().newId('small');
+  fixture().configure((config) => {
+    config.process.args = ['true'];
+    config.linux.resources.memory = { limit: 1 << 20 };
+  });
+  const { status, error } = fixture().run(['run', id]);
+  assert.deepEqual([status, error], [0, '']);
+});
+
+test('memory: a limit that is too small for any process is what the error names', {
+  skip: needsRoot,
+}, () => {
+  const id = fixture().newId('tiny');
+  fixture().configure((config) => {
+    config.process.args = ['true'];
+    config.linux.resources.memory = { limit: 4096 };
+  });
+  const { status, error } = fixture().run(['run', id]);
+  assert.equal(status, 1);
+  assert.equal(
+    error,
+    'the container process was killed for want of memory before it was ready: raise linux.resources.memory.limit, which is 4096 bytes',
+  );
+  assert.deepEqual(fixture().leftovers(id), []);
+});
+
+test('a controller that this machine does not have is named, with what to do', {
+  skip: needsRoot || (isV2 && 'cgroup v1 only') || (hasController('rdma') && 'rdma is there'),
+}, () => {
+  const id = fixture().newId('rdma');
+  fixture().configure((config) => {
+    config.linux.resources.rdma = { mlx5_0: { hcaHandles: 3 } };
+  });
+  const { status, error } = fixture().run(['run', id]);
+  assert.equal(status, 1);
+  assert.equal(
+    error,
+    'linux.resources.rdma.mlx5_0: no hierarchy of the cgroup controller rdma is mounted: mount it (mount -t cgroup -o rdma cgroup DIRECTORY) or leave the limit out',
+  );
+  assert.deepEqual(fixture().leftovers(id), []);
 });
