@@ -1,4 +1,5 @@
 import { resolve } from 'node:path';
+import { errorText } from '../../internal/errors/error-text.ts';
 import { TsError } from '../../internal/errors/index.ts';
 import * as runtime from '../../internal/runtime/index.ts';
 import { findCommand } from './commands.ts';
@@ -21,7 +22,9 @@ import { listTable } from './list-table.ts';
 import { VERSION } from './version.ts';
 
 async function list(invocation: Invocation): Promise<number> {
-  const containers = await runtime.listContainers(invocation.options);
+  const containers = await runtime.listContainers(invocation.options, (id, error) => {
+    process.stderr.write(`load container ${id}: ${errorText(error)}\n`); // as runc says it
+  });
   if (invocation.flags.bool('quiet')) {
     print(containers.map(({ id }) => `${id}\n`).join(''));
     return 0;

@@ -38,7 +38,7 @@ export interface ContainerState {
   readonly startLabels: Readonly<Record<string, string>>;
 }
 
-const STATE_FILE = 'state.json';
+export const STATE_FILE = 'state.json';
 export const EXEC_FIFO = 'exec.fifo';
 export const CONFIG_COPY = 'config.json';
 /** Takes the error of a step that fails after `start`. */
@@ -64,12 +64,15 @@ export function readContainerState(root: string, id: string): ContainerState {
     throw TsError.from(thrown, `read ${path}`);
   }
   try {
-    return parseState(text);
+    const state = parseState(text);
+    if (state.id !== id) throw new Error(`is of the container ${JSON.stringify(state.id)}`);
+    return state;
   } catch (thrown) {
     throw new TsError('DataLoss', `parse ${path}: ${(thrown as Error).message}`, {
       code: 'TS_STATE_UNREADABLE',
       cause: thrown,
-      advice: `remove the container with: tsrunc delete --force ${id}`,
+      advice: `use the runtime that made the container, or remove it: tsrunc --root ${root} delete --force ${id}`,
+      fields: { id, path },
     });
   }
 }
@@ -97,30 +100,71 @@ export function serializeState(state: ContainerState): string {
   });
 }
 
+/** Throws an Error that says what is wrong: the file may be cut, or another runtime's. */
 export function parseState(text: string): ContainerState {
-  const json = JSON.parse(text) as Record<string, unknown>;
-  const own = json['tsrunc'] as Record<string, unknown>;
-  const config = json['config'] as Record<string, unknown>;
-  const pid = json['init_process_pid'];
-  if (typeof pid !== 'number' || pid <= 0) throw new Error('no init_process_pid');
+  const json = objectOf(parseJson(text), 'it');
+  const pid = number(json, 'init_process_pid');
+  if (pid <= 0) throw new Error(`init_process_pid is ${pid}`);
+  if (json['tsrunc'] === undefined) throw new Error('was not written by tsrunc');
+  const own = objectOf(json['tsrunc'], 'tsrunc');
+  const scope = own['cgroupScope'];
   return {
-    id: json['id'] as string,
+    id: string(json, 'id'),
     pid,
-    startTime: json['init_process_start'] as number,
-    created: json['created'] as string,
-    ociVersion: own['ociVersion'] as string,
-    bundle: own['bundle'] as string,
-    rootfs: config['rootfs'] as string,
-    owner: own['owner'] as number,
-    isRootless: json['rootless'] as boolean,
-    sharesPidNamespace: own['sharesPidNamespace'] as boolean,
-    annotations: own['annotations'] as Record<string, string>,
-    cgroupPaths: json['cgroup_paths'] as Record<string, string>,
-    namespacePaths: json['namespace_paths'] as Record<string, string>,
-    stdio: json['external_descriptors'] as string[],
-    startLabels: own['startLabels'] as Record<string, string>,
-    ...(own['cgroupScope'] === undefined ? {} : { cgroupScope: own['cgroupScope'] as ScopeName }),
+    startTime: number(json, 'init_process_start'),
+    created: string(json, 'created'),
+    ociVersion: string(own, 'ociVersion'),
+    bundle: string(own, 'bundle'),
+    rootfs: string(objectOf(json['config'], 'config'), 'rootfs'),
+    owner: number(own, 'owner'),
+    isRootless: flag(json, 'rootless'),
+    sharesPidNamespace: flag(own, 'sharesPidNamespace'),
+    annotations: strings(own, 'annotations'),
+    cgroupPaths: strings(json, 'cgroup_paths'),
+    namespacePaths: strings(json, 'namespace_paths'),
+    stdio: Object.values(strings(json, 'external_descriptors')),
+    startLabels: strings(own, 'startLabels'),
+    ...(scope === undefined ? {} : { cgroupScope: objectOf(scope, 'cgroupScope') as never }),
   };
+}
+
+function parseJson(text: string): unknown {
+  if (text === '') throw new Error('is empty');
+  return JSON.parse(text);
+}
+
+type Json = Readonly<Record<string, unknown>>;
+
+function objectOf(value: unknown, name: string): Json {
+  if (typeof value !== 'object' || value === null) throw new Error(`${name} is no object`);
+  return value as Json;
+}
+
+function string(json: Json, name: string): string {
+  const value = json[name];
+  if (typeof value !== 'string') throw new Error(`${name} is no string`);
+  return value;
+}
+
+function number(json: Json, name: string): number {
+  const value = json[name];
+  if (!Number.isSafeInteger(value)) throw new Error(`${name} is no integer`);
+  return value as number;
+}
+
+function flag(json: Json, name: string): boolean {
+  const value = json[name];
+  if (typeof value !== 'boolean') throw new Error(`${name} is no boolean`);
+  return value;
+}
+
+/** A map or a list of strings. */
+function strings(json: Json, name: string): Readonly<Record<string, string>> {
+  const map = objectOf(json[name], name);
+  for (const value of Object.values(map)) {
+    if (typeof value !== 'string') throw new Error(`${name} has what is no string`);
+  }
+  return map as Readonly<Record<string, string>>;
 }
 
 /** Whether the init process has not ended (a zombie has). */

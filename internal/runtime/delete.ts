@@ -5,7 +5,7 @@ import { TsError } from '../errors/index.ts';
 import { type Operation, openPidfd, readable } from '../linux/index.ts';
 import { parseSpec } from '../oci/index.ts';
 import { type ContainerState, isInitAlive, readContainerState } from './container-state.ts';
-import { readConfigCopy, removeHalfMade } from './half-made.ts';
+import { readConfigCopy, removeHalfMade, removeUnreadable } from './half-made.ts';
 import { runHook } from './hooks.ts';
 import { inheritedOpenFiles } from './inherited-limits.ts';
 import { killProcesses } from './kill.ts';
@@ -32,8 +32,9 @@ export function* deleteContainer(
     const error = TsError.from(thrown);
     const isGone = error.kind === 'NotFound';
     if (!isGone && !(force && error.kind === 'DataLoss')) throw error;
+    if (!isGone) yield* removeUnreadable(options, id);
     // Of a create that was killed before it wrote a state.
-    if (!isGone || existsSync(statePath(options.root, id))) yield* removeHalfMade(options, id);
+    else if (existsSync(statePath(options.root, id))) yield* removeHalfMade(options, id);
     removeStateDirectory(options.root, id);
     if (force) return undefined;
     throw error;

@@ -1,14 +1,23 @@
 /**
- * What a create leaves that was killed before it wrote the container's state: a cgroup, and perhaps the
- * container's process, which may not have noticed and waits for a start that nobody can order.
+ * What is left of a container that has no state, or none that can be read.
+ *
+ * A create that was killed before it wrote the state leaves a cgroup, and perhaps the container's process, which may not have
+ * noticed and waits for a start that nobody can order.
  */
 import { readdirSync, readFileSync, type Stats, statSync } from 'node:fs';
-import type { CgroupManager } from '../cgroups/index.ts';
+import { posix } from 'node:path';
+import {
+  type CgroupHost,
+  type CgroupManager,
+  detectCgroupHost,
+  openCgroup,
+} from '../cgroups/index.ts';
 import { isErrno, TsError } from '../errors/index.ts';
 import { kill, type Operation } from '../linux/index.ts';
 import { parseSpec } from '../oci/index.ts';
 import { cgroupOf } from './container-cgroup.ts';
-import { CONFIG_COPY, EXEC_FIFO } from './container-state.ts';
+import { CONFIG_COPY, EXEC_FIFO, STATE_FILE } from './container-state.ts';
+import { isAlive } from './process-stat.ts';
 import type { RuntimeOptions } from './runtime-options.ts';
 import { statePath } from './state-directory.ts';
 
@@ -37,6 +46,58 @@ export function* removeHalfMade(options: RuntimeOptions, id: string): Operation<
   } catch (thrown) {
     options.debug(TsError.from(thrown).message);
   }
+}
+
+/**
+ * Ends the processes of a container whose state is cut, or was written by another runtime, and removes its cgroup. That is
+ * where the state says, as far as it can be read, or where the copy of the configuration says.
+ */
+export function* removeUnreadable(options: RuntimeOptions, id: string): Operation<void> {
+  const remains = remainsOf(statePath(options.root, id, STATE_FILE));
+  const host = detectCgroupHost();
+  const paths = Object.entries(remains?.cgroupPaths ?? {}).filter(([, path]) =>
+    isBelow(host, path),
+  );
+  if (remains !== undefined && isAlive(remains.pid, remains.startTime)) kill(remains.pid, SIGKILL);
+  let cgroup: CgroupManager;
+  if (paths.length > 0) cgroup = openCgroup(Object.fromEntries(paths));
+  else {
+    const config = readConfigCopy(options, id);
+    if (config === undefined || options.systemdCgroup === true) return;
+    cgroup = cgroupOf(options, id, parseSpec(config), host);
+  }
+  if (!cgroup.exists()) return;
+  if (cgroup.allPids().length > 0) yield* cgroup.kill();
+  yield* cgroup.remove();
+}
+
+interface Remains {
+  readonly pid: number;
+  readonly startTime: number;
+  readonly cgroupPaths: Readonly<Record<string, string>>;
+}
+
+/** What runc's state and ours have in common; undefined if the file is no JSON. */
+function remainsOf(path: string): Remains | undefined {
+  let json: Record<string, unknown>;
+  try {
+    json = JSON.parse(readFileSync(path, 'utf8')) ?? {};
+  } catch {
+    return undefined; // it is cut, and the configuration may say more
+  }
+  const { init_process_pid: pid, init_process_start: startTime, cgroup_paths: paths } = json;
+  const cgroupPaths = Object.entries(typeof paths === 'object' && paths !== null ? paths : {});
+  return {
+    pid: typeof pid === 'number' ? pid : 0,
+    startTime: typeof startTime === 'number' ? startTime : 0,
+    cgroupPaths: Object.fromEntries(cgroupPaths.filter(([, each]) => typeof each === 'string')),
+  };
+}
+
+/** Never a hierarchy as a whole, nor what is none: what cannot be read must not lead anywhere. */
+function isBelow({ hierarchies }: CgroupHost, path: string): boolean {
+  if (posix.normalize(path) !== path) return false;
+  return hierarchies.some(({ mountPoint }) => path.startsWith(`${mountPoint}/`));
 }
 
 /** The copy of config.json in the state directory; undefined if there is none. */

@@ -4,6 +4,7 @@
  * `tsrunc` starts anew for each command and pays for every module that it loads.
  */
 
+import type { TsError } from '../errors/index.ts';
 import type { Features, LinuxResources } from '../oci/index.ts';
 import type { CheckpointRequest } from './checkpoint.ts';
 import type { CreateRequest } from './create.ts';
@@ -108,9 +109,12 @@ export async function containerInfo(options: RuntimeOptions, id: string): Promis
   return (await import('./status.ts')).containerInfo(options, id);
 }
 
-/** All containers of the state root, sorted by id. */
-export async function listContainers(options: RuntimeOptions): Promise<ContainerInfo[]> {
-  return (await import('./status.ts')).listContainers(options);
+/** All containers of the state root, sorted by id; `onUnreadable` gets those that cannot be read. */
+export async function listContainers(
+  options: RuntimeOptions,
+  onUnreadable: (id: string, error: TsError) => void,
+): Promise<ContainerInfo[]> {
+  return (await import('./status.ts')).listContainers(options, onUnreadable);
 }
 
 /** Runs another process in a container; in the foreground returns its exit code. */

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { isErrno } from '../errors/index.ts';
+import { isErrno, TsError } from '../errors/index.ts';
 import type { ContainerStatus } from '../oci/index.ts';
 import {
   type ContainerState,
@@ -61,10 +61,13 @@ export function containerInfo(options: RuntimeOptions, id: string): ContainerInf
 }
 
 /**
- * All containers below the state root; those that cannot be read are told to the debug log. Throws
+ * All containers below the state root; those whose state cannot be read are told to `onUnreadable`. Throws
  * NotFound if there is no such root, unless it is the default one, which the first container makes.
  */
-export function listContainers(options: RuntimeOptions): ContainerInfo[] {
+export function listContainers(
+  options: RuntimeOptions,
+  onUnreadable: (id: string, error: TsError) => void,
+): ContainerInfo[] {
   const owners = new Map<number, string>();
   const isDefault = options.root === defaultRoot(process.geteuid?.() ?? 0, process.env);
   return stateIds(options.root, { mayBeMissing: isDefault }).flatMap((id) => {
@@ -77,7 +80,7 @@ export function listContainers(options: RuntimeOptions): ContainerInfo[] {
       }
       return [describe(options.root, state, owner)];
     } catch (thrown) {
-      options.debug(`load container ${id}: ${thrown instanceof Error ? thrown.message : thrown}`);
+      onUnreadable(id, TsError.from(thrown));
       return [];
     }
   });
