@@ -61,7 +61,7 @@ class Checker {
         }
         return;
       default:
-        if (isIdle && !isSame(value, schema.default)) {
+        if (isIdle && ![schema.default, ...(schema.harmless ?? [])].some((v) => isSame(value, v))) {
           yield this.#noEffect(path);
         }
     }

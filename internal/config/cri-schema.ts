@@ -7,6 +7,7 @@ import {
   boolean,
   duration,
   foreign,
+  idle,
   integer,
   map,
   optional,
@@ -47,14 +48,14 @@ export const RUNTIME_FIELDS = {
   pod_annotations: strings(),
   container_annotations: strings(),
   privileged_without_host_devices: boolean(),
-  privileged_without_host_devices_all_devices_allowed: boolean(),
-  cgroup_writable: boolean(),
+  privileged_without_host_devices_all_devices_allowed: idle(boolean()),
+  cgroup_writable: idle(boolean()),
   base_runtime_spec: string(),
-  cni_conf_dir: string(),
-  cni_max_conf_num: integer(),
+  cni_conf_dir: idle(string()),
+  cni_max_conf_num: idle(integer()),
   snapshotter: string(),
-  sandboxer: string(),
-  io_type: string(),
+  sandboxer: idle(string(), 'podsandbox'),
+  io_type: idle(string()),
   options: anyTable,
 };
 
@@ -63,10 +64,10 @@ export const CNI_FIELDS = {
   bin_dirs: strings('/opt/cni/bin'),
   conf_dir: string('/etc/cni/net.d'),
   max_conf_num: integer(1),
-  setup_serially: boolean(),
-  conf_template: string(),
-  ip_pref: string(),
-  use_internal_loopback: boolean(),
+  setup_serially: idle(boolean()),
+  conf_template: idle(string()),
+  ip_pref: idle(string()),
+  use_internal_loopback: idle(boolean()),
 };
 
 const AUTH = table({
@@ -98,16 +99,16 @@ export const REGISTRY = table({
 
 export const IMAGES_FIELDS = {
   snapshotter: string('overlayfs'),
-  disable_snapshot_annotations: boolean(true),
+  disable_snapshot_annotations: idle(boolean(true)),
   discard_unpacked_layers: boolean(),
   max_concurrent_downloads: integer(3),
-  concurrent_layer_fetch_buffer: integer(),
+  concurrent_layer_fetch_buffer: idle(integer()),
   image_pull_progress_timeout: duration('5m0s'),
-  image_pull_with_sync_fs: boolean(),
+  image_pull_with_sync_fs: idle(boolean()),
   stats_collect_period: integer(10),
-  use_local_image_pull: boolean(),
+  use_local_image_pull: idle(boolean()),
   pinned_images: map(string(), { sandbox: 'registry.k8s.io/pause:3.10' }),
-  runtime_platforms: map(table({ platform: string(), snapshotter: string() })),
+  runtime_platforms: idle(map(table({ platform: string(), snapshotter: string() }))),
   registry: REGISTRY,
   image_decryption: foreign(table({ key_model: string('node') })),
 };
@@ -117,24 +118,24 @@ export const CRI_IMAGES = table(IMAGES_FIELDS);
 
 /** What the runtime part has beside runtimes and CNI. */
 export const NODE_FIELDS = {
-  enable_selinux: boolean(),
-  selinux_category_range: integer(1024),
+  enable_selinux: idle(boolean()),
+  selinux_category_range: idle(integer(1024)),
   max_container_log_line_size: integer(16384),
   disable_apparmor: boolean(),
   restrict_oom_score_adj: boolean(),
-  disable_proc_mount: boolean(),
+  disable_proc_mount: idle(boolean()),
   unset_seccomp_profile: string(),
   tolerate_missing_hugetlb_controller: boolean(true),
-  disable_hugetlb_controller: boolean(true),
-  device_ownership_from_security_context: boolean(),
+  disable_hugetlb_controller: idle(boolean(true)),
+  device_ownership_from_security_context: idle(boolean()),
   ignore_image_defined_volumes: boolean(),
-  netns_mounts_under_state_dir: boolean(),
+  netns_mounts_under_state_dir: idle(boolean()),
   enable_unprivileged_ports: boolean(true),
   enable_unprivileged_icmp: boolean(true),
-  enable_cdi: boolean(true),
-  cdi_spec_dirs: strings('/etc/cdi', '/var/run/cdi'),
+  enable_cdi: idle(boolean(true)),
+  cdi_spec_dirs: idle(strings('/etc/cdi', '/var/run/cdi')),
   drain_exec_sync_io_timeout: duration(),
-  ignore_deprecation_warnings: strings(),
+  ignore_deprecation_warnings: idle(strings()),
 };
 
 /** `plugins."io.containerd.cri.v1.runtime"`. */
@@ -142,8 +143,8 @@ export const CRI_RUNTIME = table({
   ...NODE_FIELDS,
   containerd: table({
     default_runtime_name: string('tsrunc'),
-    ignore_blockio_not_enabled_errors: boolean(),
-    ignore_rdt_not_enabled_errors: boolean(),
+    ignore_blockio_not_enabled_errors: idle(boolean()),
+    ignore_rdt_not_enabled_errors: idle(boolean()),
     runtimes: map(table(RUNTIME_FIELDS), {
       runc: {
         runtime_type: 'io.containerd.runc.v2',
@@ -162,11 +163,11 @@ export const CRI_RUNTIME = table({
 
 /** `plugins."io.containerd.grpc.v1.cri"` of version 3. */
 export const CRI_SERVER_FIELDS = {
-  disable_tcp_service: boolean(true),
+  disable_tcp_service: idle(boolean(true)),
   stream_server_address: string('127.0.0.1'),
   stream_server_port: string('0'),
   stream_idle_timeout: duration('4h0m0s'),
-  enable_tls_streaming: boolean(),
-  x509_key_pair_streaming: table({ tls_cert_file: string(), tls_key_file: string() }),
+  enable_tls_streaming: idle(boolean()),
+  x509_key_pair_streaming: idle(table({ tls_cert_file: string(), tls_key_file: string() })),
 };
 export const CRI_SERVER = table(CRI_SERVER_FIELDS);

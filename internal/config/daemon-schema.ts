@@ -6,7 +6,6 @@ import {
   foreign,
   idle,
   integer,
-  map,
   open,
   type Schema,
   string,
@@ -74,15 +73,18 @@ export const DAEMON_FIELDS = {
   plugins: open(table(PLUGINS_V3), 'unknown'),
   cgroup: foreign(table({ path: string() })),
   proxy_plugins: PROXY_PLUGINS,
-  timeouts: map(duration(), {
-    'io.containerd.timeout.bolt.open': '0s',
-    'io.containerd.timeout.cri.defercleanup': '1m0s',
-    'io.containerd.timeout.metrics.shimstats': '2s',
-    'io.containerd.timeout.shim.cleanup': '5s',
-    'io.containerd.timeout.shim.load': '5s',
-    'io.containerd.timeout.shim.shutdown': '3s',
-    'io.containerd.timeout.task.state': '2s',
-  }),
+  timeouts: open(
+    table({
+      'io.containerd.timeout.bolt.open': idle(duration('0s')),
+      'io.containerd.timeout.cri.defercleanup': idle(duration('1m0s')),
+      'io.containerd.timeout.metrics.shimstats': duration('2s'),
+      'io.containerd.timeout.shim.cleanup': duration('5s'),
+      'io.containerd.timeout.shim.load': duration('5s'),
+      'io.containerd.timeout.shim.shutdown': duration('3s'),
+      'io.containerd.timeout.task.state': duration('2s'),
+    }),
+    'unknown',
+  ),
   stream_processors: { ...idle(STREAM_PROCESSORS), default: DECRYPTION },
 };
 

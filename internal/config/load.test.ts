@@ -76,7 +76,7 @@ test('loadConfig: keys that act, in version 2 and 3', (context) => {
     );
     assert.deepEqual(config.ttrpc, { address: '', uid: 5, gid: 0 });
     assert.equal(levelOf(config.debug.level), 'warn');
-    assert.equal(durationMs(config.timeouts['io.containerd.timeout.task.state'] ?? ''), 90_000);
+    assert.equal(durationMs(config.timeouts['io.containerd.timeout.task.state']), 90_000);
     assert.equal(
       config.plugins['io.containerd.metadata.v1.bolt'].content_sharing_policy,
       'isolated',
@@ -133,7 +133,8 @@ const CRI_V2 = `version = 2
 
 test('loadConfig: CRI of version 2 becomes the three plugins of version 3', (context) => {
   const { config, warnings } = load(context, CRI_V2);
-  assert.deepEqual(warnings, []);
+  const cri = 'config.toml:4: plugins."io.containerd.grpc.v1.cri"';
+  assert.deepEqual(warnings, [`${cri}.enable_selinux has no effect in this version`]);
   const images = config.plugins['io.containerd.cri.v1.images'];
   const runtime = config.plugins['io.containerd.cri.v1.runtime'];
   assert.equal(images.pinned_images['sandbox'], 'registry.k8s.io/pause:3.9');
@@ -257,8 +258,8 @@ const ERRORS: [string, string][] = [
     ':3: debug.level must be one of "trace", "debug", "info", "warn", "error", "fatal", "warning", "panic", not "loud"',
   ],
   [
-    'version = 3\n[timeouts]\nx = "soon"',
-    ':3: timeouts.x must be a duration such as "5s", not "soon"',
+    'version = 3\n[timeouts]\n"io.containerd.timeout.shim.load" = "soon"',
+    ':3: timeouts."io.containerd.timeout.shim.load" must be a duration such as "5s", not "soon"',
   ],
   [
     'version = 3\n[plugins."io.containerd.metadata.v1.bolt"]\ncontent_sharing_policy = "some"',

@@ -7,6 +7,8 @@
 interface Common {
   /** Nothing reads it in this version: a value other than the default is told to the user. */
   readonly isIdle?: true;
+  /** Values of an idle key, besides its default, that say what is so anyway. */
+  readonly harmless?: readonly unknown[];
   /** Only other containerds have it: it is idle, and printed only when it is not the default. */
   readonly isForeign?: true;
 }
@@ -156,9 +158,11 @@ export function tables<F extends Fields>(fields: F): TablesSchema<F> {
 /** A table of any content. */
 export const anyTable: TableSchema = { kind: 'table', fields: {}, others: 'silently' };
 
-/** Marks a value that nothing reads in this version. */
-export function idle<S extends Schema>(schema: S): S {
-  return { ...schema, isIdle: true };
+/** Marks a value that nothing reads in this version; `harmless` values ask for what is so anyway. */
+export function idle<S extends Schema>(schema: S, ...harmless: readonly unknown[]): S {
+  return harmless.length === 0
+    ? { ...schema, isIdle: true }
+    : { ...schema, isIdle: true, harmless };
 }
 
 /** Marks what only other containerds have. */

@@ -83,6 +83,7 @@ test('create: runtime, options, spec and sandbox are those of the container', as
       options: runtimeOptions,
       checkpoint: '/checkpoint',
       sandbox: 'pod',
+      shim: undefined,
     },
   ]);
 });
@@ -102,23 +103,34 @@ test('create: options and path of the request go before those of the container',
   );
 });
 
-for (const [name, more, message] of [
-  [
-    'a checkpoint image',
-    { checkpoint: { mediaType: '', digest: '', size: 0n, annotations: new Map() } },
-    'restore one from checkpoint image',
-  ],
-  ['an address of its own', { taskApiAddress: 'unix:///x' }, 'task of one at unix:///x'],
-] as const) {
-  test(`create: ${name} is refused by name`, async () => {
-    const { handlers, created } = service();
-    await assert.rejects(handlers.create(createRequest(more), context), {
-      kind: 'NotImplemented',
-      message,
-    });
-    assert.deepEqual(created, []);
+test('create: a checkpoint image is refused by name', async () => {
+  const { handlers, created } = service();
+  const checkpoint = { mediaType: '', digest: '', size: 0n, annotations: new Map() };
+  await assert.rejects(handlers.create(createRequest({ checkpoint }), context), {
+    kind: 'NotImplemented',
+    message: 'restore one from checkpoint image',
   });
-}
+  assert.deepEqual(created, []);
+});
+
+test('create: the address of a shim that the client names', async () => {
+  const { handlers, created } = service();
+  for (const [taskApiAddress, taskApiVersion] of [
+    ['unix:///x', 0],
+    ['ttrpc+unix:///run/x', 3],
+    ['grpc+vsock://1:2', 3],
+  ] as const) {
+    await handlers.create(createRequest({ taskApiAddress, taskApiVersion }), context);
+  }
+  assert.deepEqual(
+    created.map(({ shim }) => shim),
+    [
+      { version: 2, address: 'unix:///x', protocol: 'ttrpc' },
+      { version: 3, address: 'unix:///run/x', protocol: 'ttrpc' },
+      { version: 3, address: 'vsock://1:2', protocol: 'grpc' },
+    ],
+  );
+});
 
 test('create: options that are damaged are refused', async () => {
   const { handlers } = service();

@@ -14,6 +14,7 @@ import { TsError } from '../errors/index.ts';
 import type { ContainerRecord, ContainerStore } from '../metadata/container-store.ts';
 import { compileFilters } from '../metadata/filters.ts';
 import type { Scope } from '../metadata/scope.ts';
+import type { ShimAddress } from '../tasks/bootstrap-answer.ts';
 import type { Exit, NewTask, Task, TaskManager } from '../tasks/task-manager.ts';
 import type { GrpcContext } from './context.ts';
 
@@ -141,11 +142,6 @@ function newTask(request: CreateTaskRequest, container: ContainerRecord): NewTas
       advice: 'name a directory in the runtime options instead',
     });
   }
-  if (request.taskApiAddress !== '') {
-    throw new TsError('NotImplemented', `task of ${container.id} at ${request.taskApiAddress}`, {
-      code: 'TS_TASK_API_ADDRESS',
-    });
-  }
   const hasOptions = options !== undefined && options.value.length > 0;
   const chosen = hasOptions ? options : container.runtime.options;
   return {
@@ -157,7 +153,16 @@ function newTask(request: CreateTaskRequest, container: ContainerRecord): NewTas
     options: chosen,
     checkpoint: unpackOptions(chosen, Options)?.criuImagePath ?? '',
     sandbox: container.sandbox,
+    shim: shimOf(request),
   };
+}
+
+/** The address of a shim that takes the task: `unix://PATH`, or `ttrpc+unix://PATH` as sandbox controllers give it. */
+function shimOf({ taskApiAddress, taskApiVersion }: CreateTaskRequest): ShimAddress | undefined {
+  if (taskApiAddress === '') return undefined;
+  const [, protocol = 'ttrpc', address = taskApiAddress] =
+    /^(?:([a-z]+)\+)?(.*)$/s.exec(taskApiAddress) ?? [];
+  return { version: taskApiVersion === 0 ? 2 : taskApiVersion, address, protocol };
 }
 
 /** Options of a known type; those of other runtimes are theirs to understand. */

@@ -19,14 +19,14 @@ export interface ShimAddress {
 export function parseBootstrapAnswer(output: Uint8Array): ShimAddress {
   const text = Buffer.from(output).toString('utf8').trim();
   if (text === '') throw new TsError('InvalidArgument', 'start printed no address');
-  return checked(protobufAnswer(output) ?? jsonAnswer(text) ?? bareAnswer(text));
+  return checkedAddress(protobufAnswer(output) ?? jsonAnswer(text) ?? bareAnswer(text));
 }
 
 /** Parses `bootstrap.json`. Throws InvalidArgument. */
 export function parseBootstrapFile(text: string): ShimAddress {
   const answer = jsonAnswer(text.trim());
   if (answer === undefined) throw new TsError('InvalidArgument', 'bootstrap.json holds no address');
-  return checked(answer);
+  return checkedAddress(answer);
 }
 
 /** The address file of older daemons, which holds nothing else: version 2 by ttrpc. */
@@ -61,7 +61,8 @@ function jsonAnswer(text: string): ShimAddress | undefined {
   return { version, address, protocol };
 }
 
-function checked(answer: ShimAddress): ShimAddress {
+/** The address itself. Throws InvalidArgument or NotImplemented when it cannot be used. */
+export function checkedAddress(answer: ShimAddress): ShimAddress {
   const { version, address, protocol } = answer;
   if (version !== 2 && version !== 3) {
     throw new TsError('InvalidArgument', `shim speaks version ${version} of the task API`, {

@@ -1,19 +1,22 @@
-import { mkdir, readdir } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { AnyMessage } from '../api/any.ts';
 import type { RuntimeInfo } from '../api/generated/containerd.types.ts';
 import { nowNs } from '../api/time.ts';
-import { isErrno, TsError } from '../errors/index.ts';
+import { TsError } from '../errors/index.ts';
 import type { EventExchange } from '../events/event-exchange.ts';
 import type { Logger } from '../log/index.ts';
 import { checkIdentifier } from '../metadata/identifiers.ts';
 import type { Scope } from '../metadata/scope.ts';
-import type { ShimAddress } from './bootstrap-answer.ts';
+import { checkedAddress, type ShimAddress } from './bootstrap-answer.ts';
 import { Bundle, type BundleRoots, removeByRename, TASK_DIRECTORY } from './bundle.ts';
+import { bundlesIn } from './bundle-directories.ts';
 import type { DaemonAddresses } from './shim-call.ts';
+import { within } from './shim-connection.ts';
 import { ShimLauncher, type StartedShim } from './shim-launcher.ts';
 import { ShimLogs } from './shim-logs.ts';
-import { CONNECT_TIMEOUT_MS, exitOf, ShimTask, UNKNOWN_EXIT_STATUS, within } from './shim-task.ts';
+import { exitOf, ShimTask, UNKNOWN_EXIT_STATUS } from './shim-task.ts';
+import { SHIM_TIMEOUTS, type ShimTimeouts } from './shim-timeouts.ts';
 import { TaskCleaner } from './task-cleaner.ts';
 import type { Exit, NewTask, Task, TaskManager } from './task-manager.ts';
 
@@ -33,6 +36,17 @@ export interface TaskManagerOptions {
   readonly log: Logger;
   /** Whether shims are told to log more. */
   readonly isDebug: boolean;
+  /** Sandboxes whose shims take tasks, besides those whose first task is the sandbox. */
+  readonly sandboxes?: SandboxShims;
+  readonly timeouts?: ShimTimeouts;
+}
+
+/** Where tasks look for the shim of their sandbox. */
+export interface SandboxShims {
+  /** The shim of a sandbox, once it is known; undefined when there is no such sandbox. */
+  addressOf(namespace: string, id: string): Promise<ShimAddress | undefined>;
+  /** Whether a sandbox lives in the shim at this address. */
+  isServedAt(address: string): boolean;
 }
 
 /**
@@ -52,6 +66,7 @@ interface Entry {
 export class LocalTaskManager implements TaskManager {
   readonly #options: TaskManagerOptions;
   readonly #roots: BundleRoots;
+  readonly #timeouts: ShimTimeouts;
   readonly #launcher: ShimLauncher;
   readonly #entries = new Map<string, Entry>();
   readonly #cleaner: TaskCleaner;
@@ -64,11 +79,13 @@ export class LocalTaskManager implements TaskManager {
       state: join(options.state, TASK_DIRECTORY),
       root: join(options.root, TASK_DIRECTORY),
     };
+    this.#timeouts = options.timeouts ?? SHIM_TIMEOUTS;
     this.#launcher = new ShimLauncher(options);
     this.#cleaner = new TaskCleaner({
       launcher: this.#launcher,
       events: options.events,
       log: options.log,
+      shutdownTimeoutMs: this.#timeouts.shutdownMs,
       isShared: (task) => this.#isShared(task),
     });
   }
@@ -269,15 +286,20 @@ export class LocalTaskManager implements TaskManager {
     task: NewTask,
     signal: AbortSignal | undefined,
   ): Promise<StartedShim> {
-    const sandbox =
-      task.sandbox === '' || task.sandbox === task.id
-        ? undefined
-        : await this.#entries.get(`${bundle.namespace}/${task.sandbox}`)?.task;
-    if (sandbox === undefined) return this.#launcher.start(bundle, binary, task.options, signal);
+    const address = await this.#sandboxAddress(bundle.namespace, task);
+    if (address === undefined) return this.#launcher.start(bundle, binary, task.options, signal);
     await bundle.write('shim-binary-path', binary);
     await bundle.write('sandbox', task.sandbox);
-    await bundle.writeAddress(sandbox.address);
-    return { address: sandbox.address, log: await this.#launcher.openLog(bundle) };
+    await bundle.writeAddress(address);
+    return { address, log: await this.#launcher.openLog(bundle) };
+  }
+
+  /** The address that the client gave, or that of the sandbox's shim. */
+  async #sandboxAddress(namespace: string, task: NewTask): Promise<ShimAddress | undefined> {
+    if (task.shim !== undefined) return checkedAddress(task.shim);
+    if (task.sandbox === '' || task.sandbox === task.id) return undefined;
+    const first = await this.#entries.get(`${namespace}/${task.sandbox}`)?.task;
+    return first?.address ?? this.#options.sandboxes?.addressOf(namespace, task.sandbox);
   }
 
   #taskIn(
@@ -286,12 +308,16 @@ export class LocalTaskManager implements TaskManager {
     shim: Pick<StartedShim, 'address'> & Partial<StartedShim>,
   ) {
     const { address, log } = shim;
-    return new ShimTask({ bundle, runtime, address, log, onDead: (dead) => this.#onDead(dead) });
+    return new ShimTask({
+      ...{ bundle, runtime, address, log, connectTimeoutMs: this.#timeouts.loadMs },
+      onDead: (dead) => this.#onDead(dead),
+    });
   }
 
-  /** Whether another task lives in the same shim. */
+  /** Whether another task, or a sandbox, lives in the same shim. */
   #isShared(task: ShimTask): boolean {
     const { address } = task.address;
+    if (this.#options.sandboxes?.isServedAt(address)) return true;
     return [...this.#entries.values()].some(
       ({ current }) =>
         current !== undefined && current !== task && current.address.address === address,
@@ -326,7 +352,7 @@ export class LocalTaskManager implements TaskManager {
     const task = this.#taskIn(bundle, runtime, { address, log: shimLog });
     this.#established.add(task);
     try {
-      const { status, pid } = await task.state('', CONNECT_TIMEOUT_MS);
+      const { status, pid } = await task.state('', this.#timeouts.loadMs);
       log.info({ status, pid }, 'task found again');
     } catch (thrown) {
       if (task.isDead) return undefined; // its clean-up is under way
@@ -366,28 +392,4 @@ export class LocalTaskManager implements TaskManager {
 
 function notFound(id: string): TsError {
   return new TsError('NotFound', `task ${id} not found`, { fields: { id } });
-}
-
-/** Namespace and id of all tasks that have a directory below `root`. */
-async function bundlesIn(root: string): Promise<[namespace: string, id: string][]> {
-  const found: [string, string][] = [];
-  for (const namespace of await directoriesIn(root)) {
-    for (const id of await directoriesIn(join(root, namespace))) found.push([namespace, id]);
-  }
-  return found;
-}
-
-/** Names of the directories in one; those that were being deleted are deleted. */
-async function directoriesIn(path: string): Promise<string[]> {
-  const names: string[] = [];
-  try {
-    for (const entry of await readdir(path, { withFileTypes: true })) {
-      if (!entry.isDirectory()) continue;
-      if (entry.name.startsWith('.')) await removeByRename(join(path, entry.name));
-      else names.push(entry.name);
-    }
-  } catch (thrown) {
-    if (!isErrno(thrown, 'ENOENT')) throw TsError.from(thrown, `list ${path}`);
-  }
-  return names;
 }

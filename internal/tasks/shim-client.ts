@@ -1,5 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { Code, TtrpcClient, TtrpcError } from '../../ttrpc/index.ts';
+import { Sandbox } from '../api/generated/containerd.runtime.sandbox.v1.ts';
 import { Task as TaskV2 } from '../api/generated/containerd.task.v2.ts';
 import { Task as TaskV3 } from '../api/generated/containerd.task.v3.ts';
 import type { ServiceClient } from '../api/service.ts';
@@ -9,10 +10,14 @@ import { type ShimAddress, socketOf } from './bootstrap-answer.ts';
 /** The task service of a shim. Versions 2 and 3 have the same messages under different names. */
 export type ShimTasks = ServiceClient<typeof TaskV3>;
 
+/** The sandbox service of a shim that has one. */
+export type ShimSandboxes = ServiceClient<typeof Sandbox>;
+
 /** One connection to a shim. */
 export class ShimClient implements Disposable {
   readonly address: ShimAddress;
   readonly tasks: ShimTasks;
+  readonly sandboxes: ShimSandboxes;
   /** Resolves when the connection is gone. */
   readonly closed: Promise<unknown>;
   readonly #client: TtrpcClient;
@@ -23,6 +28,7 @@ export class ShimClient implements Disposable {
     this.closed = client.closed;
     const service = address.version === 3 ? TaskV3 : (TaskV2 as unknown as typeof TaskV3);
     this.tasks = withTsErrors(client.service(service));
+    this.sandboxes = withTsErrors(client.service(Sandbox));
   }
 
   /** Connects. Throws Unavailable; its cause has node's error code. */
@@ -63,15 +69,15 @@ export async function removeDeadSocket(address: ShimAddress): Promise<void> {
   }
 }
 
-function withTsErrors(tasks: ShimTasks): ShimTasks {
-  const wrapped = Object.entries(tasks).map(([name, call]) => [
+function withTsErrors<T extends ShimTasks | ShimSandboxes>(service: T): T {
+  const wrapped = Object.entries(service).map(([name, call]) => [
     name,
     (request: never, options: never) =>
       (call as (...args: never[]) => Promise<unknown>)(request, options).catch((thrown) => {
         throw shimError(thrown);
       }),
   ]);
-  return Object.fromEntries(wrapped) as ShimTasks;
+  return Object.fromEntries(wrapped) as T;
 }
 
 const KINDS: ReadonlyMap<number, ErrorKind> = new Map(

@@ -12,13 +12,11 @@ import { callShim, callShimInfo, type DaemonAddresses } from './shim-call.ts';
 import { levelOfLine, ShimLog } from './shim-log.ts';
 import { killShimProcesses } from './shim-processes.ts';
 import { exitOf, UNKNOWN_EXIT_STATUS } from './shim-task.ts';
+import { SHIM_TIMEOUTS, type ShimTimeouts } from './shim-timeouts.ts';
 import type { Exit } from './task-manager.ts';
 
 /** How long `start` may take: containerd leaves it to the caller, who may wait for ever. */
 const START_TIMEOUT_MS = 60_000;
-
-/** How long `delete` may take: it kills the container, whose processes may be slow to die. */
-const DELETE_TIMEOUT_MS = 10_000;
 
 /** How long `-info` may take. */
 const INFO_TIMEOUT_MS = 10_000;
@@ -27,6 +25,7 @@ export interface ShimLauncherOptions {
   readonly daemon: DaemonAddresses;
   readonly isDebug: boolean;
   readonly log: Logger;
+  readonly timeouts?: ShimTimeouts;
 }
 
 /** A shim that has been started. */
@@ -121,7 +120,7 @@ export class ShimLauncher {
         ...this.#call(bundle, binary),
         verb: 'delete',
         stdin: new Uint8Array(0),
-        timeoutMs: DELETE_TIMEOUT_MS,
+        timeoutMs: (this.#options.timeouts ?? SHIM_TIMEOUTS).cleanupMs,
       });
       if (stderr !== '') this.#warn(bundle, 'shim delete', stderr);
       return exitOf(DeleteResponse.decode(stdout));

@@ -11,9 +11,6 @@ import type { ShimLauncher } from './shim-launcher.ts';
 import type { ShimTask } from './shim-task.ts';
 import type { Exit } from './task-manager.ts';
 
-/** How long a shim may take to say that it has no more tasks, and then to end. */
-const SHUTDOWN_TIMEOUT_MS = 3000;
-
 /** How long a shim may take to take back a task that is not to be. */
 const UNDO_TIMEOUT_MS = 5000;
 
@@ -24,6 +21,8 @@ export interface TaskCleanerOptions {
   readonly launcher: ShimLauncher;
   readonly events: EventExchange;
   readonly log: Logger;
+  /** How long a shim may take to say that it has no more tasks, and then to end. */
+  readonly shutdownTimeoutMs: number;
   /** Whether another task lives in the same shim. */
   readonly isShared: (task: ShimTask) => boolean;
 }
@@ -48,12 +47,15 @@ export class TaskCleaner {
     const isShared = this.#options.isShared(task);
     try {
       const shim = await task.shim();
-      await shim.shutdown({ id: task.id, now: false }, { timeoutMs: SHUTDOWN_TIMEOUT_MS });
+      await shim.shutdown(
+        { id: task.id, now: false },
+        { timeoutMs: this.#options.shutdownTimeoutMs },
+      );
     } catch (thrown) {
       // A shim that ends at once closes the connection instead of an answer.
       this.#log(task.bundle).debug({ error: thrown }, 'shutdown of the shim');
     }
-    await task.detach(isShared ? 0 : SHUTDOWN_TIMEOUT_MS);
+    await task.detach(isShared ? 0 : this.#options.shutdownTimeoutMs);
     await task.bundle.remove();
   }
 
@@ -75,7 +77,7 @@ export class TaskCleaner {
         // The processes are looked for below; a shim that ends closes the connection first.
         this.#log(bundle).debug({ error: thrown }, 'shim of a task that is not to be');
       }
-      await task.detach(isShared ? 0 : SHUTDOWN_TIMEOUT_MS);
+      await task.detach(isShared ? 0 : this.#options.shutdownTimeoutMs);
     }
     if (!isShared) await launcher.killProcesses(bundle);
     if ((await bundle.read('bootstrap.json')) !== undefined) await launcher.delete(bundle);

@@ -4,6 +4,7 @@ import type { Mount, RuntimeInfo } from '../api/generated/containerd.types.ts';
 import type { ProcessInfo } from '../api/generated/containerd.v1.types.ts';
 import type { Init } from '../api/init.ts';
 import type { Scope, TimeNs } from '../metadata/scope.ts';
+import type { ShimAddress } from './bootstrap-answer.ts';
 
 /** Where the standard streams of a process go: '' for none, paths of fifos, or URIs. */
 export interface TaskIo {
@@ -29,6 +30,8 @@ export interface NewTask {
   readonly checkpoint: string;
   /** Sandbox whose shim it shares, or ''. */
   readonly sandbox: string;
+  /** A shim that runs already and takes the task, in place of its sandbox's. */
+  readonly shim?: ShimAddress | undefined;
 }
 
 /** How a process ended. */

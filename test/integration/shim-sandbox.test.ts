@@ -1,10 +1,11 @@
 // The sandbox service of our shim: a pod whose pause container the shim keeps itself, and a pod without one; spoken to by
-// ttrpc, and driven by containerd 2.1 with `ctr sandboxes`.
+// ttrpc, and driven by containerd 2.1 and by our daemon.
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { packAny, unpackAny } from '../../internal/api/any.ts';
+import { Events } from '../../internal/api/generated/containerd.services.events.v1.ts';
 import { Controller, Store } from '../../internal/api/generated/containerd.services.sandbox.v1.ts';
 import { Metrics } from '../../internal/api/generated/io.containerd.cgroups.v1.ts';
 import { Metrics as MetricsV2 } from '../../internal/api/generated/io.containerd.cgroups.v2.ts';
@@ -245,13 +246,20 @@ test('the shim of a sandbox that was killed is cleaned up by delete', { skip }, 
   assert.equal(mountsOf(shim), false);
 });
 
-for (const inProcess of [false, true]) {
+const CASES = [
+  { kind: 'containerd-2.1', inProcess: false },
+  { kind: 'containerd-2.1', inProcess: true },
+  { kind: 'tscontainerd', inProcess: false },
+  { kind: 'tscontainerd', inProcess: true },
+] as const;
+
+for (const { kind, inProcess } of CASES) {
   const mode = inProcess ? 'in-process' : 'process';
 
-  test(`containerd 2.1 runs a sandbox and a task in it by our shim, ${mode}`, {
-    skip: skip || skipDaemon('containerd-2.1'),
+  test(`${kind} runs a sandbox and a task in it by our shim, ${mode}`, {
+    skip: skip || skipDaemon(kind),
   }, async () => {
-    await using machine = await Machine.start('containerd-2.1', 'tsrunc', { hasCri: true });
+    await using machine = await Machine.start(kind, 'tsrunc', { hasCri: true });
     using grpc = new GrpcConnection(machine.daemon.address, machine.namespace);
     const [store, controller] = [grpc.service(Store), grpc.service(Controller)];
     const base = bundleSpec('pod', ['/bin/sleep', '1000']);
@@ -271,9 +279,22 @@ for (const inProcess of [false, true]) {
     // A test that fails before its end must not leave the sandbox; after it there is none.
     await using stack = new AsyncDisposableStack();
     stack.defer(() => controller.shutdown(which).then(undefined, () => {}));
+    const events = subscribe(grpc);
+    stack.defer(() => events.end());
     await store.create({ sandbox });
     await controller.create({ ...which, sandbox, rootfs: rootfs() });
+    await assert.rejects(controller.create({ ...which, sandbox }), {
+      code: Code.ALREADY_EXISTS,
+      details: 'sandbox pod already running: already exists',
+    });
     const { pid } = await controller.start(which);
+    await until(() => events.topics.length === 2, 'two events');
+    assert.deepEqual(events.topics, ['/sandboxes/create', '/sandboxes/start']);
+    if (kind === 'tscontainerd') {
+      // containerd 2.1 does not implement it.
+      assert.equal((await controller.platform(which)).platform?.os, 'linux');
+      await controller.update({ ...which, sandbox });
+    }
     assert.ok(isAlive(pid));
     const status = await controller.status({ ...which, verbose: true });
     assert.deepEqual([status.state, status.pid], ['SANDBOX_READY', pid]);
@@ -311,6 +332,85 @@ for (const inProcess of [false, true]) {
     await controller.shutdown(which);
     await until(() => !isAlive(shimPid), 'the shim to leave');
     await store.delete({ sandboxId: 'pod' });
+    // Of what is not there any more both daemons answer the same.
+    await controller.stop(which);
+    const gone = await controller.status(which);
+    assert.deepEqual([gone.state, gone.pid], ['', 0]);
+    for (const method of ['wait', 'shutdown', 'metrics'] as const) {
+      await assert.rejects(controller[method](which), {
+        code: Code.NOT_FOUND,
+        details: kind === 'tscontainerd' ? 'sandbox pod: not found' : 'not found',
+      });
+    }
+    await assert.rejects(controller.create({ ...which, sandboxer: 'x', sandbox }), {
+      code: Code.NOT_FOUND,
+    });
     assert.equal(readFileSync('/proc/self/mountinfo', 'utf8').includes(machine.directory), false);
   });
+}
+
+test('tscontainerd: a sandbox that cannot be made leaves nothing, one whose shim dies has ended', {
+  skip: skip || skipDaemon('tscontainerd'),
+}, async () => {
+  await using machine = await Machine.start('tscontainerd', 'tsrunc');
+  using grpc = new GrpcConnection(machine.daemon.address, machine.namespace);
+  const controller = grpc.service(Controller);
+  const linux = { namespaces: ['pid', 'uts', 'mount'].map((type) => ({ type })) };
+  const cgroupsPath = `/${machine.namespace}/pod`;
+  const base = bundleSpec('pod', ['/bin/sleep', '1000']);
+  const spec = {
+    typeUrl: 'types.containerd.io/opencontainers/runtime-spec/1/Spec',
+    value: Buffer.from(JSON.stringify({ ...base, linux: { ...linux, cgroupsPath } })),
+  };
+  const runtime = { name: 'io.containerd.tsrunc.v2' };
+  const sandbox = { sandboxId: 'pod', runtime, spec, sandboxer: 'shim' };
+  const which = { sandboxId: 'pod', sandboxer: 'shim' };
+  const bundles = join(machine.daemon.state, 'io.containerd.sandbox.controller.v1.shim');
+  const bundle = join(bundles, machine.namespace, 'pod');
+  const missing = [{ type: 'bind', source: '/no/such', options: ['bind'] }];
+  await assert.rejects(controller.create({ ...which, sandbox, rootfs: missing }), {
+    code: Code.UNKNOWN,
+    details: `create sandbox pod: failed to mount rootfs component: mount bind on ${bundle}/rootfs: ENOENT`,
+  });
+  assert.equal(existsSync(bundle), false);
+  await assert.rejects(controller.create({ ...which, sandbox: { ...sandbox, runtime: {} } }), {
+    code: Code.INVALID_ARGUMENT,
+  });
+
+  await controller.create({ ...which, sandbox, rootfs: rootfs() });
+  const { pid } = await controller.start(which);
+  const shimPid = Number(/^PPid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
+  const wait = controller.wait(which);
+  await controller.status(which); // by now the daemon has the call
+  process.kill(shimPid, 'SIGKILL');
+  assert.equal((await wait).exitStatus, 137);
+  assert.equal(isAlive(pid), false);
+  assert.equal((await controller.status(which)).state, '');
+  assert.equal(existsSync(bundle), false);
+  // Its id is free again; and a daemon that was killed in between finds a dead shim at its start.
+  await controller.create({ ...which, sandbox, rootfs: rootfs() });
+  const second = await controller.start(which);
+  const parent = /^PPid:\s+(\d+)/m.exec(readFileSync(`/proc/${second.pid}/status`, 'utf8'))?.[1];
+  await machine.daemon.kill('SIGKILL');
+  process.kill(Number(parent), 'SIGKILL');
+  await machine.restart();
+  await until(() => !existsSync(bundle), 'the bundle to be removed');
+  assert.equal(isAlive(second.pid), false);
+  assert.equal(readFileSync('/proc/self/mountinfo', 'utf8').includes(machine.directory), false);
+});
+
+/** The topics of the sandboxes' events from now on. */
+function subscribe(grpc: GrpcConnection) {
+  const topics: string[] = [];
+  const over = new AbortController();
+  const filters = ['topic~="^/sandboxes/"'];
+  const stream = grpc.service(Events).subscribe({ filters }, { signal: over.signal });
+  const reading = (async () => {
+    for await (const { topic } of stream) topics.push(topic);
+  })().catch(() => {}); // cancelled, or its daemon was killed
+  const end = (): Promise<void> => {
+    over.abort();
+    return reading;
+  };
+  return { topics, end };
 }

@@ -1,20 +1,28 @@
 import { packAny, unpackAny } from '../../api/any.ts';
+import { Controller } from '../../api/generated/containerd.services.sandbox.v1.ts';
 import { Tasks } from '../../api/generated/containerd.services.tasks.v1.ts';
 import { RuntimeInfo, RuntimeRequest } from '../../api/generated/containerd.types.ts';
 import { durationMs } from '../../config/index.ts';
 import { TsError } from '../../errors/index.ts';
 import { grpcService } from '../../services/context.ts';
+import { sandboxControllerService } from '../../services/sandbox-controller.ts';
 import { tasksService } from '../../services/tasks.ts';
 import { LocalTaskManager } from '../../tasks/local-task-manager.ts';
+import { ShimSandboxes } from '../../tasks/shim-sandboxes.ts';
 import { addContainerMetrics } from '../container-metrics.ts';
 import type { Core } from '../core.ts';
 import type { DaemonModule } from '../module.ts';
 import { ttrpcAddress } from '../ttrpc-address.ts';
 
+type TimeoutName = `shim.${'load' | 'cleanup' | 'shutdown'}` | 'metrics.shimstats' | 'task.state';
+
 /** The tasks, which live in shims. */
 export function openTasks(core: Core): DaemonModule {
   const { config, events, log } = core;
-  const manager = new LocalTaskManager({
+  const timeout = (name: TimeoutName): number => {
+    return durationMs(config.timeouts[`io.containerd.timeout.${name}`]);
+  };
+  const shims = {
     state: config.state,
     root: config.root,
     daemon: {
@@ -22,17 +30,23 @@ export function openTasks(core: Core): DaemonModule {
       ttrpc: ttrpcAddress(config),
       program: process.execPath,
     },
-    events,
     log,
     isDebug: ['debug', 'trace'].includes(config.debug.level),
-  });
+    timeouts: {
+      loadMs: timeout('shim.load'),
+      cleanupMs: timeout('shim.cleanup'),
+      shutdownMs: timeout('shim.shutdown'),
+    },
+  };
+  const sandboxes = new ShimSandboxes(shims);
+  const manager = new LocalTaskManager({ ...shims, events, sandboxes });
   core.tasks = manager;
-  const stateTimeoutMs = durationMs(config.timeouts['io.containerd.timeout.task.state'] ?? '');
+  const stateTimeoutMs = timeout('task.state');
   addContainerMetrics(core.metrics, {
     namespaces: core.namespaces,
     containers: core.containers,
     tasks: manager,
-    timeoutMs: durationMs(config.timeouts['io.containerd.timeout.metrics.shimstats'] ?? ''),
+    timeoutMs: timeout('metrics.shimstats'),
     hasEach: !config.plugins['io.containerd.monitor.task.v1.cgroups'].no_prometheus,
   });
   const metadata = ['io.containerd.metadata.v1'];
@@ -54,10 +68,32 @@ export function openTasks(core: Core): DaemonModule {
       },
       { type: 'io.containerd.service.v1', id: 'tasks-service', requires: metadata },
       { type: 'io.containerd.grpc.v1', id: 'tasks', requires: ['io.containerd.service.v1'] },
+      {
+        type: 'io.containerd.sandbox.controller.v1',
+        id: 'shim',
+        requires: ['io.containerd.event.v1'],
+      },
+      {
+        type: 'io.containerd.grpc.v1',
+        id: 'sandbox-controllers',
+        requires: ['io.containerd.sandbox.controller.v1', 'io.containerd.event.v1'],
+      },
     ],
-    services: [grpcService(Tasks, tasksService(core.containers, manager, { stateTimeoutMs }))],
-    start: () => manager.recover(),
+    services: [
+      grpcService(Tasks, tasksService(core.containers, manager, { stateTimeoutMs })),
+      grpcService(
+        Controller,
+        sandboxControllerService(new Map([['shim', sandboxes]]), core.events),
+      ),
+    ],
+    async start() {
+      await sandboxes.recover(); // first: tasks live in their shims
+      await manager.recover();
+    },
     waits: () => manager.waits(),
-    close: () => manager.close(),
+    async close() {
+      await manager.close();
+      await sandboxes.close();
+    },
   };
 }
