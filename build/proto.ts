@@ -1,6 +1,6 @@
 /**
  * Compiles internal/api/proto/*.proto to typed static modules in internal/api/generated, one for
- * each protobuf package: `node build/proto.ts [PROTO_DIR OUTPUT_DIR]`.
+ * each protobuf package, and descriptors.ts for reflection: `node build/proto.ts [PROTO_DIR OUTPUT_DIR]`.
  *
  * protobufjs parses and resolves; what is printed here reads and writes fields one by one through
  * protobufjs' Reader and Writer. Modules import each other by package and are free of side
@@ -10,6 +10,7 @@ import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import protobuf from 'protobufjs';
+import { printDescriptors } from './proto-descriptors.ts';
 import { printPackage } from './proto-printer.ts';
 
 const API = join(dirname(fileURLToPath(import.meta.url)), '../internal/api');
@@ -45,13 +46,16 @@ export function packagesOf(namespace: protobuf.NamespaceBase): protobuf.Namespac
 export function compile(protoDir: string, outputDir: string): void {
   mkdirSync(outputDir, { recursive: true });
   const stale = new Set(readdirSync(outputDir));
-  for (const namespace of packagesOf(loadProtos(protoDir))) {
-    const name = `${namespace.fullName.slice(1)}.ts`;
+  const packages = packagesOf(loadProtos(protoDir));
+  const write = (name: string, text: string): void => {
     stale.delete(name);
     const path = join(outputDir, name);
-    const text = printPackage(namespace);
     if (readIfPresent(path) !== text) writeFileSync(path, text);
+  };
+  for (const namespace of packages) {
+    write(`${namespace.fullName.slice(1)}.ts`, printPackage(namespace));
   }
+  write('descriptors.ts', printDescriptors(packages));
   for (const name of stale) rmSync(join(outputDir, name));
 }
 

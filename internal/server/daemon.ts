@@ -4,6 +4,8 @@ import type { TtrpcServer } from '../../ttrpc/index.ts';
 import { Introspection } from '../api/generated/containerd.services.introspection.v1.ts';
 import { Version } from '../api/generated/containerd.services.version.v1.ts';
 import { Health } from '../api/generated/grpc.health.v1.ts';
+import { ServerReflection as Reflection } from '../api/generated/grpc.reflection.v1.ts';
+import { ServerReflection as ReflectionV1alpha } from '../api/generated/grpc.reflection.v1alpha.ts';
 import type { ConfigFile } from '../config/index.ts';
 import { type ErrorKind, TsError } from '../errors/index.ts';
 import type { Logger } from '../log/index.ts';
@@ -11,6 +13,7 @@ import { grpcService } from '../services/context.ts';
 import { healthService } from '../services/health.ts';
 import { introspectionService } from '../services/introspection.ts';
 import type { Plugin } from '../services/plugin.ts';
+import { reflectionService } from '../services/reflection.ts';
 import { versionService } from '../services/version.ts';
 import { callMetrics } from './call-metrics.ts';
 import { type Core, closeCore, openCore } from './core.ts';
@@ -136,6 +139,7 @@ export class Daemon implements AsyncDisposable {
   /** The services that tell about the daemon itself. */
   #describe(): DaemonModule {
     const plugins = (): Plugin[] => this.#modules.flatMap((module) => module.plugins);
+    const reflection = reflectionService(() => this.#core.services.keys());
     const identity = readIdentity(this.#core.config.root);
     return {
       plugins: ['healthcheck', 'introspection', 'version'].map((id) => ({
@@ -146,6 +150,8 @@ export class Daemon implements AsyncDisposable {
         grpcService(Health, healthService()),
         grpcService(Introspection, introspectionService(plugins, identity)),
         grpcService(Version, versionService(VERSION, REVISION)),
+        grpcService(Reflection, reflection),
+        grpcService(ReflectionV1alpha, { ...reflection }),
       ],
     };
   }
