@@ -7,6 +7,7 @@ export const USAGE = `tscontainerd - container daemon with the containerd API
 Usage: tscontainerd [flags]                 serve
        tscontainerd [flags] config default  print the default configuration
        tscontainerd [flags] config dump     print the configuration in effect
+       tscontainerd [flags] config explain IMAGE  print where IMAGE would be fetched from, and why
        tscontainerd [flags] config migrate  print the configuration file as version 3
        tscontainerd [flags] fsck [--deep]   check the data of a stopped daemon; exit code 1 if damaged
        tscontainerd [flags] publish --namespace NS --topic TOPIC  publish an event from stdin
@@ -21,7 +22,7 @@ Flags:
   -h, --help             print this`;
 
 const COMMANDS = ['config default', 'config dump', 'config migrate', 'fsck', 'publish'] as const;
-type Command = (typeof COMMANDS)[number] | 'serve' | 'version' | 'help';
+type Command = (typeof COMMANDS)[number] | 'config explain' | 'serve' | 'version' | 'help';
 
 /** What the command line asks for. */
 export interface Arguments {
@@ -31,6 +32,8 @@ export interface Arguments {
   readonly flags: Flags;
   readonly namespace: string;
   readonly topic: string;
+  /** The image that is to be explained, else ''. */
+  readonly image: string;
   /** Whether fsck reads every blob. */
   readonly isDeep: boolean;
 }
@@ -45,6 +48,7 @@ export function parseArguments(argv: readonly string[]): Arguments {
     flags: { root, state, address, logLevel: values['log-level'] },
     namespace: values.namespace ?? '',
     topic: values.topic ?? '',
+    image: positionals[2] ?? '',
     isDeep: values.deep === true,
   };
 }
@@ -82,6 +86,7 @@ function commandOf(
   if (values.help === true) return 'help';
   if (values.version === true) return 'version';
   const words = positionals.join(' ');
+  if (words.startsWith('config explain ') && positionals.length === 3) return 'config explain';
   if (words === '') return 'serve';
   const command = COMMANDS.find((candidate) => candidate === words);
   if (command !== undefined) return command;

@@ -28,6 +28,11 @@ export async function run(args: readonly string[]): Promise<void> {
       return print(load(given));
     case 'config migrate':
       return print(migrateConfig(given.configPath ?? DEFAULT_CONFIG_PATH));
+    case 'config explain': {
+      const { explainConfig } = await import('../../internal/server/config-explain.ts');
+      process.stdout.write(await explainConfig(loadAndWarn(given), given.image));
+      return;
+    }
     case 'fsck': {
       const { checkRoot, reportText } = await import('../../internal/server/fsck.ts');
       const report = await checkRoot(load(given).config.root, { isDeep: given.isDeep });
@@ -54,6 +59,12 @@ function load({ configPath, flags }: Arguments): LoadedConfig {
     configPath !== undefined,
   );
   return { config: withFlags(config, flags), warnings };
+}
+
+function loadAndWarn(given: Arguments): LoadedConfig['config'] {
+  const { config, warnings } = load(given);
+  for (const warning of warnings) console.error(`tscontainerd: warning: ${warning}`);
+  return config;
 }
 
 function print({ config, warnings }: LoadedConfig): void {

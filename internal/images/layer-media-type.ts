@@ -22,7 +22,7 @@ export function checkLayerMediaType(mediaType: string, digest: string): void {
   if (isLayerMediaType(mediaType)) return;
   throw new TsError(
     'NotImplemented',
-    `apply ${digest}: media type ${JSON.stringify(mediaType)} is not that of a tar layer`,
+    `media type ${JSON.stringify(mediaType)} of ${digest} is not that of a tar layer`,
     { code: 'TS_LAYER_MEDIA_TYPE' },
   );
 }

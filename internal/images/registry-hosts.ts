@@ -30,11 +30,26 @@ export interface HostOptions {
   readonly settings?: RegistrySettings;
 }
 
+/** The hosts of a registry and where they are from. */
+export interface ChosenHosts {
+  /** In the order of trial. */
+  readonly hosts: RegistryHost[];
+  /** What says so, in words. */
+  readonly source: string;
+  /** Files that were looked for before, and are not there. */
+  readonly missing: readonly string[];
+}
+
 /** The hosts for images of `registry` (`docker.io`, `127.0.0.1:5000`), in the order of trial. */
 export async function registryHosts(
   registry: string,
   options: HostOptions,
 ): Promise<RegistryHost[]> {
+  return (await chooseHosts(registry, options)).hosts;
+}
+
+/** {@link registryHosts}, with the reason. */
+export async function chooseHosts(registry: string, options: HostOptions): Promise<ChosenHosts> {
   const { hostDir, settings = NO_SETTINGS } = options;
   const scheme = options.defaultScheme || (isLoopback(registry) ? 'http' : 'https');
   if (scheme !== 'http' && scheme !== 'https') {
@@ -46,9 +61,14 @@ export async function registryHosts(
     headers: settings.headers,
     tls: NO_TLS,
   };
-  const found = hostDir === '' ? undefined : await findDirectory(hostDir, registry, own);
-  if (found !== undefined) return found;
-  return hasHosts(settings) ? await hostsOfSettings(registry, settings, own) : [own];
+  const missing: string[] = [];
+  const found = hostDir === '' ? undefined : await findDirectory(hostDir, registry, own, missing);
+  if (found !== undefined) return { ...found, missing };
+  if (!hasHosts(settings)) return { hosts: [own], source: 'the name of the image alone', missing };
+  const hosts = await hostsOfSettings(registry, settings, own);
+  const key = [registry, '*'].find((name) => settings.mirrors.has(name));
+  const source = key === undefined ? 'registry.configs' : `registry.mirrors.${JSON.stringify(key)}`;
+  return { hosts, source: `${source} of the configuration`, missing };
 }
 
 /** What the first directory that there is for a registry says. */
@@ -56,7 +76,8 @@ async function findDirectory(
   hostDir: string,
   registry: string,
   own: RegistryHost,
-): Promise<RegistryHost[] | undefined> {
+  missing: string[],
+): Promise<Omit<ChosenHosts, 'missing'> | undefined> {
   const withPort = registry.replace(/:([0-9]+)$/, '_$1_'); // where ':' is no good in a name
   for (const name of new Set([withPort, registry, '_default'])) {
     const directory = join(hostDir, name);
@@ -67,10 +88,13 @@ async function findDirectory(
     } catch (error) {
       if (!isErrno(error, 'ENOENT', 'ENOTDIR')) throw TsError.from(error, `read ${path}`);
       const certified = await withCertificates(directory, own);
-      if (certified === undefined) continue;
-      return [certified];
+      if (certified === undefined) {
+        missing.push(path);
+        continue;
+      }
+      return { hosts: [certified], source: `the certificates in ${directory}` };
     }
-    return await readHostsToml(text, path, own);
+    return { hosts: await readHostsToml(text, path, own), source: path };
   }
   return undefined;
 }

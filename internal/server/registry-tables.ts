@@ -1,5 +1,10 @@
+import { join } from 'node:path';
 import type { ConfigFile } from '../config/index.ts';
 import type { AuthSetting, RegistrySettings, TlsSetting } from '../images/registry-settings.ts';
+import type { RegistryDefaults } from '../services/registry-message.ts';
+
+/** containerd's and Docker's place for hosts.toml; a missing directory is no configuration. */
+const DEFAULT_HOST_DIR = '/etc/containerd/certs.d';
 
 type Registry = ConfigFile['plugins']['io.containerd.cri.v1.images']['registry'];
 type Config = NonNullable<Registry['configs'][string]>;
@@ -27,6 +32,21 @@ export function registrySettings(registry: Registry): RegistrySettings {
     headers: new Map(
       Object.entries(registry.headers).map(([name, values]) => [name, values.join(', ')]),
     ),
+  };
+}
+
+/**
+ * What is said of registries. The tables of the CRI plugin hold for all clients: one that pulls by
+ * hand what a kubelet cannot pull meets the same hosts and credentials.
+ */
+export function registryDefaults(plugins: ConfigFile['plugins']): RegistryDefaults {
+  const { registry } = plugins['io.containerd.cri.v1.images'];
+  const hostDir = plugins['io.containerd.transfer.v1.local'].config_path || registry.config_path;
+  const dockerDirectory = process.env['DOCKER_CONFIG'] ?? '';
+  return {
+    hostDir: hostDir || DEFAULT_HOST_DIR,
+    settings: registrySettings(registry),
+    dockerConfigPath: dockerDirectory === '' ? '' : join(dockerDirectory, 'config.json'),
   };
 }
 

@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import { Streaming } from '../../api/generated/containerd.services.streaming.v1.ts';
 import { Transfer } from '../../api/generated/containerd.services.transfer.v1.ts';
 import type { ConfigFile } from '../../config/index.ts';
@@ -6,17 +5,14 @@ import { TsError } from '../../errors/index.ts';
 import { ImageTransfer, type TransferLimits } from '../../images/image-transfer.ts';
 import { endAbandonedWork } from '../../images/work-lease.ts';
 import { grpcService } from '../../services/context.ts';
-import type { RegistryDefaults } from '../../services/registry-message.ts';
 import { StreamManager } from '../../services/stream-manager.ts';
 import { streamingService } from '../../services/streaming.ts';
 import { transferService } from '../../services/transfer.ts';
 import type { Core } from '../core.ts';
 import type { DaemonModule } from '../module.ts';
-import { registrySettings } from '../registry-tables.ts';
+import { registryDefaults } from '../registry-tables.ts';
 
 const TRANSFER = 'io.containerd.transfer.v1';
-/** containerd's and Docker's place for hosts.toml; a missing directory is no configuration. */
-const DEFAULT_HOST_DIR = '/etc/containerd/certs.d';
 
 /** Layers of one image that are moved at once (containerd's default). */
 const DEFAULT_CONCURRENCY = 3;
@@ -37,7 +33,7 @@ export function openTransfer(core: Core): DaemonModule {
     // It is said of Kubernetes' images alone.
     discardsLayers: ({ namespace }) => discard_unpacked_layers && namespace === KUBERNETES,
   };
-  const registries = registriesOf(core.config.plugins);
+  const registries = registryDefaults(core.config.plugins);
   const transfer = new ImageTransfer({ content, leases, images, snapshotters, differ }, limits);
   core.transfer = transfer;
   const streams = new StreamManager();
@@ -75,21 +71,6 @@ function limitsOf(
   return {
     downloads: limitOf(max_concurrent_downloads),
     uploads: limitOf(max_concurrent_uploaded_layers),
-  };
-}
-
-/**
- * What is said of registries. The tables of the CRI plugin hold for all clients: one that pulls by
- * hand what a kubelet cannot pull meets the same hosts and credentials.
- */
-function registriesOf(plugins: ConfigFile['plugins']): RegistryDefaults {
-  const { registry } = plugins['io.containerd.cri.v1.images'];
-  const hostDir = plugins['io.containerd.transfer.v1.local'].config_path || registry.config_path;
-  const dockerDirectory = process.env['DOCKER_CONFIG'] ?? '';
-  return {
-    hostDir: hostDir || DEFAULT_HOST_DIR,
-    settings: registrySettings(registry),
-    dockerConfigPath: dockerDirectory === '' ? '' : join(dockerDirectory, 'config.json'),
   };
 }
 
