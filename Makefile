@@ -7,10 +7,12 @@
 # make test-podman      Podman over our runtime, for some minutes
 # make bench            measurements beside runc, crun and containerd
 # make soak             SECONDS=600 WORKERS=8: containers in a loop, and that nothing is left of them
+# make soak-daemon      KILLS=150: the daemon killed at random moments of its work, its data checked after each
 # make clean            removes what was built (not node_modules)
 
 PREFIX ?= /usr/local
 DESTDIR ?=
+KILLS ?= 150
 host := $(patsubst aarch64,arm64,$(patsubst x86_64,x64,$(shell uname -m)))
 ARCH ?= $(host)
 arch := $(patsubst aarch64,arm64,$(patsubst x86_64,x64,$(patsubst amd64,x64,$(ARCH))))
@@ -23,7 +25,7 @@ node := node_modules/node-linux-$(host)/bin/node
 packages := node_modules/.package-lock.json
 generated := internal/api/generated/.stamp
 
-.PHONY: all install demo test critest test-podman test-vm lint fmt types bench soak clean generate
+.PHONY: all install demo test critest test-podman test-vm lint fmt types bench soak soak-daemon clean generate
 .DELETE_ON_ERROR:
 
 all: $(binaries) $(dist)/LICENSES.txt
@@ -80,6 +82,9 @@ bench: all
 
 soak: all
 	SECONDS=$(SECONDS) WORKERS=$(WORKERS) SEED=$(SEED) $(node) test/soak/main.ts
+
+soak-daemon: all
+	SOAK_KILLS=$(KILLS) $(node) --test test/faults/daemon-kill.test.ts test/faults/pull-killed-daemon.test.ts
 
 lint: $(packages) $(generated)
 	node_modules/.bin/biome check

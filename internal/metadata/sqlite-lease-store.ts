@@ -72,13 +72,14 @@ export class SqliteLeaseStore implements LeaseStore {
   }
 
   addResource(scope: Scope, id: string, resource: LeaseResource): void {
+    requireLease(this.#database, scope, id);
     checkResource(resource);
     addToLease(this.#database, { ...scope, lease: id }, resource.type, resource.id);
   }
 
   deleteResource(scope: Scope, id: string, resource: LeaseResource): void {
-    checkResource(resource);
     requireLease(this.#database, scope, id);
+    checkResource(resource);
     removeFromLease(this.#database, { ...scope, lease: id }, resource.type, resource.id);
     this.#gc.schedule();
   }

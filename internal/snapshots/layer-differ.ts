@@ -91,9 +91,9 @@ export class LayerDiffer implements Differ {
     tree: LayerTreeOptions,
     isSynced: boolean,
   ): Promise<DetachedLayer> {
-    checkLayerMediaType(layer.mediaType, layer.digest);
     try {
       await using blob = await this.#content.open(scope, layer.digest);
+      checkLayerMediaType(layer.mediaType, layer.digest); // after that: what is not there has no type
       const limits = await limitsOf(tree.root);
       const applied = await this.#workers.run(
         { kind: 'apply', fd: blob.fd, tree, limits, isSynced },

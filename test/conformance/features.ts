@@ -221,6 +221,18 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
     },
     { what: 'CRI: checkpoints', shownBy: [] },
     {
+      what: '`tscontainerd config explain IMAGE`: the hosts that would be tried, in order, and why; no key of the configuration is ignored in silence',
+      shownBy: [integration('config-explain'), 'test/conformance/config-keys.test.ts'],
+    },
+    {
+      what: 'Sandbox controller over shims that have the sandbox service; gRPC reflection and health',
+      shownBy: [integration('shim-sandbox'), integration('daemon-reflection')],
+    },
+    {
+      what: 'Every method of every service, called wrongly, answers with the code of containerd 2.1 and names the object',
+      shownBy: ['test/conformance/api-errors.test.ts'],
+    },
+    {
       what: "Under Debian's Docker 28 and 20 (`dockerd --containerd=SOCKET`): images, build, run, exec, logs, stop, prune; with Docker's images in the daemon's own stores",
       shownBy: [integration('daemon-docker')],
     },
