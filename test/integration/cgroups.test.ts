@@ -198,11 +198,12 @@ test('freeze: no process runs until the thaw', {
   assert.equal(cgroup.manager.isFrozen(), false);
   runBlocking(cgroup.manager.freeze());
   assert.equal(cgroup.manager.isFrozen(), true);
-  const ticks = () => readFileSync(`/proc/${child.pid}/stat`, 'utf8').split(' ')[13];
+  const ticks = () => Number(readFileSync(`/proc/${child.pid}/stat`, 'utf8').split(' ')[13]);
   const before = ticks();
   child.kill('SIGUSR1');
-  execFileSync('sleep', ['0.1']); // ten ticks for a process that runs
-  assert.equal(ticks(), before);
+  execFileSync('sleep', ['0.3']); // thirty ticks for a process that runs
+  // On v2 the signal wakes it, and it stops again before it gets out of the kernel: some ticks on an emulated machine.
+  assert.ok(ticks() - before <= 5, `${ticks() - before} ticks`);
   const output = firstLine(child);
   cgroup.manager.thaw();
   assert.equal(cgroup.manager.isFrozen(), false);

@@ -20,7 +20,6 @@ after(() => {
 
 /** Its own cgroups, which it may write to. */
 function writable(config: Config): void {
-  config.linux.namespaces.push({ type: 'cgroup' });
   const mounts = config.mounts as { destination: string }[];
   config.mounts = mounts.filter(({ destination }) => destination !== '/sys/fs/cgroup');
   config.mounts.push({

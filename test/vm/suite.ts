@@ -37,6 +37,7 @@ export const suites: Readonly<Record<Form, readonly VmSuite[]>> = {
         'test/attack/leaked-descriptors.test.ts',
         'test/attack/lying-rootfs.test.ts',
         'test/attack/runtime-config.test.ts',
+        'test/conformance/cgroup-twins.test.ts',
         'test/conformance/runtime-tools.test.ts',
         'test/conformance/runtime-twins.test.ts',
         'test/conformance/spec-command.test.ts',
