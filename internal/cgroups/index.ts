@@ -16,6 +16,7 @@ export { memoryNow, refuseBelowUsage } from './memory-now.ts';
 export { adoptCgroup, locateCgroup, openCgroup } from './open-cgroup.ts';
 export type * from './statistics.ts';
 export type { ScopeName } from './systemd/container-scope.ts';
+export { readV1EventDetails, type V1EventDetails } from './v1-event-details.ts';
 export { hasInnerCgroups } from './v2-controllers.ts';
 
 /** What speaks with systemd, and the D-Bus library: loaded by those alone who use it as the cgroup driver. */

@@ -1,39 +1,57 @@
 /** Cgroup statistics in the form of `events`: runc's, on cgroup v2 as well. */
-import type {
-  BlkioEntry,
-  CgroupStatistics,
-  CgroupStatisticsV1,
-  CgroupStatisticsV2,
-  MemoryEntry,
-  PsiStats,
+import {
+  type BlkioEntry,
+  type CgroupManager,
+  type CgroupStatisticsV1,
+  type CgroupStatisticsV2,
+  type MemoryEntry,
+  type PsiStats,
+  readV1EventDetails,
+  type V1EventDetails,
 } from '../cgroups/index.ts';
 
 const NS_PER_US = 1000n;
 
-type Value = bigint | number | string | boolean | null | Value[] | { [name: string]: Value };
+type Value =
+  | bigint
+  | number
+  | string
+  | boolean
+  | null
+  | readonly Value[]
+  | { readonly [name: string]: Value };
 
 /** The `data` of a stats event: names, units and omissions of runc's types/events. */
-export function eventStatistics(statistics: CgroupStatistics): Value {
-  return statistics.version === 1 ? ofV1(statistics) : ofV2(statistics);
+export function eventStatistics(cgroup: CgroupManager): Value {
+  const statistics = cgroup.statistics();
+  if (statistics.version === 2) return ofV2(statistics);
+  return ofV1(statistics, readV1EventDetails(cgroup.paths));
 }
 
-const ABSENT = { cpuset: {}, intel_rdt: {}, network_interfaces: null };
+const ABSENT = { intel_rdt: {}, network_interfaces: null };
 
-function ofV1({ cpu, memory, pids, blkio, hugetlb }: CgroupStatisticsV1): Value {
+function ofV1(
+  { cpu, memory, pids, blkio, hugetlb }: CgroupStatisticsV1,
+  { perCpuKernel, perCpuUser, cpuset }: V1EventDetails,
+): Value {
   return {
-    ...ABSENT,
     cpu:
       cpu === undefined
         ? {}
         : {
             usage: {
               ...unlessZero({ total: cpu.usage.total }),
-              ...(cpu.usage.perCpu.length === 0 ? {} : { percpu: cpu.usage.perCpu }),
+              ...unlessEmpty({
+                percpu: cpu.usage.perCpu,
+                percpu_kernel: perCpuKernel,
+                percpu_user: perCpuUser,
+              }),
               kernel: cpu.usage.kernel,
               user: cpu.usage.user,
             },
             throttling: unlessZero({ ...cpu.throttling }),
           },
+    cpuset: cpuset ?? {},
     memory:
       memory === undefined
         ? {}
@@ -65,6 +83,7 @@ function ofV1({ cpu, memory, pids, blkio, hugetlb }: CgroupStatisticsV1): Value 
         { ...unlessZero({ usage, max }), failcnt },
       ]),
     ),
+    ...ABSENT,
   };
 }
 
@@ -86,7 +105,6 @@ function ofV2({ cpu, memory, pids, io, hugetlb, memoryEvents }: CgroupStatistics
     entry('Write', major, minor, wios),
   ]);
   return {
-    ...ABSENT,
     cpu:
       cpu === undefined
         ? {}
@@ -103,6 +121,7 @@ function ofV2({ cpu, memory, pids, io, hugetlb, memoryEvents }: CgroupStatistics
             }),
             ...psi(cpu.psi),
           },
+    cpuset: {},
     memory:
       memory === undefined
         ? {}
@@ -137,11 +156,16 @@ function ofV2({ cpu, memory, pids, io, hugetlb, memoryEvents }: CgroupStatistics
         { ...unlessZero({ usage: current, max }), failcnt },
       ]),
     ),
+    ...ABSENT,
   };
 }
 
 function unlessZero(values: Record<string, bigint>): Record<string, Value> {
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== 0n));
+}
+
+function unlessEmpty(lists: Record<string, readonly bigint[]>): Record<string, Value> {
+  return Object.fromEntries(Object.entries(lists).filter(([, list]) => list.length > 0));
 }
 
 function memoryEntry(entry: MemoryEntry | undefined): Value {

@@ -19,8 +19,7 @@ export interface ContainerEvent {
 export function statisticsEvent(options: RuntimeOptions, id: string): ContainerEvent {
   const state = readContainerState(options.root, id);
   if (containerStatus(options.root, state) === 'stopped') throw notRunning(id);
-  const statistics = openCgroup(state.cgroupPaths).statistics();
-  return { type: 'stats', id, data: eventStatistics(statistics) };
+  return { type: 'stats', id, data: eventStatistics(openCgroup(state.cgroupPaths)) };
 }
 
 /** Statistics at every interval, and each out-of-memory kill, until the container's init ends. */
@@ -41,7 +40,7 @@ export async function watchEvents(
   const cgroup = openCgroup(state.cgroupPaths);
   using _oom = cgroup.watchOom(() => onEvent({ type: 'oom', id }));
   const report = (): void => {
-    onEvent({ type: 'stats', id, data: eventStatistics(cgroup.statistics()) });
+    onEvent({ type: 'stats', id, data: eventStatistics(cgroup) });
   };
   const timer = setInterval(report, intervalMs);
   try {

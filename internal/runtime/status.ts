@@ -96,9 +96,15 @@ function describe(root: string, state: ContainerState, owner: string): Container
     bundle: state.bundle,
     rootfs: state.rootfs,
     created: state.created,
-    ...(Object.keys(state.annotations).length === 0 ? {} : { annotations: state.annotations }),
+    ...sorted(state.annotations),
     owner,
   };
+}
+
+/** By name, as runc prints a map. */
+function sorted(annotations: ContainerState['annotations']): Pick<ContainerInfo, 'annotations'> {
+  const entries = Object.entries(annotations).sort(([a], [b]) => (a < b ? -1 : 1));
+  return entries.length === 0 ? {} : { annotations: Object.fromEntries(entries) };
 }
 
 /** The user's name, or `#uid` as runc shows one that has none. */

@@ -1,0 +1,146 @@
+// What commands print of a container that runc made and of one that tsrunc made: the same but for ids, pids, times and what is
+// measured. And what `events` prints at every interval.
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { after, before, test } from 'node:test';
+import { needsRoot, RuntimeFixture } from '../fixtures/runtime-bundle.ts';
+import { peer } from '../peers/index.ts';
+
+const runc = peer('runc-1.3');
+const skip = needsRoot !== false ? needsRoot : runc.skip;
+
+interface Side {
+  readonly runtime: RuntimeFixture;
+  readonly id: string;
+}
+const sides: Side[] = [];
+before(() => {
+  if (skip !== false) return;
+  for (const command of [undefined, [runc.path]]) {
+    const runtime = new RuntimeFixture(command);
+    const id = runtime.newId(command === undefined ? 'ours' : 'runc'); // the name of its cgroup too
+    sides.push({ runtime, id });
+    runtime.startSleeping(id, (config) => {
+      config.annotations = { 'org.example.a': 'b', note: 'two words' };
+      config.linux.resources.memory = { limit: 100 << 20, swap: 200 << 20 };
+      config.linux.resources.pids = { limit: 44 };
+    });
+  }
+});
+after(() => {
+  for (const { runtime } of sides) runtime[Symbol.dispose]();
+});
+
+/** What both print, each without what is its own. */
+function both(args: (id: string) => readonly string[]): [string, string] {
+  const texts = sides.map(({ runtime, id }) => {
+    const { status, stdout, error } = runtime.run(args(id));
+    assert.equal(status, 0, error);
+    return stdout.replaceAll(id, 'ID').replaceAll(runtime.directory, 'DIRECTORY');
+  });
+  return texts as [string, string];
+}
+
+/** Numbers of processes, of times and of usage become words; the width of columns, one blank. */
+function neutral(text: string): string {
+  return text
+    .replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, 'TIME')
+    .replace(/\b\d\d:\d\d(?::\d\d)?\b/g, 'CLOCK')
+    .replace(/\b\d+\b/g, 'N')
+    .replace(/ +/g, ' ');
+}
+
+const TEXTS: readonly [string, (id: string) => readonly string[]][] = [
+  ['list', () => ['list']],
+  ['list --format json', () => ['list', '--format', 'json']],
+  ['list --quiet', () => ['list', '--quiet']],
+  ['state', (id) => ['state', id]],
+  ['ps', (id) => ['ps', id]],
+  ['ps with options', (id) => ['ps', id, '-o', 'pid,comm,args']],
+  ['ps --format json', (id) => ['ps', '--format', 'json', id]],
+];
+for (const [what, args] of TEXTS) {
+  test(what, { skip }, () => {
+    const [ours, theirs] = both(args);
+    assert.equal(neutral(ours), neutral(theirs));
+    assert.ok(ours.length > 2);
+  });
+}
+
+type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
+
+/** Names and kinds of all values, and the values of limits. */
+function shape(value: Json, name = ''): Json {
+  if (Array.isArray(value)) {
+    // Blocks and CPUs: as many as there are, all of one kind.
+    const [first] = value;
+    return first === undefined ? [] : [shape(first, name)];
+  }
+  if (typeof value === 'object' && value !== null) {
+    return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, shape(each, key)]));
+  }
+  return name === 'limit' || typeof value === 'string' ? value : typeof value;
+}
+
+test('events --stats', { skip }, () => {
+  const [ours, theirs] = both((id) => ['events', '--stats', id]).map((text) => JSON.parse(text));
+  assert.deepEqual(shape(withoutMeasured(ours)), shape(withoutMeasured(theirs)));
+  assert.deepEqual(Object.keys(ours.data), Object.keys(theirs.data), 'in the same order');
+});
+
+/** What is there only if there was something to measure. */
+function withoutMeasured(event: { data: { [name: string]: Json } }): Json {
+  const { blkio: _blkio, ...data } = event.data;
+  return { ...event, data };
+}
+
+interface Line {
+  readonly atMs: number;
+  readonly event: { readonly type: string; readonly id: string; readonly data: object };
+}
+
+/** The first lines of `events` with an interval of so many milliseconds. */
+async function eventsOf({ runtime, id }: Side, intervalMs: number, count: number): Promise<Line[]> {
+  const [program = '', ...prefix] = runtime.command;
+  const args = ['--root', runtime.stateRoot, 'events', '--interval', `${intervalMs}ms`, id];
+  const child = spawn(program, [...prefix, ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const lines: Line[] = [];
+  for await (const text of createInterface({ input: child.stdout })) {
+    lines.push({ atMs: performance.now(), event: JSON.parse(text) });
+    if (lines.length === count) break;
+  }
+  child.kill('SIGTERM');
+  await new Promise((resolve) => child.on('exit', resolve));
+  return lines;
+}
+
+test('events --interval: a line at every interval, with the fields of runc', { skip }, async () => {
+  const intervalMs = 200;
+  const [ours = [], theirs = []] = await Promise.all(
+    sides.map((side) => eventsOf(side, intervalMs, 5)),
+  );
+  assert.equal(ours.length, 5);
+  const last = ours.at(-1)?.atMs ?? 0;
+  const elapsedMs = last - (ours[0]?.atMs ?? 0);
+  // Four intervals; a busy machine may add to each.
+  assert.ok(elapsedMs > 3.5 * intervalMs && elapsedMs < 12 * intervalMs, `${elapsedMs} ms`);
+  assert.deepEqual(
+    ours.map(({ event }) => event.type),
+    theirs.map(({ event }) => event.type),
+  );
+  const keys = (lines: Line[]) => lines.map(({ event }) => Object.keys(event.data).sort());
+  assert.deepEqual(keys(ours), keys(theirs));
+});
+
+test('events --interval: of a container that has ended, and an interval of nothing', {
+  skip,
+}, () => {
+  for (const { runtime, id } of sides) {
+    const { status } = runtime.run(['events', '--interval', '0s', id]);
+    assert.equal(status, 1);
+  }
+  const [side] = sides as [Side];
+  const { error } = side.runtime.run(['events', '--interval', '0s', side.id]);
+  assert.equal(error, 'duration interval must be greater than 0');
+});
