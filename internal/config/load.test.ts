@@ -194,8 +194,10 @@ const WARNINGS: [string, string[]][] = [
     ['config.toml:2: unknown key plugins."io.containerd.x.v1.y"'],
   ],
   [
-    'version = 2\n[plugins."io.containerd.internal.v1.opt"]\npath = "/opt"',
-    ['config.toml:3: plugins."io.containerd.internal.v1.opt".path has no effect in this version'],
+    'version = 2\n[plugins."io.containerd.internal.v1.tracing"]\nendpoint = "x"',
+    [
+      'config.toml:3: plugins."io.containerd.internal.v1.tracing".endpoint has no effect in this version',
+    ],
   ],
   [
     'version = 3\n[plugins."io.containerd.grpc.v1.cri"]\nsandbox_image = "x"',

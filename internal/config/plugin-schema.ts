@@ -38,7 +38,7 @@ export const COMMON_PLUGINS = {
       per_verifier_timeout: duration('10s'),
     }),
   ),
-  'io.containerd.internal.v1.opt': foreign(table({ path: string('/opt/containerd') })),
+  'io.containerd.internal.v1.opt': table({ path: string('/opt/containerd') }),
   'io.containerd.internal.v1.tracing': foreign(
     table({
       endpoint: string(),

@@ -87,7 +87,7 @@ export function snapshotterOf(
   }
   const snapshotter = snapshotters.get(name);
   if (snapshotter === undefined) {
-    throw new TsError('NotFound', `snapshotter ${name} was not loaded: not found`, {
+    throw new TsError('InvalidArgument', `snapshotter not loaded: ${name}: invalid argument`, {
       advice: `use one of ${[...snapshotters.keys()].join(', ')}`,
     });
   }

@@ -1,6 +1,7 @@
 import type { OpenModule } from '../module.ts';
 import { openCri } from './cri.ts';
 import { openMetadata } from './metadata.ts';
+import { openOpt } from './opt.ts';
 import { openSnapshots } from './snapshots.ts';
 import { openTasks } from './tasks.ts';
 import { openTransfer } from './transfer.ts';
@@ -10,6 +11,7 @@ import { openTransfer } from './transfer.ts';
  * put into the core.
  */
 export const MODULES: readonly OpenModule[] = [
+  openOpt,
   openMetadata,
   openSnapshots,
   openTransfer,
