@@ -53,6 +53,8 @@ const KEYS = {
   SystemdCgroup: ['systemdCgroup', 'boolean'],
   CriuImagePath: ['criuImagePath', 'string'],
   CriuWorkPath: ['criuWorkPath', 'string'],
+  TaskApiAddress: ['taskApiAddress', 'string'],
+  TaskApiVersion: ['taskApiVersion', 'number'],
   InProcess: ['inProcess', 'boolean'],
 } as const satisfies Record<string, readonly [keyof TaskOptions, string]>;
 

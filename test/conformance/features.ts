@@ -142,6 +142,14 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       what: "Wrong calls get the codes of containerd's shims 2.1 and 1.6, and where they are the shim's own the words",
       shownBy: ['test/conformance/task-errors.test.ts'],
     },
+    {
+      what: 'Under Docker 28 (`runtimeType`): run, exec, logs, stop, restart policies, health checks, live-restore',
+      shownBy: [integration('shim-docker')],
+    },
+    {
+      what: "Each of runc's options, over tsrunc, runc and crun",
+      shownBy: [integration('shim-options'), integration('shim-start'), integration('shim-stdio')],
+    },
     { what: 'Tasks and execs over tsrunc, runc and crun', shownBy: [integration('shim-life')] },
     {
       what: 'The same with tsrunc inside of the shim (`InProcess`): no program is started',
