@@ -24,6 +24,9 @@ export interface BootstrapInput {
 /** Most bytes of stdin that are looked at; containerd reads as many. */
 export const MAX_BOOTSTRAP_BYTES = 10 << 20;
 
+/** Messages of runtime options: runc's, and the one for runtimes that the daemon does not know. */
+const OPTIONS = /(?:^|\/)(?:containerd\.runc|runtimeoptions)\.v1\.Options$/;
+
 /**
  * Tells BootstrapParams from an Any. Both begin with two length-delimited fields, so the decision
  * is by content: parameters name the instance and the namespace of the flags.
@@ -40,7 +43,7 @@ export function parseBootstrapInput(
   if (params?.instanceId === id && params.namespace === namespace) {
     const options = params.extensions
       .map((extension) => extension.value)
-      .find((value) => value?.typeUrl.endsWith('runc.v1.Options') === true);
+      .find((value) => OPTIONS.test(value?.typeUrl ?? ''));
     return { params, options };
   }
   const options = decodeOr(() => Any.decode(bytes));

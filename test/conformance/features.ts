@@ -131,8 +131,8 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       shownBy: [integration('shim-containerd'), integration('ttrpc-interop')],
     },
     {
-      what: 'Start, grouping by sandbox, the start protocols of containerd 1.x to 2.3',
-      shownBy: [integration('shim-start')],
+      what: 'Start, grouping by sandbox, the start protocols of containerd 1.x to 2.3: the contract, sentence by sentence',
+      shownBy: [integration('shim-start'), 'test/conformance/shim-contract.test.ts'],
     },
     {
       what: 'The sandbox service: a pause container of the shim itself; under containerd 2.1 (`sandboxer = "shim"`) with tasks in it',

@@ -135,6 +135,38 @@ for (const runtime of runtimes) {
     assert.equal(exits.at(-1), 'c1', 'the container ends after what was executed in it');
   });
 
+  test(`two hundred processes of ${runtime} end at once, each with its own code`, {
+    skip: skip || (runtime !== 'in-process' && 'it takes too long to start so many'),
+  }, async () => {
+    await using daemon = await PlayedDaemon.start();
+    const script = 'mkfifo /tmp/gate; exec sleep 1000';
+    const shim = await daemon.shim(['/bin/sh', '-c', script], { runtime });
+    await shim.create();
+    await shim.start();
+    await shim.exec('ready', ['/bin/sh', '-c', 'until [ -p /tmp/gate ]; do sleep 0.05; done']);
+    assert.equal(await shim.wait('ready'), 0);
+    const codes = Array.from({ length: 200 }, (_, index) => index);
+    const waits: Promise<number>[] = [];
+    for (const code of codes) {
+      await shim.exec(`e${code}`, ['/bin/sh', '-c', `read x </tmp/gate; exit ${code}`]);
+      waits.push(shim.wait(`e${code}`));
+    }
+    // Who opens the writing end lets all of them go on, to the end of the file.
+    await shim.exec('open', ['/bin/sh', '-c', ': >/tmp/gate']);
+    assert.deepEqual(await Promise.all(waits), codes);
+    const told = () => daemon.decoded('/tasks/exit', TaskExit).filter(({ id }) => /^e\d/.test(id));
+    await until(() => told().length >= codes.length, 'the last event');
+    const exits = told();
+    assert.equal(new Set(exits.map(({ pid }) => pid)).size, 200, 'each was told of once');
+    assert.deepEqual(
+      exits.map(({ id, exitStatus }) => id === `e${exitStatus}`),
+      codes.map(() => true),
+    );
+    await shim.task.kill({ id: 'c1', signal: SIGKILL });
+    assert.equal(await shim.wait(), 128 + SIGKILL);
+    await shim.finish();
+  });
+
   test(`a task of ${runtime} is paused, resumed, updated and measured`, { skip }, async () => {
     await using daemon = await PlayedDaemon.start();
     const shim = await daemon.shim(['/bin/sleep', '1000'], { runtime });
