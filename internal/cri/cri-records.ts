@@ -29,6 +29,8 @@ export type SandboxPhase = 'creating' | 'ready' | 'stopped';
 export interface SandboxState {
   readonly name: string;
   readonly runtime: string;
+  /** The RuntimeClass handler of the request; '' for the default runtime. */
+  readonly handler: string;
   readonly phase: SandboxPhase;
   readonly createdAt: bigint;
   /** File of the network namespace; '' for the host's, or none any more. */

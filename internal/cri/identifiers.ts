@@ -66,12 +66,12 @@ export class NameRegistry {
     this.#kind = kind;
   }
 
-  /** Takes a name. Throws AlreadyExists naming the id that has it; the same id may take it again. */
+  /** Takes a name. Throws FailedPrecondition, as containerd does, naming the id that has it; the same id may take it again. */
   reserve(name: string, id: string): void {
     const holder = this.#ids.get(name);
     if (holder !== undefined && holder !== id) {
       throw new TsError(
-        'AlreadyExists',
+        'FailedPrecondition',
         `${this.#kind} name "${name}" is reserved for "${holder}"`,
       );
     }

@@ -90,14 +90,14 @@ export class Sandboxes {
   /** Makes a pod and returns it when it is ready. Nothing is left of one that fails. */
   async run(config: PodSandboxConfig, handler: string, signal: AbortSignal): Promise<Sandbox> {
     checkMetadata(config);
-    const { name: runtimeName, runtime } = this.runtime(handler);
+    this.runtime(handler);
     const id = newId();
     const name = sandboxName(config);
     this.#names.reserve(name, id);
     const undo = new Undo();
     undo.add(async () => this.#names.release(name, id));
     try {
-      const sandbox = await this.#create(id, config, runtimeName, runtime, undo, signal);
+      const sandbox = await this.#create(id, config, handler, undo, signal);
       this.#index.set(id, sandbox);
       this.#watch(sandbox);
       return sandbox;
@@ -109,12 +109,12 @@ export class Sandboxes {
   async #create(
     id: string,
     config: PodSandboxConfig,
-    runtimeName: string,
-    runtime: RuntimeHandlerConfig,
+    handler: string,
     undo: Undo,
     signal: AbortSignal,
   ): Promise<Sandbox> {
     const { services, settings, host, networks } = this.#options;
+    const { name: runtimeName, runtime } = this.runtime(handler);
     const options = config.linux?.securityContext?.namespaceOptions;
     const isHostNetwork = options?.network === NamespaceMode.NODE;
     const isHostIpc = options?.ipc === NamespaceMode.NODE;
@@ -125,6 +125,7 @@ export class Sandboxes {
     const state: SandboxState = {
       name: sandboxName(config),
       runtime: runtimeName,
+      handler,
       phase: 'creating',
       createdAt: nowNs(),
       netns,

@@ -24,7 +24,7 @@ export function sandboxMessage(sandbox: Sandbox): Init<PodSandbox> {
     createdAt: state.createdAt,
     labels: config.labels,
     annotations: config.annotations,
-    runtimeHandler: state.runtime,
+    runtimeHandler: state.handler,
   };
 }
 

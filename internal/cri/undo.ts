@@ -31,9 +31,13 @@ export async function unlessGone(removal: Promise<unknown>): Promise<void> {
   }
 }
 
-/** To kill what has ended is success. */
+/**
+ * To kill what has ended is success. A task that ends while it is killed may be deleted, and let go of its shim, before the
+ * kill is answered.
+ */
 export function ignoreEnded(thrown: unknown): void {
   const { kind, message } = TsError.from(thrown);
-  if (kind === 'NotFound' || /already finished|not running/.test(message)) return;
+  if (kind === 'NotFound' || /already finished|not running|^shim of \S+ has ended$/.test(message))
+    return;
   throw thrown;
 }

@@ -227,6 +227,10 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
         'test/integration/cri-volumes.test.ts',
       ],
     },
+    {
+      what: 'Unmodified `crictl` 1.36, every subcommand: the answers of containerd 2.1',
+      shownBy: ['test/conformance/crictl.test.ts'],
+    },
     { what: 'CRI: checkpoints', shownBy: [] },
     {
       what: '`tscontainerd config explain IMAGE`: the hosts that would be tried, in order, and why; no key of the configuration is ignored in silence',

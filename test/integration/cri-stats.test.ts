@@ -236,11 +236,13 @@ describe('statistics by crictl, beside containerd', { skip: skipCri() || skipCon
       const target = command === 'stats' ? id : pod;
       // The second answer has the rate, and the layer's usage.
       for (const _ of [1, 2]) {
-        shapes[command] = shape(JSON.parse(node.crictl(command, '-o', 'json', '--id', target)));
+        shapes[command] = shape(
+          JSON.parse(await node.crictl(command, '-o', 'json', '--id', target)),
+        );
         await new Promise((resolve) => setTimeout(resolve, 1000));
       }
     }
-    const table = node.crictl('stats');
+    const table = await node.crictl('stats');
     await node.remove(pod);
     return { shapes, table };
   };
