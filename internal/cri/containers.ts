@@ -26,8 +26,8 @@ import {
   type ContainerState,
   containerExtensions,
   encodeState,
-  KIND_LABEL,
   readContainer,
+  recordLabels,
   STATE_EXTENSION,
   specAny,
 } from './cri-records.ts';
@@ -142,7 +142,7 @@ export class Containers {
     undo.add(() => unlessGone(services.containers.delete({ id })));
     const record: Init<ContainerMessage> = {
       id,
-      labels: [...config.labels, [KIND_LABEL, 'container'] as const],
+      labels: recordLabels(config.labels, 'container'),
       image: state.image,
       runtime: { name: runtime.type, options: packRuntimeOptions(runtime) },
       snapshotter,

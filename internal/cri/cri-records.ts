@@ -63,6 +63,21 @@ export interface ContainerState {
   readonly isRemoving: boolean;
 }
 
+/** Prefixes of labels by which the daemon and other clients of it act: to keep, to restart, to run a program. */
+const RESERVED = ['containerd.io/', 'io.containerd.', 'io.cri-containerd.', 'nerdctl/'];
+
+/**
+ * Labels of a record. Those of a pod are its author's: none of them may mean anything to the daemon (CVE-2026-53488). The
+ * request keeps them all.
+ */
+export function recordLabels(
+  labels: ReadonlyMap<string, string>,
+  kind: RecordKind,
+): [string, string][] {
+  const own = [...labels].filter(([key]) => !RESERVED.some((prefix) => key.startsWith(prefix)));
+  return [...own, [KIND_LABEL, kind]];
+}
+
 /** The extensions of a pod's record. */
 export function sandboxExtensions(
   config: PodSandboxConfig,

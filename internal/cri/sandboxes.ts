@@ -1,3 +1,4 @@
+// One thing: a pod's life, each step of which must know what the others leave behind when they fail.
 import { mkdirSync } from 'node:fs';
 import type { AnyMessage } from '../api/any.ts';
 import type { Container as ContainerMessage } from '../api/generated/containerd.services.containers.v1.ts';
@@ -11,8 +12,8 @@ import type { CriHost } from './cri-host.ts';
 import type { CriImages } from './cri-images.ts';
 import {
   encodeState,
-  KIND_LABEL,
   readSandbox,
+  recordLabels,
   type SandboxState,
   STATE_EXTENSION,
   sandboxExtensions,
@@ -276,7 +277,7 @@ export class Sandboxes {
     const { id, config, state } = sandbox;
     return {
       id,
-      labels: [...config.labels, [KIND_LABEL, 'sandbox'] as const],
+      labels: recordLabels(config.labels, 'sandbox'),
       image: root.imageName,
       runtime: { name: runtime.type, options: packRuntimeOptions(runtime) },
       spec,

@@ -11,7 +11,7 @@ for (const { id, what, triedBy } of attacks) {
       const text = readText(file);
       assert.ok(text !== undefined, `${file} is not there`);
       // Names are written in one piece, or made of pieces in a template.
-      const titles = text.split('\n').filter((line) => /\btest\(|^ *['"`]|^ *`/.test(line));
+      const titles = text.split('\n').filter((line) => /\b(?:test|it)\(|^ *['"`]|^ *`/.test(line));
       const isThere = titles.some((line) => line.includes(name)) || text.includes(`, '${name}`);
       assert.ok(isThere, `no test in ${file} is called ${name}`);
     }

@@ -14,7 +14,7 @@ const SYMLINKS: Attack['triedBy'] = [
   [attack('lying-rootfs-exec'), 'symlinks to the host'],
 ];
 
-/** Those on a runtime; create and exec where both are open to it. */
+/** Those on a runtime, create and exec where both are open to it; and on the CRI. */
 export const attacks: readonly Attack[] = [
   {
     id: 'CVE-2019-5736',
@@ -127,6 +127,66 @@ export const attacks: readonly Attack[] = [
     id: 'CVE-2026-47262',
     what: 'a huge /etc/passwd',
     triedBy: [['internal/runtime/home-directory.test.ts', 'passwd']],
+  },
+  {
+    id: 'CVE-2024-40635, CVE-2026-46680',
+    what: 'a USER beyond 32 bits, or a number that is a name, becomes root',
+    triedBy: [['internal/cri/image-user.test.ts', 'resolveIdentity: ']],
+  },
+  {
+    id: 'CVE-2026-47262, CRI-O CVE-2025-4437, in the CRI',
+    what: 'a huge /etc/passwd of an image',
+    triedBy: [
+      [attack('cri'), 'a huge /etc/passwd is not read'],
+      [
+        'internal/cri/layered-files.test.ts',
+        'refuses loops, what is no file, and what is too large',
+      ],
+    ],
+  },
+  {
+    id: 'CVE-2022-23648',
+    what: 'a VOLUME or a link of an image that leads to files of the host',
+    triedBy: [
+      ['test/integration/cri-volumes.test.ts', 'a volume that leads out of the image'],
+      ['test/integration/cri-volumes.test.ts', 'is refused, and nothing is left'],
+    ],
+  },
+  {
+    id: 'CVE-2021-21334',
+    what: 'environment shared by containers that are made at once',
+    triedBy: [[attack('cri'), 'containers that are made at once have each their own environment']],
+  },
+  {
+    id: 'CVE-2022-31030, CRI-O CVE-2022-1708, GHSA-7jxh-36q5-gcqv',
+    what: 'a probe that floods the daemon, or leaves children that hold its output',
+    triedBy: [
+      [attack('cri'), 'a probe that prints without end'],
+      [attack('cri'), 'probes that leave children behind are answered'],
+    ],
+  },
+  {
+    id: 'CVE-2026-53488',
+    what: 'labels of images and pods by which the daemon or its clients act',
+    triedBy: [[attack('cri'), 'labels of an image or a pod are no labels of the daemon']],
+  },
+  {
+    id: 'CVE-2026-53492',
+    what: 'names of CDI devices from elsewhere than the request',
+    triedBy: [['internal/cri/cdi-devices.test.ts', 'are those of the field and of annotations']],
+  },
+  {
+    id: 'CRI-O CVE-2022-4318, CVE-2026-15809',
+    what: 'a line break in HOME becomes a line of /etc/passwd',
+    triedBy: [[attack('cri'), 'a HOME with a line break']],
+  },
+  {
+    id: 'CRI-O CVE-2023-6476, CVE-2024-3154, CVE-2022-0811',
+    what: 'annotations and sysctls that steer the runtime or the host',
+    triedBy: [
+      [attack('cri'), 'annotations of a pod do not reach the runtime'],
+      ['internal/cri/sandbox-spec.test.ts', 'refuses the sysctl'],
+    ],
   },
   {
     id: 'NODE_*, OPENSSL_*, LD_* in the environment',
