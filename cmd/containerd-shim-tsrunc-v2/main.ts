@@ -1,6 +1,8 @@
 import { readFileSync, writeSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { TsError } from '../../internal/errors/index.ts';
+import type { ShimFlags } from '../../internal/shim/shim-flags.ts';
+import type { Started } from '../../internal/shim/start.ts';
 import { type Arguments, parseArguments, USAGE } from './arguments.ts';
 import { REVISION, VERSION } from './version.ts';
 
@@ -35,11 +37,23 @@ async function run({ verb, flags }: Arguments): Promise<void> {
       return;
     }
     case 'serve': {
-      const { serve } = await import('../../internal/shim/serve.ts');
-      await serve(flags);
+      const started = flags.socket === '' ? await answerInPlace(flags) : undefined;
+      if (started !== undefined && started.listener === undefined) return;
+      const { LISTENER_FD, serve } = await import('../../internal/shim/serve.ts');
+      const socket = started?.address ?? flags.socket;
+      await serve({ ...flags, socket }, started?.listener?.release() ?? LISTENER_FD);
       return;
     }
   }
+}
+
+/** The daemon has its answer before the modules that serve are loaded. */
+async function answerInPlace(flags: ShimFlags): Promise<Started> {
+  const { leaveStandardStreams, startInPlace } = await import('../../internal/shim/start.ts');
+  const started = await startInPlace(flags);
+  writeSync(STDOUT, started.answer);
+  leaveStandardStreams();
+  return started;
 }
 
 function parse(): Arguments | undefined {

@@ -28,7 +28,7 @@ import { pathOfAddress } from './socket-address.ts';
 import { TaskService } from './task-service.ts';
 
 /** Number of the listening socket that `start` hands on. */
-const LISTENER_FD = 3;
+export const LISTENER_FD = 3;
 /** Version 3 has the messages of version 2: loading its module, too, would cost each pod memory. */
 const TASK_V3 = { ...Task, typeName: 'containerd.task.v3.Task' } as const;
 /** Methods of services that are loaded when somebody calls them. */
@@ -48,11 +48,11 @@ const SANDBOX_METHODS = {
 const LAST_EVENTS_MS = 5_000;
 
 /** Serves until Shutdown. The socket file goes with the process. */
-export async function serve(flags: ShimFlags): Promise<void> {
+export async function serve(flags: ShimFlags, listenerFd: number): Promise<void> {
   const socketPath = pathOfAddress(flags.socket);
   const log = createShimLog(flags.isDebug, { namespace: flags.namespace, id: flags.id });
   surviveErrors(log);
-  closeInheritedFds([LISTENER_FD]);
+  closeInheritedFds([listenerFd]);
   setChildSubreaper(true);
   setProcessName('containerd-shim'); // as people and scripts look for it; Node's is its own
   const children = new ChildRegistry();
@@ -88,7 +88,7 @@ export async function serve(flags: ShimFlags): Promise<void> {
     });
   });
   handleSignals({ service, events, requests, leave: shutdown.resolve, log });
-  await server.listen({ fd: LISTENER_FD });
+  await server.listen({ fd: listenerFd });
   log.debug('serving', { pid: process.pid, socket: socketPath });
 
   await shutdown.promise;

@@ -7,6 +7,7 @@
 import { spawn } from 'node:child_process';
 import {
   chmodSync,
+  closeSync,
   mkdirSync,
   openSync,
   readFileSync,
@@ -53,12 +54,62 @@ export async function start(flags: ShimFlags): Promise<Uint8Array> {
   const bundle = process.cwd();
   const input = parseBootstrapInput(readStdin(), flags.id, flags.namespace);
   const path = addressPath(flags, input, bundle);
-  const address = `unix://${path}`;
   if (input.options !== undefined) writeStartOptions(bundle, input.options);
-  await ensureShim(path, flags, input);
+  await ensureShim(path, async (listener) => {
+    using own = listener;
+    await launch(own, path, flags, input);
+  });
+  return answer(bundle, path, input);
+}
+
+/** A shim that {@link startInPlace} has found, or that this process is to be. */
+export interface Started {
+  /** Bytes for stdout. */
+  readonly answer: Uint8Array;
+  /** Address of the socket: `unix://PATH`. */
+  readonly address: string;
+  /** The socket to serve; undefined when another shim serves it. */
+  readonly listener: OwnedFd | undefined;
+}
+
+/**
+ * What `start` does, but for a daemon of ours, which calls the serving process without it: that spares a pod the start
+ * of one program. This process becomes the shim, unless there is one for the group already.
+ */
+export async function startInPlace(flags: ShimFlags): Promise<Started> {
+  const bundle = process.cwd();
+  const input = parseBootstrapInput(readStdin(), flags.id, flags.namespace);
+  const path = addressPath(flags, input, bundle);
+  if (input.options !== undefined) writeStartOptions(bundle, input.options);
+  let listener: OwnedFd | undefined;
+  await ensureShim(path, async (bound) => {
+    listener = bound;
+    const { shimCgroup } = await parseRuntimeOptions(input.options);
+    if (shimCgroup !== '') await joinCgroup(shimCgroup, process.pid);
+    raiseOomScore(process.pid);
+  });
+  return { answer: answer(bundle, path, input), address: `unix://${path}`, listener };
+}
+
+function answer(bundle: string, path: string, input: BootstrapInput): Uint8Array {
+  const address = `unix://${path}`;
   // containerd 1.x finds the shim again by this file, later ones by their own.
   writeFileSync(join(bundle, 'address'), address, { mode: 0o600 });
   return encodeAnswer(answerForm(input, process.env), address, taskApiVersion(bundle));
+}
+
+/** The daemon's pipes are done with: nothing is read or printed any more, and errors go into the log. */
+export function leaveStandardStreams(): void {
+  for (const [fd, flags] of [
+    [0, OpenFlag.O_RDONLY],
+    [1, OpenFlag.O_WRONLY],
+    [2, OpenFlag.O_WRONLY],
+  ] as const) {
+    closeSync(fd);
+    // The lowest number that is free is the one that was closed.
+    const opened = fd === 2 ? openLogFifo()?.release() : undefined;
+    if (opened === undefined) openSync('/dev/null', flags);
+  }
 }
 
 function addressPath(flags: ShimFlags, input: BootstrapInput, bundle: string): string {
@@ -78,17 +129,20 @@ function readConfig(bundle: string): string {
   }
 }
 
-/** Makes sure that a shim answers at `path`. Only one `start` at a time looks and binds. */
-async function ensureShim(path: string, flags: ShimFlags, input: BootstrapInput): Promise<void> {
+/** Makes sure that a shim answers at `path`, or calls `serve`. Only one `start` at a time looks and binds. */
+async function ensureShim(
+  path: string,
+  serve: (listener: OwnedFd) => Promise<void>,
+): Promise<void> {
   const directory = dirname(path);
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   // Whoever made it first: nobody else may enter (CVE-2020-15257).
   if (directory === DEFAULT_SOCKET_DIRECTORY) chmodSync(directory, 0o700);
   using _lock = lockSocketDirectory(path);
   if (await isShimListening(path)) return;
-  using listener = bind(path);
+  const listener = bind(path);
   try {
-    await launch(listener, path, flags, input);
+    await serve(listener);
   } catch (thrown) {
     rmSync(path, { force: true });
     throw thrown;

@@ -43,7 +43,8 @@ export function findShimBinary(runtime: string, search: ShimSearch): string {
 }
 
 const RUNC_SHIM = 'containerd-shim-runc-v2';
-const OWN_SHIM = 'containerd-shim-tsrunc-v2';
+/** The program of ours. */
+export const OWN_SHIM = 'containerd-shim-tsrunc-v2';
 
 /** `containerd-shim-NAME-VERSION` from the last two parts of a runtime's name. */
 export function shimBinaryName(runtime: string): string {

@@ -47,15 +47,39 @@ const OUTPUT_GRACE_MS = 1000;
 export async function callShim(call: ShimCall): Promise<ShimOutput> {
   return execute(call, call.verb, shimArguments(call), {
     cwd: call.bundle,
-    env: {
-      ...inheritedEnvironment(),
-      GOMAXPROCS: '2',
-      MAX_SHIM_VERSION: '2',
-      TTRPC_ADDRESS: call.daemon.ttrpc,
-      GRPC_ADDRESS: call.daemon.grpc,
-      NAMESPACE: call.namespace,
-    },
+    env: shimEnvironment(call),
   });
+}
+
+/**
+ * Executes our own shim without `start`, and returns what it printed: it answers as `start` would, and goes on as the
+ * shim. That is one start of a program less than `start` takes, which starts the shim as its child. A shim that serves
+ * others of the same group already answers for it, and the process ends.
+ */
+export async function startOwnShim(call: Omit<ShimCall, 'verb'>): Promise<ShimOutput> {
+  return execute(
+    call,
+    'start',
+    [
+      ...['-namespace', call.namespace, '-id', call.id, '-address', call.daemon.grpc],
+      ...(call.isDebug ? ['-debug'] : []),
+    ],
+    { cwd: call.bundle, env: { ...shimEnvironment(call), ...LEAN }, isStaying: true },
+  );
+}
+
+/** What keeps a process of Node small: fewer threads for files, and one heap of malloc's for all of them. */
+const LEAN = { UV_THREADPOOL_SIZE: '2', MALLOC_ARENA_MAX: '1' } as const;
+
+function shimEnvironment({ daemon, namespace }: Pick<ShimCall, 'daemon' | 'namespace'>) {
+  return {
+    ...inheritedEnvironment(),
+    GOMAXPROCS: '2',
+    MAX_SHIM_VERSION: '2',
+    TTRPC_ADDRESS: daemon.ttrpc,
+    GRPC_ADDRESS: daemon.grpc,
+    NAMESPACE: namespace,
+  };
 }
 
 /** Asks a shim about itself and its runtime: protobuf `containerd.types.RuntimeInfo` on stdout. */
@@ -63,21 +87,39 @@ export async function callShimInfo(call: ProgramCall): Promise<ShimOutput> {
   return execute(call, '-info', ['-info'], { cwd: '/', env: inheritedEnvironment() });
 }
 
+interface Where {
+  readonly cwd: string;
+  readonly env: NodeJS.ProcessEnv;
+  /** The process may go on after its answer, in a session of its own. */
+  readonly isStaying?: boolean;
+}
+
 async function execute(
   call: ProgramCall,
   verb: string,
   args: readonly string[],
-  where: { cwd: string; env: NodeJS.ProcessEnv },
+  where: Where,
 ): Promise<ShimOutput> {
   const what = `${call.binary} ${verb}`;
+  const { isStaying = false, ...options } = where;
+  // Neither the caller nor the deadline ends a process that stays, once it has answered.
+  const canceled = new AbortController();
+  const cancel = (): void => canceled.abort();
+  call.signal?.addEventListener('abort', cancel, { once: true });
+  if (call.signal?.aborted === true) cancel();
   const child = spawn(call.binary, args, {
-    ...where,
+    ...options,
+    detached: isStaying,
     stdio: ['pipe', 'pipe', 'pipe'],
-    timeout: call.timeoutMs,
     killSignal: 'SIGKILL',
-    ...(call.signal === undefined ? {} : { signal: call.signal }),
+    signal: canceled.signal,
   });
+  const deadline = setTimeout(() => child.kill('SIGKILL'), call.timeoutMs);
   const startedMs = performance.now();
+  let hasAnswered = false;
+  child.stdout.once('data', () => {
+    hasAnswered = true;
+  });
   const outputs = [child.stdout, child.stderr].map((stream) => collect(stream, () => child.kill()));
   child.stdin.on('error', () => {}); // a shim may end without reading its input
   child.stdin.end(call.stdin);
@@ -87,8 +129,15 @@ async function execute(
       child.once('exit', (code, signal) => resolve({ code, signal }));
       // All output is in before `close`; it does not come while another process holds a pipe.
       child.once('close', (code, signal) => resolve({ code, signal }));
+      // One that stays has closed its output behind its answer.
+      if (isStaying)
+        child.stdout.once('end', () => hasAnswered && resolve({ code: 0, signal: null }));
     },
-  );
+  ).finally(() => {
+    clearTimeout(deadline);
+    call.signal?.removeEventListener('abort', cancel);
+  });
+  child.unref();
   const grace = setTimeout(() => {
     child.stdout.destroy();
     child.stderr.destroy();

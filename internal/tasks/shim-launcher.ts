@@ -1,4 +1,4 @@
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { AnyMessage } from '../api/any.ts';
 import { DeleteResponse } from '../api/generated/containerd.task.v3.ts';
 import { RuntimeInfo } from '../api/generated/containerd.types.ts';
@@ -7,8 +7,8 @@ import { TsError } from '../errors/index.ts';
 import type { Logger } from '../log/index.ts';
 import { parseBootstrapAnswer, type ShimAddress } from './bootstrap-answer.ts';
 import type { Bundle } from './bundle.ts';
-import { findShimBinary } from './shim-binary.ts';
-import { callShim, callShimInfo, type DaemonAddresses } from './shim-call.ts';
+import { findShimBinary, OWN_SHIM } from './shim-binary.ts';
+import { callShim, callShimInfo, type DaemonAddresses, startOwnShim } from './shim-call.ts';
 import { levelOfLine, ShimLog } from './shim-log.ts';
 import { killShimProcesses } from './shim-processes.ts';
 import { exitOf, UNKNOWN_EXIT_STATUS } from './shim-task.ts';
@@ -64,13 +64,16 @@ export class ShimLauncher {
     await bundle.write('shim-binary-path', binary);
     const log = await this.openLog(bundle);
     try {
-      const { stdout, stderr } = await callShim({
+      const call = {
         ...this.#call(bundle, binary),
-        verb: 'start',
         stdin: options === undefined ? new Uint8Array(0) : Any.encode(options),
         timeoutMs: START_TIMEOUT_MS,
         signal,
-      });
+      };
+      const isOwn = basename(binary) === OWN_SHIM;
+      const { stdout, stderr } = await (isOwn
+        ? startOwnShim(call)
+        : callShim({ ...call, verb: 'start' }));
       if (stderr !== '') this.#warn(bundle, 'shim start', stderr);
       const address = parseBootstrapAnswer(stdout);
       await bundle.writeAddress(address);
