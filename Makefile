@@ -42,7 +42,7 @@ $(generated): $(packages) $(wildcard build/proto*.ts) $(shell find internal/api/
 
 # Which sources a program consists of is known after its first build: esbuild says it, binary.ts writes it down.
 -include $(programs:%=$(dist)/deps/%.d)
-$(binaries): $(dist)/bin/%: cmd/%/main.ts $(packages) $(generated) $(filter-out %.test.ts build/proto% build/licences.ts,$(wildcard build/*.ts))
+$(binaries): $(dist)/bin/%: cmd/%/main.ts $(packages) $(generated) $(filter-out %.test.ts build/proto% build/licences.ts,$(wildcard build/*.ts build/*.json))
 	$(node) build/binary.ts $* --arch $(arch)
 
 $(dist)/LICENSES.txt: $(packages) build/licences.ts

@@ -2,7 +2,6 @@
 // `execArgv`), since nothing outside it may change them: neither NODE_OPTIONS nor an OpenSSL configuration file.
 
 import type { Part } from './bundle.ts';
-import type { Compile } from './code-cache.ts';
 
 /** What one program is built from and how it is started. */
 export interface Binary {
@@ -14,9 +13,11 @@ export interface Binary {
    * How much of its chunks is compiled at build time. Everything: no function is compiled at run time, and all of the
    * chunk's code is in memory. Outermost: functions are compiled when they are called, and only those are in memory.
    */
-  readonly compile: Compile;
+  readonly compile: 'everything' | 'outermost';
   /** Programs inside of it that share no code with the rest: each is one part, and holds nothing that it does not need. */
   readonly parts?: readonly Part[];
+  /** A list of the functions of `parts` that are compiled at build time, beside this file (test/bench/called-functions.ts). */
+  readonly called?: string;
   /** Options of Node itself. */
   readonly nodeOptions: readonly string[];
   /** Entry points of worker threads, relative to the repository, by the name of the asset that holds their bundle. */
@@ -62,6 +63,7 @@ export const binaries: Readonly<Record<string, Binary>> = {
       '--disable-wasm-trap-handler',
     ],
     compile: 'everything',
+    called: 'called-functions.json',
     parts: [
       single('create', 'runtime/cgroup-driver', 'linux/operation'),
       single('start', 'runtime/start', 'linux/operation'),

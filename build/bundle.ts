@@ -47,8 +47,8 @@ export async function bundle(
 
 const MAIN = 'main.js';
 
-/** `cmd/x/single/run.ts` becomes the part `single-run`. */
-function partName(entry: string): string {
+/** The name of the part that begins in a file, without its ending: `cmd/x/single/run.ts` becomes `single-run`. */
+export function partName(entry: string): string {
   return entry.split('/').slice(-2).join('-').replace(/\.ts$/, '');
 }
 

@@ -4,6 +4,7 @@ import { chmodSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync
 import { createRequire } from 'node:module';
 import { basename, dirname, join } from 'node:path';
 import type { Binary } from './binaries.ts';
+import { partName } from './bundle.ts';
 import { CACHE_SUFFIX, chunkFunction } from './chunk-loader.ts';
 import { compileAhead } from './code-cache.ts';
 
@@ -90,14 +91,32 @@ function chunkAssets(input: SeaInput, dir: string): Record<string, Buffer> {
     [...(input.chunks ?? [])].map(([name, code]) => [name, head + code + tail]),
   );
   if (texts.size === 0) return {};
-  const { v8Options, compile } = input.binary;
-  const compiled =
-    input.cacheMaker === undefined
-      ? []
-      : compileAhead(input.cacheMaker, v8Options, compile, texts, dir);
+  const compiled = input.cacheMaker === undefined ? [] : compileChunks(input, texts, dir);
   return Object.fromEntries([
     ...[...texts].map(([name, text]) => [name, Buffer.from(text, 'latin1')] as const),
     ...[...compiled].map(([name, bytes]) => [name + CACHE_SUFFIX, bytes] as const),
+  ]);
+}
+
+/** Of a part of the program the functions that are known to be called, of the other chunks what the binary says. */
+function compileChunks(
+  { binary, cacheMaker = [] }: SeaInput,
+  texts: ReadonlyMap<string, string>,
+  dir: string,
+): Map<string, Buffer> {
+  const { v8Options, compile, parts = [], called } = binary;
+  const names = new Set(
+    called === undefined ? [] : parts.map(({ entry }) => `${partName(entry)}.js`),
+  );
+  const [some, others] = [true, false].map((isSome) => {
+    return new Map([...texts].filter(([name]) => names.has(name) === isSome));
+  });
+  const list =
+    called === undefined ? '[]' : readFileSync(join(import.meta.dirname, called), 'utf8');
+  const keys = new Set(JSON.parse(list) as string[]);
+  return new Map([
+    ...compileAhead(cacheMaker, v8Options, compile, others ?? new Map(), dir),
+    ...compileAhead(cacheMaker, v8Options, keys, some ?? new Map(), dir),
   ]);
 }
 

@@ -64,7 +64,7 @@ export const layers: Readonly<Record<string, Layer>> = {
   [metrics]: { imports: [] },
   [log]: { imports: [], packages: ['pino'] },
   ttrpc: { imports: [], packages: ['protobufjs'] },
-  build: { imports: [], types: [api], packages: ['esbuild', 'protobufjs'] },
+  build: { imports: [], types: [api], packages: ['acorn', 'esbuild', 'protobufjs'] },
 };
 
 /**
