@@ -7,7 +7,7 @@ import { dirname, join } from 'node:path';
 import { after, test } from 'node:test';
 import { runInThisContext } from 'node:vm';
 import { type Bundle, bundle } from './bundle.ts';
-import { chunkFunction } from './chunk-loader.ts';
+import { chunkFunction, packParts } from './chunk-loader.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'bundle-'));
 after(() => rmSync(root, { recursive: true }));
@@ -55,16 +55,13 @@ for (const [path, text] of Object.entries(sources)) writeFileSync(join(root, pat
 /** Runs a bundle as an executable does, and returns what it tells in the end. */
 async function run({ code, chunks }: Bundle, argument: string): Promise<unknown> {
   const outer = createRequire(import.meta.url);
+  const { head, tail } = chunkFunction;
+  const parts = packParts(
+    new Map([...chunks].map(([name, text]) => [name, Buffer.from(head + text + tail, 'latin1')])),
+  );
+  const asset = Uint8Array.from(parts).buffer;
   const require = (id: string): unknown => {
-    if (id !== 'node:sea') return outer(id);
-    return {
-      getRawAsset(name: string) {
-        const chunk = chunks.get(name);
-        if (chunk === undefined) throw new Error('no such asset');
-        const text = Buffer.from(chunkFunction.head + chunk + chunkFunction.tail, 'latin1');
-        return text.buffer.slice(text.byteOffset, text.byteOffset + text.length);
-      },
-    };
+    return id === 'node:sea' ? { getRawAsset: () => asset } : outer(id);
   };
   const argv = process.argv;
   process.argv = [...argv, argument];
@@ -121,4 +118,18 @@ test('what a part always needs must be named by an import()', async () => {
     bundle(root, 'main.ts', [{ entry: 'single/quick.ts', always: ['order.ts'] }]),
     { message: 'join parts: no import() names order.ts' },
   );
+});
+
+test('what is packed is found again, aligned', () => {
+  const files = new Map<string, Buffer>(
+    Array.from({ length: 12 }, (_, i) => [`file-${i}`, Buffer.alloc(i * 7, i)] as const),
+  );
+  const pack = packParts(files);
+  const end = 4 + pack.readUInt32LE(0);
+  const places = JSON.parse(pack.toString('latin1', 4, end)) as Record<string, [number, number]>;
+  assert.deepEqual(Object.keys(places), [...files.keys()]);
+  for (const [name, [start, length]] of Object.entries(places)) {
+    assert.equal(start % 8, 0);
+    assert.deepEqual(pack.subarray(start, start + length), files.get(name));
+  }
 });

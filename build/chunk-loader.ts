@@ -1,8 +1,37 @@
 // Runs inside the built programs, in front of the entry point: gives it a `require` that finds the program's other files
-// among the assets of the executable, with the code that V8 has compiled for them at build time.
+// in an asset of the executable, with the code that V8 has compiled for them at build time.
 
-/** The suffix of the asset that holds the compiled code of a chunk. */
+/** The asset that holds all of them: Node looks at the head of each asset when it starts, which is a page fault for each. */
+export const PARTS_ASSET = 'parts';
+
+/** The suffix of the name of a chunk's compiled code. */
 export const CACHE_SUFFIX = '.cache';
+
+/** Puts files into one: the length of an index, the index (name: place and length) as JSON, and the files. */
+export function packParts(files: ReadonlyMap<string, Buffer>): Buffer {
+  // The index has places, which depend on its length: digits are padded.
+  const lay = (indexLength: number) => {
+    let end = 4 + indexLength;
+    return [...files].map(([name, { length }]) => {
+      const start = Math.ceil(end / PART_ALIGNMENT) * PART_ALIGNMENT;
+      end = start + length;
+      return [name, [start, length]] as const;
+    });
+  };
+  const measure = (indexLength: number) => JSON.stringify(Object.fromEntries(lay(indexLength)));
+  let length = 0;
+  while (measure(length).length > length) length = measure(length).length;
+  const places = lay(length);
+  const last = places.at(-1)?.[1] ?? [4 + length, 0];
+  const pack = Buffer.alloc(last[0] + last[1]);
+  pack.writeUInt32LE(length, 0);
+  pack.write(measure(length).padEnd(length), 4, 'latin1');
+  for (const [name, [start]] of places) files.get(name)?.copy(pack, start);
+  return pack;
+}
+
+/** V8 copies compiled code that is not aligned to it. */
+const PART_ALIGNMENT = 8;
 
 /**
  * How a chunk's text is made a function; the build compiles the same text, character for character, or V8 refuses the
@@ -37,19 +66,23 @@ interface VmModule {
 function withChunks(outer: Require, filename: string, dirname: string): Require {
   const loaded = new Map<string, Exports>();
   const provided: Provided = {};
-  const asset = (name: string): Buffer | undefined => {
-    try {
-      return Buffer.from((outer('node:sea') as SeaModule).getRawAsset(name));
-    } catch {
-      // No such asset: a cross-build without an emulator has no compiled code.
-      return undefined;
+  let pack: Buffer | undefined;
+  let places: Readonly<Record<string, readonly [number, number]>> = {};
+  const find = (name: string): Buffer | undefined => {
+    if (pack === undefined) {
+      pack = Buffer.from((outer('node:sea') as SeaModule).getRawAsset('parts'));
+      const end = 4 + pack.readUInt32LE(0);
+      places = JSON.parse(pack.toString('latin1', 4, end));
     }
+    const place = places[name];
+    return place === undefined ? undefined : pack.subarray(place[0], place[0] + place[1]);
   };
   const load = (id: string): Exports => {
     const name = id.slice(2);
-    const code = asset(name);
+    const code = find(name);
     if (code === undefined) throw new Error(`internal error: the program lacks its part ${name}`);
-    const cachedData = asset(`${name}.cache`);
+    // A cross-build without an emulator has no compiled code.
+    const cachedData = find(`${name}.cache`);
     const { Script } = outer('node:vm') as VmModule;
     const options = cachedData === undefined ? { filename: name } : { filename: name, cachedData };
     const module = { exports: {} };

@@ -4,8 +4,9 @@ import { chmodSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync
 import { createRequire } from 'node:module';
 import { basename, dirname, join } from 'node:path';
 import type { Binary } from './binaries.ts';
+import { matchBuiltinCode } from './builtin-code.ts';
 import { partName } from './bundle.ts';
-import { CACHE_SUFFIX, chunkFunction } from './chunk-loader.ts';
+import { CACHE_SUFFIX, chunkFunction, PARTS_ASSET, packParts } from './chunk-loader.ts';
 import { compileAhead } from './code-cache.ts';
 
 /** The marker in Node's executable that says whether a resource was injected. Source: Node's documentation, SEA. */
@@ -35,7 +36,10 @@ export function makeSea(input: SeaInput, output: string): void {
   const dir = mkdtempSync(join(dirname(output), `.${basename(output)}-`));
   try {
     const executable = join(dir, 'node');
-    writeFileSync(executable, readFileSync(input.node));
+    const node = readFileSync(input.node);
+    const { cacheMaker, binary } = input;
+    if (cacheMaker !== undefined) matchBuiltinCode(node, cacheMaker, binary.v8Options);
+    writeFileSync(executable, node);
     inject(input, executable, makeBlob(input, dir));
     chmodSync(executable, 0o755);
     renameSync(executable, output);
@@ -92,10 +96,10 @@ function chunkAssets(input: SeaInput, dir: string): Record<string, Buffer> {
   );
   if (texts.size === 0) return {};
   const compiled = input.cacheMaker === undefined ? [] : compileChunks(input, texts, dir);
-  return Object.fromEntries([
-    ...[...texts].map(([name, text]) => [name, Buffer.from(text, 'latin1')] as const),
-    ...[...compiled].map(([name, bytes]) => [name + CACHE_SUFFIX, bytes] as const),
-  ]);
+  const files = new Map<string, Buffer>();
+  for (const [name, text] of texts) files.set(name, Buffer.from(text, 'latin1'));
+  for (const [name, bytes] of compiled) files.set(name + CACHE_SUFFIX, bytes);
+  return { [PARTS_ASSET]: packParts(files) };
 }
 
 /** Of a part of the program the functions that are known to be called, of the other chunks what the binary says. */
