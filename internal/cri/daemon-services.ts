@@ -1,5 +1,6 @@
 import type { Containers } from '../api/generated/containerd.services.containers.v1.ts';
 import type { Content } from '../api/generated/containerd.services.content.v1.ts';
+import type { Diff } from '../api/generated/containerd.services.diff.v1.ts';
 import type { Events } from '../api/generated/containerd.services.events.v1.ts';
 import type { Images } from '../api/generated/containerd.services.images.v1.ts';
 import type { Leases } from '../api/generated/containerd.services.leases.v1.ts';
@@ -13,6 +14,7 @@ import type { ServiceClient } from '../api/service.ts';
 export interface DaemonServices {
   readonly containers: ServiceClient<typeof Containers>;
   readonly content: ServiceClient<typeof Content>;
+  readonly diff: ServiceClient<typeof Diff>;
   readonly events: ServiceClient<typeof Events>;
   readonly images: ServiceClient<typeof Images>;
   readonly leases: ServiceClient<typeof Leases>;

@@ -5,6 +5,7 @@ import { TsError } from '../errors/index.ts';
 import { formatJson } from '../oci/index.ts';
 import type { GrpcContext } from '../services/context.ts';
 import type { StreamServer } from '../streaming/stream-server.ts';
+import { checkpointContainer } from './checkpoint.ts';
 import type { Container } from './container.ts';
 import { type Cri, notSupported } from './cri.ts';
 import { execSync } from './exec-sync.ts';
@@ -198,8 +199,9 @@ export function runtimeService(
 
     getContainerEvents: (_request, { signal }) => cri.events.subscribe(signal),
 
-    async checkpointContainer() {
-      throw notSupported('CheckpointContainer', 'not served yet');
+    async checkpointContainer({ containerId, location }) {
+      await checkpointContainer(cri, containers.get(containerId), location);
+      return {};
     },
     async checkpointPod() {
       throw notSupported('CheckpointPod', 'not served yet');

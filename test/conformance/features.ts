@@ -231,7 +231,10 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       what: 'Unmodified `crictl` 1.36, every subcommand: the answers of containerd 2.1',
       shownBy: ['test/conformance/crictl.test.ts'],
     },
-    { what: 'CRI: checkpoints', shownBy: [] },
+    {
+      what: 'CRI: checkpoints of running containers as archives (`crictl checkpoint`), where CRIU works; archives are not restored',
+      shownBy: [integration('cri-checkpoint')],
+    },
     {
       what: '`tscontainerd config explain IMAGE`: the hosts that would be tried, in order, and why; no key of the configuration is ignored in silence',
       shownBy: [integration('config-explain'), 'test/conformance/config-keys.test.ts'],

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { Containers } from '../../api/generated/containerd.services.containers.v1.ts';
 import { Content } from '../../api/generated/containerd.services.content.v1.ts';
+import { Diff } from '../../api/generated/containerd.services.diff.v1.ts';
 import { Events } from '../../api/generated/containerd.services.events.v1.ts';
 import type { Image } from '../../api/generated/containerd.services.images.v1.ts';
 import { Images } from '../../api/generated/containerd.services.images.v1.ts';
@@ -78,6 +79,7 @@ function servicesOf(core: Core): DaemonServices {
   return {
     containers: client(Containers),
     content: client(Content),
+    diff: client(Diff),
     events: client(Events),
     images: client(Images),
     leases: client(Leases),

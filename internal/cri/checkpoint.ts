@@ -1,0 +1,145 @@
+/**
+ * CheckpointContainer: what CRIU writes of a running container, and what is needed to understand it, as one tar archive with
+ * the names that checkpointctl and other engines know. The container runs on. An archive is never read here: it would bring
+ * a spec, names and annotations of its own (CVE-2026-53489, CVE-2026-53492, CVE-2026-95837).
+ */
+import { createReadStream, createWriteStream } from 'node:fs';
+import { lstat, mkdir, mkdtemp, open, readdir, rename, rm } from 'node:fs/promises';
+import { dirname, isAbsolute, join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { type Pack, pack } from 'tar-stream';
+import { packAny } from '../api/any.ts';
+import { CheckpointOptions } from '../api/generated/containerd.runc.v1.ts';
+import { TsError } from '../errors/index.ts';
+import { formatJson } from '../oci/index.ts';
+import type { Container } from './container.ts';
+import type { Cri } from './cri.ts';
+import { containerStatus } from './status-messages.ts';
+import { unlessGone } from './undo.ts';
+
+const LAYER = 'application/vnd.oci.image.layer.v1.tar';
+
+/** Writes a checkpoint of a container to the file `location`, which only root can read: it holds the container's memory. */
+export async function checkpointContainer(
+  cri: Cri,
+  container: Container,
+  location: string,
+): Promise<void> {
+  const place = `checkpoint container ${container.id}`;
+  if (!container.isRunning) {
+    throw new TsError('FailedPrecondition', `${place}: not running`);
+  }
+  if (!isAbsolute(location) || location.includes('\0')) {
+    throw new TsError('InvalidArgument', `${place}: location ${JSON.stringify(location)}`, {
+      advice: 'give the absolute path of a file to write',
+    });
+  }
+  const parent = join(cri.settings.rootDir, 'checkpoints');
+  await mkdir(parent, { recursive: true, mode: 0o700 });
+  const work = await mkdtemp(join(parent, `${container.id.slice(0, 12)}-`));
+  try {
+    const imagePath = join(work, 'checkpoint');
+    await mkdir(imagePath, { mode: 0o700 });
+    const { services } = cri;
+    await services.tasks.checkpoint({
+      containerId: container.id,
+      options: packAny(CheckpointOptions, { imagePath, workPath: work }),
+    });
+    const diff = join(work, 'rootfs-diff.tar');
+    await writeRootfsDiff(cri, container, diff);
+    await writeArchive(cri, container, work, location);
+  } catch (thrown) {
+    throw TsError.from(thrown, place).within(place);
+  } finally {
+    await rm(work, { recursive: true, force: true });
+  }
+}
+
+/** What the container has changed in its root, as a layer. */
+async function writeRootfsDiff(
+  { services }: Cri,
+  { id, state: { snapshotter } }: Container,
+  file: string,
+): Promise<void> {
+  const { info } = await services.snapshots.stat({ snapshotter, key: id });
+  const key = `${id}-checkpoint`;
+  const view = await services.snapshots.view({ snapshotter, key, parent: info?.parent ?? '' });
+  let digest = '';
+  try {
+    const { mounts: right } = await services.snapshots.mounts({ snapshotter, key: id });
+    const ref = `checkpoint-${id}`;
+    const made = await services.diff.diff({ left: view.mounts, right, mediaType: LAYER, ref });
+    digest = made.diff?.digest ?? '';
+    await pipeline(
+      async function* () {
+        for await (const { data } of services.content.read({ digest })) yield data;
+      },
+      createWriteStream(file, { mode: 0o600 }),
+    );
+  } finally {
+    await unlessGone(services.snapshots.remove({ snapshotter, key }));
+    if (digest !== '') await unlessGone(services.content.delete({ digest }));
+  }
+}
+
+async function writeArchive(
+  { services }: Cri,
+  container: Container,
+  work: string,
+  location: string,
+): Promise<void> {
+  const { container: record } = await services.containers.get({ id: container.id });
+  const { config, state, id } = container;
+  const documents = {
+    'config.dump': formatJson({
+      id,
+      name: config.metadata?.name ?? '',
+      rootfsImage: state.image,
+      rootfsImageRef: state.imageRef,
+      rootfsImageName: state.image,
+      runtime: state.runtime,
+      createdTime: new Date(Number(state.createdAt / 1_000_000n)).toISOString(),
+      checkpointedTime: new Date().toISOString(),
+    }),
+    'spec.dump': Buffer.from(record?.spec?.value ?? '').toString('utf8'),
+    'status.dump': formatJson(containerStatus(container)),
+  };
+  const temporary = `${location}.${process.pid}`;
+  await mkdir(dirname(location), { recursive: true, mode: 0o700 });
+  const archive = pack();
+  try {
+    const written = pipeline(archive, createWriteStream(temporary, { mode: 0o600 }));
+    written.catch(() => undefined); // awaited below, after what may fail before it
+    for (const [name, text] of Object.entries(documents))
+      archive.entry({ name, mode: 0o600 }, text);
+    await addTree(archive, work, '');
+    archive.finalize();
+    await written;
+    const handle = await open(temporary, 'r');
+    try {
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rename(temporary, location);
+  } catch (thrown) {
+    archive.destroy();
+    await rm(temporary, { force: true });
+    throw TsError.from(thrown, `write ${location}`);
+  }
+}
+
+/** What CRIU has written is regular files and directories; anything else is not followed, and left out. */
+async function addTree(archive: Pack, root: string, path: string): Promise<void> {
+  for (const name of (await readdir(join(root, path))).sort()) {
+    const inner = path === '' ? name : `${path}/${name}`;
+    const stat = await lstat(join(root, inner));
+    if (stat.isDirectory()) {
+      archive.entry({ name: `${inner}/`, type: 'directory', mode: 0o700 });
+      await addTree(archive, root, inner);
+    } else if (stat.isFile()) {
+      const entry = archive.entry({ name: inner, size: stat.size, mode: 0o600 });
+      await pipeline(createReadStream(join(root, inner)), entry);
+    }
+  }
+}
