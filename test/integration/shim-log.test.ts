@@ -3,7 +3,15 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -20,6 +28,9 @@ const skip = skipWithout('runc-1.3');
 const ZEROS = '\0'.repeat(16384);
 /** What goes through one log; SHIM_LOG_MIB=1024 for more. */
 const MEBIBYTES = Number(process.env['SHIM_LOG_MIB'] ?? 256);
+
+/** Clients that come and go while a container runs; SHIM_ATTACHES=10000 for more. */
+const ATTACHES = Number(process.env['SHIM_ATTACHES'] ?? 1000);
 
 function logsOf(shim: Shim): Promise<TtrpcClient> {
   return TtrpcClient.connect(shim.socketPath);
@@ -344,6 +355,48 @@ test('attached clients hear all, and one that does not read or dies holds up nob
   await teeReader.ended;
   assert.ok(teeReader.length > 0 && teeReader.length <= all.length);
   for (const { client } of [...readers, lazy]) client.close();
+  await shim.finish();
+});
+
+test(`${ATTACHES} attached clients that break off leave no handle (CVE-2022-23471)`, {
+  skip,
+}, async () => {
+  await using daemon = await PlayedDaemon.start();
+  const script = 'while true; do echo x; sleep 0.01; done';
+  const shim = await daemon.shim(['/bin/sh', '-c', script]);
+  const path = join(daemon.directory, 'log');
+  await shim.create({ stdout: `cri://${path}`, stderr: `cri://${path}` });
+  await shim.start();
+  /** Breaks off before the call, before its answer, or in the middle of it. */
+  const breakOff = async (index: number): Promise<void> => {
+    const client = await logsOf(shim);
+    const stream = client.service(Logs).attach({ id: 'c1', stdout: true });
+    const first = index % 3 === 0 ? undefined : stream[Symbol.asyncIterator]().next();
+    first?.catch(() => {}); // it breaks off
+    if (index % 3 === 2) await first;
+    client.close();
+  };
+  const some = async (count: number): Promise<void> => {
+    for (let done = 0; done < count; done += 50) {
+      const batch = Array.from({ length: 50 }, (_, index) => breakOff(done + index));
+      await Promise.all(batch);
+    }
+  };
+  const handles = shim.fds.length;
+  const threads = () => readdirSync(`/proc/${shim.pid}/task`).length;
+  const forgotten = () => until(() => shim.fds.length <= handles, 'the clients to be forgotten');
+  await some(100);
+  await forgotten();
+  const before = threads();
+  await some(ATTACHES);
+  await forgotten();
+  assert.equal(threads(), before);
+  const reader = await attach(shim, { stdout: true });
+  const all = reader.readAll();
+  await shim.task.kill({ id: 'c1', signal: SIGKILL });
+  assert.equal(await shim.wait(), 128 + SIGKILL);
+  assert.match((await all).text, /^(?:x\n)*$/, 'one that stays hears the rest');
+  reader.client.close();
   await shim.finish();
 });
 
