@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { packAny } from '../api/any.ts';
-import { Options } from '../api/generated/containerd.runc.v1.ts';
+import { CheckpointOptions, Options } from '../api/generated/containerd.runc.v1.ts';
 import { Status } from '../api/generated/containerd.v1.types.ts';
 import { TsError } from '../errors/index.ts';
+import type { CheckpointStore } from '../images/checkpoint-images.ts';
 import type { ContainerRecord, ContainerStore } from '../metadata/container-store.ts';
 import type { NewTask, Task, TaskManager } from '../tasks/task-manager.ts';
 import type { GrpcContext } from './context.ts';
@@ -16,6 +17,7 @@ const context = {
   signal: new AbortController().signal,
 } as GrpcContext;
 
+const DIGEST = `sha256:${'1'.repeat(64)}` as const;
 const runtimeOptions = packAny(Options, { criuImagePath: '/checkpoint' });
 
 const containers = {
@@ -49,7 +51,22 @@ function service(tasks: Record<string, Partial<Task>> = {}) {
       return Object.entries(tasks).map(([id, task]) => ({ id, namespace: 'n', ...task }) as Task);
     },
   } as Partial<TaskManager> as TaskManager;
-  return { handlers: tasksService(containers, manager), created };
+  const kept: string[] = [];
+  const directory = async () => ({
+    path: '/kept',
+    [Symbol.asyncDispose]: async () => void kept.push('gone'),
+  });
+  const checkpoints: CheckpointStore = {
+    directory,
+    async save(_scope, path, { typeUrl }) {
+      kept.push(`save ${path} ${typeUrl}`);
+      return [{ mediaType: 'm', digest: DIGEST, sizeBytes: 3, annotations: new Map() }];
+    },
+    async unpack(_scope, { digest }, path) {
+      kept.push(`unpack ${digest} to ${path}`);
+    },
+  };
+  return { handlers: tasksService(containers, manager, { checkpoints }), created, kept };
 }
 
 const createRequest = (more: object) => ({
@@ -84,6 +101,7 @@ test('create: runtime, options, spec and sandbox are those of the container', as
       checkpoint: '/checkpoint',
       sandbox: 'pod',
       shim: undefined,
+      unpackCheckpoint: undefined,
     },
   ]);
 });
@@ -103,14 +121,32 @@ test('create: options and path of the request go before those of the container',
   );
 });
 
-test('create: a checkpoint image is refused by name', async () => {
-  const { handlers, created } = service();
-  const checkpoint = { mediaType: '', digest: '', size: 0n, annotations: new Map() };
-  await assert.rejects(handlers.create(createRequest({ checkpoint }), context), {
-    kind: 'NotImplemented',
-    message: 'restore one from checkpoint image',
+test('create: a checkpoint image is unpacked where the task manager says', async () => {
+  const { handlers, created, kept } = service();
+  const checkpoint = { mediaType: '', digest: DIGEST, size: 0n, annotations: new Map() };
+  await handlers.create(createRequest({ checkpoint }), context);
+  await created[0]?.unpackCheckpoint?.('/bundle');
+  assert.deepEqual(kept, [`unpack ${DIGEST} to /bundle`]);
+  const bad = { ...checkpoint, digest: 'x' };
+  await assert.rejects(handlers.create(createRequest({ checkpoint: bad }), context), {
+    kind: 'InvalidArgument',
   });
-  assert.deepEqual(created, []);
+});
+
+test('checkpoint: to a path of the client, or into the content store', async () => {
+  const paths: string[] = [];
+  const task = { checkpoint: async (path: string) => void paths.push(path) };
+  const { handlers, kept } = service({ one: task });
+  const request = { containerId: 'one', parentCheckpoint: '', options: undefined };
+  const answer = await handlers.checkpoint(request, context);
+  assert.deepEqual(paths, ['/kept']);
+  assert.deepEqual(kept, ['save /kept spec', 'gone']);
+  assert.deepEqual(answer.descriptors, [
+    { mediaType: 'm', digest: DIGEST, size: 3n, annotations: new Map() },
+  ]);
+  const options = packAny(CheckpointOptions, { imagePath: '/theirs' });
+  assert.deepEqual(await handlers.checkpoint({ ...request, options }, context), {});
+  assert.deepEqual(paths, ['/kept', '/theirs']);
 });
 
 test('create: the address of a shim that the client names', async () => {
@@ -185,15 +221,6 @@ test('metrics: filters choose by id; a task without figures is left out', async 
   assert.deepEqual(await ids(['id==two']), ['two']);
   assert.deepEqual(await ids(['id==two', 'id==one,namespace==n']), ['one', 'two']);
   assert.deepEqual(await ids(['namespace==other']), []);
-});
-
-test('checkpoint: without a directory it is refused by name', async () => {
-  const { handlers } = service({ one: {} });
-  const request = { containerId: 'one', parentCheckpoint: '', options: undefined };
-  await assert.rejects(handlers.checkpoint(request, context), {
-    kind: 'NotImplemented',
-    message: 'checkpoint of one to an image',
-  });
 });
 
 test('exec: an empty id is refused', async () => {

@@ -11,25 +11,30 @@ import type { Init } from '../api/init.ts';
 import type { ServiceHandlers } from '../api/service.ts';
 import { nowNs, timestampFromNs } from '../api/time.ts';
 import { TsError } from '../errors/index.ts';
+import type { CheckpointStore } from '../images/checkpoint-images.ts';
 import type { ContainerRecord, ContainerStore } from '../metadata/container-store.ts';
 import { compileFilters } from '../metadata/filters.ts';
 import type { Scope } from '../metadata/scope.ts';
 import type { ShimAddress } from '../tasks/bootstrap-answer.ts';
 import type { Exit, NewTask, Task, TaskManager } from '../tasks/task-manager.ts';
 import type { GrpcContext } from './context.ts';
+import { descriptorMessage, descriptorOf } from './descriptor-message.ts';
+import { required } from './request.ts';
 
 /** How long a shim may take to tell a state: one that hangs must not hang a list of all tasks. */
 const STATE_TIMEOUT_MS = 2000;
 
 export interface TasksServiceOptions {
   readonly stateTimeoutMs?: number | undefined;
+  /** Keeps checkpoints that the client wants as content. */
+  readonly checkpoints: CheckpointStore;
 }
 
 /** The tasks service: what `ctr tasks` and, for the process of a container, `ctr run` use. */
 export function tasksService(
   containers: ContainerStore,
   tasks: TaskManager,
-  { stateTimeoutMs = STATE_TIMEOUT_MS }: TasksServiceOptions = {},
+  { stateTimeoutMs = STATE_TIMEOUT_MS, checkpoints }: TasksServiceOptions,
 ): ServiceHandlers<typeof Tasks, GrpcContext> {
   const find = async (scope: Scope, id: string): Promise<Task> => {
     try {
@@ -42,7 +47,12 @@ export function tasksService(
   return {
     async create(request, { scope }) {
       const container = containers.get(scope, request.containerId);
-      const pid = await tasks.create(scope, newTask(request, container));
+      const checkpoint = request.checkpoint && descriptorOf(request.checkpoint);
+      const pid = await tasks.create(scope, {
+        ...newTask(request, container),
+        unpackCheckpoint:
+          checkpoint && ((path: string) => checkpoints.unpack(scope, checkpoint, path)),
+      });
       return { containerId: request.containerId, pid };
     },
     async start({ containerId, execId }, { scope }) {
@@ -104,14 +114,15 @@ export function tasksService(
     async checkpoint({ containerId, options }, { scope }) {
       const task = await find(scope, containerId);
       const { imagePath = '' } = unpackOptions(options, CheckpointOptions) ?? {};
-      if (imagePath === '') {
-        throw new TsError('NotImplemented', `checkpoint of ${containerId} to an image`, {
-          code: 'TS_CHECKPOINT_IMAGE',
-          advice: 'give an image path, a directory to write the checkpoint to',
-        });
+      if (imagePath !== '') {
+        await task.checkpoint(imagePath, options);
+        return {};
       }
-      await task.checkpoint(imagePath, options);
-      return {};
+      const { spec } = containers.get(scope, containerId);
+      await using directory = await checkpoints.directory();
+      await task.checkpoint(directory.path, options);
+      const stored = await checkpoints.save(scope, directory.path, required(spec, 'spec'));
+      return { descriptors: stored.map(descriptorMessage) };
     },
     async update({ containerId, resources, annotations }, { scope }) {
       await (await find(scope, containerId)).update(resources, annotations);
@@ -135,13 +146,7 @@ export function tasksService(
 const GONE: ReadonlySet<string> = new Set(['NotFound', 'Unavailable']);
 
 function newTask(request: CreateTaskRequest, container: ContainerRecord): NewTask {
-  const { stdin, stdout, stderr, terminal, rootfs, options, runtimePath, checkpoint } = request;
-  if (checkpoint !== undefined) {
-    throw new TsError('NotImplemented', `restore ${container.id} from checkpoint image`, {
-      code: 'TS_CHECKPOINT_IMAGE',
-      advice: 'name a directory in the runtime options instead',
-    });
-  }
+  const { stdin, stdout, stderr, terminal, rootfs, options, runtimePath } = request;
   const hasOptions = options !== undefined && options.value.length > 0;
   const chosen = hasOptions ? options : container.runtime.options;
   return {

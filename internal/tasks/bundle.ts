@@ -92,6 +92,17 @@ export class Bundle {
     }
   }
 
+  /** Makes a directory on disk that lasts as long as the bundle; for root alone. */
+  async makeDirectory(name: string): Promise<string> {
+    const path = join(this.#work, name);
+    try {
+      await mkdir(path, { mode: 0o700 });
+    } catch (thrown) {
+      throw TsError.from(thrown, `make directory ${path}`);
+    }
+    return path;
+  }
+
   /** Writes a file of the bundle, whole or not at all. */
   async write(name: string, text: string): Promise<void> {
     const path = join(this.path, name);

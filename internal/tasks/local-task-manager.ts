@@ -11,6 +11,7 @@ import type { Scope } from '../metadata/scope.ts';
 import { checkedAddress, type ShimAddress } from './bootstrap-answer.ts';
 import { Bundle, type BundleRoots, removeByRename, TASK_DIRECTORY } from './bundle.ts';
 import { bundlesIn } from './bundle-directories.ts';
+import { checkpointOf } from './checkpoint-directory.ts';
 import type { DaemonAddresses } from './shim-call.ts';
 import { within } from './shim-connection.ts';
 import { ShimLauncher, type StartedShim } from './shim-launcher.ts';
@@ -255,12 +256,13 @@ export class LocalTaskManager implements TaskManager {
     await bundle.create(task.spec);
     let shimTask: ShimTask | undefined;
     try {
+      const checkpoint = await checkpointOf(bundle, task);
       const shim = await this.#shimFor(bundle, binary, task, signal);
       shimTask = this.#taskIn(bundle, task.runtime, shim);
       const { pid } = await (await shimTask.shim()).create(
         {
           ...{ id: task.id, bundle: bundle.path, rootfs: task.rootfs, ...task.io },
-          ...{ checkpoint: task.checkpoint, options: task.options },
+          ...{ checkpoint, options: task.options },
         },
         signal === undefined ? {} : { signal },
       );

@@ -28,6 +28,11 @@ export interface NewTask {
   readonly options: AnyMessage | undefined;
   /** Directory of a checkpoint to restore from, or ''. */
   readonly checkpoint: string;
+  /**
+   * Puts the files of a checkpoint into a directory that lasts as long as the task, to be restored from
+   * when it is started; instead of `checkpoint`.
+   */
+  readonly unpackCheckpoint?: ((path: string) => Promise<void>) | undefined;
   /** Sandbox whose shim it shares, or ''. */
   readonly sandbox: string;
   /** A shim that runs already and takes the task, in place of its sandbox's. */

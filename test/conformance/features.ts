@@ -240,6 +240,10 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       shownBy: [integration('config-explain'), 'test/conformance/config-keys.test.ts'],
     },
     {
+      what: 'Checkpoints as images and in directories, and restoring from them in another container (`ctr containers checkpoint`, `restore`), where CRIU works',
+      shownBy: [integration('tasks-checkpoint')],
+    },
+    {
       what: 'Sandbox controller over shims that have the sandbox service; gRPC reflection and health',
       shownBy: [integration('shim-sandbox'), integration('daemon-reflection')],
     },

@@ -1,9 +1,12 @@
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { packAny, unpackAny } from '../../api/any.ts';
 import { Controller } from '../../api/generated/containerd.services.sandbox.v1.ts';
 import { Tasks } from '../../api/generated/containerd.services.tasks.v1.ts';
 import { RuntimeInfo, RuntimeRequest } from '../../api/generated/containerd.types.ts';
 import { durationMs } from '../../config/index.ts';
 import { TsError } from '../../errors/index.ts';
+import { CheckpointImages } from '../../images/checkpoint-images.ts';
 import { grpcService } from '../../services/context.ts';
 import { sandboxControllerService } from '../../services/sandbox-controller.ts';
 import { tasksService } from '../../services/tasks.ts';
@@ -49,6 +52,14 @@ export function openTasks(core: Core): DaemonModule {
     timeoutMs: timeout('metrics.shimstats'),
     hasEach: !config.plugins['io.containerd.monitor.task.v1.cgroups'].no_prometheus,
   });
+  const differ = core.differs.get('walking');
+  if (differ === undefined) {
+    throw new TsError('Internal', 'internal error: tasks opened before the differ');
+  }
+  // Of a daemon that was killed meanwhile.
+  const checkpointDirectory = join(config.root, 'checkpoints');
+  rmSync(checkpointDirectory, { recursive: true, force: true });
+  const checkpoints = new CheckpointImages(differ, core.content, checkpointDirectory);
   const metadata = ['io.containerd.metadata.v1'];
   return {
     plugins: [
@@ -80,7 +91,7 @@ export function openTasks(core: Core): DaemonModule {
       },
     ],
     services: [
-      grpcService(Tasks, tasksService(core.containers, manager, { stateTimeoutMs })),
+      grpcService(Tasks, tasksService(core.containers, manager, { stateTimeoutMs, checkpoints })),
       grpcService(
         Controller,
         sandboxControllerService(new Map([['shim', sandboxes]]), core.events),
