@@ -259,7 +259,8 @@ class ExecBirth {
       } catch (thrown) {
         isDead = true;
         // It has died while it waited: what of, it may have said.
-        if (!isErrno(thrown, 'EPIPE')) failure ??= explained(TsError.from(thrown), head);
+        if (!isErrno(thrown, 'EPIPE'))
+          failure ??= explained(TsError.from(thrown), this.#request.id, head);
         child?.kill();
       }
     }
@@ -308,13 +309,20 @@ class ExecBirth {
 }
 
 /** If the program could not be executed, what is wrong with it. */
-function explained(error: TsError, head: Uint8Array | undefined): TsError {
+function explained(error: TsError, id: string, head: Uint8Array | undefined): TsError {
   const { errno } = error.fields;
   const end = `: ${errno}`;
   if (typeof errno !== 'string' || !error.message.endsWith(end)) return error;
   const label = error.message.slice(0, -end.length);
-  const { operation, advice } = explainExecFailure(label, errno, head);
-  if (operation === label) return error;
+  const { operation, advice } =
+    errno === 'EBUSY' && label.startsWith('clone ')
+      ? {
+          operation: label,
+          // cgroup v2's No Internal Process Constraint, met by clone3 with CLONE_INTO_CGROUP.
+          advice: `name a cgroup inside of the container's own, which takes no processes: exec --cgroup PATH ${id}`,
+        }
+      : explainExecFailure(label, errno, head);
+  if (advice === undefined && operation === label) return error;
   const { kind, fields } = error;
   return new TsError(kind, `${operation}${end}`, {
     fields,
