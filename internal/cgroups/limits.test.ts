@@ -418,3 +418,12 @@ for (const [weight, expected] of [
 ] as const) {
   test(`ioWeight: ${weight} is ${expected}`, () => assert.equal(ioWeight(weight), expected));
 }
+
+test('setV2Limits: a new limit of memory leaves the sum of memory and swap as it was', () => {
+  const files = new FakeCgroupFiles('/c', () => V2_FILES);
+  setV2Limits(files, '/c', { memory: { limit: 100n, swap: 150n } });
+  files.journal.length = 0;
+  setV2Limits(files, '/c', { memory: { limit: 80n } });
+  setV2Limits(files, '/c', { memory: { limit: 200n } }); // beyond the sum: swap stays
+  assert.deepEqual(files.journal, ['memory.swap.max=70', 'memory.max=80', 'memory.max=200']);
+});

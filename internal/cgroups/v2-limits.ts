@@ -72,7 +72,9 @@ function setMemory(limits: LimitWriter, { memory }: CgroupResources): void {
     const usage = BigInt(limits.read('memory', 'memory.current') ?? 0);
     if (limit < usage) throw badLimit('memory.limit', `${limit} is below the usage, ${usage}`);
   }
-  const swap = swapLimit(memory.swap ?? 0n, limit === 0n ? currentMemory(limits) : limit);
+  const swap =
+    swapLimit(memory.swap ?? 0n, limit === 0n ? currentMemory(limits) : limit) ??
+    restOfSwap(limits, limit);
   if (swap !== undefined) {
     // A kernel without swap accounting has no such file; no limit and no swap are then true anyway.
     const isAsWithout = swap === 'max' || swap === 0n;
@@ -182,4 +184,17 @@ export function setV2Devices(
   }
   attachDeviceProgram(cgroup.number, filter);
   for (const program of programs) detachDeviceProgram(cgroup.number, program);
+}
+
+/**
+ * memory.swap of the configuration limits memory and swap together, which the kernel of v2 does not know: a new limit of memory
+ * alone leaves the sum as it was, as v1 does by itself. Undefined where there is no sum, or where it would be exceeded.
+ */
+function restOfSwap(limits: LimitWriter, limit: bigint): bigint | undefined {
+  if (limit <= 0n) return undefined;
+  const memory = currentMemory(limits);
+  const swap = limits.read('memory', 'memory.swap.max') ?? 'max';
+  if (memory === 0n || swap === 'max') return undefined;
+  const rest = memory + BigInt(swap) - limit;
+  return rest < 0n ? undefined : rest;
 }

@@ -7,6 +7,7 @@ import {
   type OwnedFd,
   openPidfd,
   Pipe,
+  type ProgramRun,
   type Reached,
   readable,
 } from '../linux/index.ts';
@@ -213,8 +214,16 @@ class ExecBirth {
     this.#pipes = pipes;
   }
 
+  #start(): ProgramRun {
+    try {
+      return this.#exec.program.run();
+    } catch (thrown) {
+      throw explained(TsError.from(thrown), this.#request.id, undefined);
+    }
+  }
+
   *run(rollback: Rollback): Operation<number> {
-    const run = rollback.use(this.#exec.program.run());
+    const run = rollback.use(this.#start());
     this.#pipes.report.writeEnd.close();
     this.#pipes.goOn.readEnd.close();
     this.#plan.identity.home?.release();
