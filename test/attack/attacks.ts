@@ -100,6 +100,7 @@ export const attacks: readonly Attack[] = [
     triedBy: [
       [attack('covered-procfs'), 'a volume on'],
       [attack('covered-procfs'), 'the sysctl is real'],
+      [attack('sysctl-race'), 'sysctls are written while'],
       [attack('lying-rootfs-exec'), '/proc of the container is a tmpfs'],
     ],
   },
