@@ -204,10 +204,10 @@ export function runtimeService(
       return {};
     },
     async checkpointPod() {
-      throw notSupported('CheckpointPod', 'not served yet');
+      throw notSupported('CheckpointPod', 'only single containers are checkpointed');
     },
     async restorePod() {
-      throw notSupported('RestorePod', 'not served yet');
+      throw notSupported('RestorePod', 'archives of checkpoints are not restored');
     },
     async updatePodSandboxResources({ podSandboxId }) {
       sandboxes.get(podSandboxId); // the kubelet itself sets the pod's cgroup; the pause process has no limit

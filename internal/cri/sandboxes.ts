@@ -7,6 +7,7 @@ import { NamespaceMode, type PodSandboxConfig } from '../api/generated/runtime.v
 import type { Init } from '../api/init.ts';
 import { nowNs } from '../api/time.ts';
 import { TsError } from '../errors/index.ts';
+import { cgroupsPath } from './cgroup-parent.ts';
 import type { CriConfig, RuntimeHandlerConfig } from './cri-config.ts';
 import type { CriHost } from './cri-host.ts';
 import type { CriImages } from './cri-images.ts';
@@ -116,6 +117,11 @@ export class Sandboxes {
   ): Promise<Sandbox> {
     const { services, settings, host, networks } = this.#options;
     const { name: runtimeName, runtime } = this.runtime(handler);
+    // A kubelet with the other cgroup driver is told so before anything is made.
+    cgroupsPath(config.linux?.cgroupParent ?? '', id, {
+      name: runtimeName,
+      isSystemd: isSystemdCgroup(runtime),
+    });
     const options = config.linux?.securityContext?.namespaceOptions;
     const isHostNetwork = options?.network === NamespaceMode.NODE;
     const isHostIpc = options?.ipc === NamespaceMode.NODE;
