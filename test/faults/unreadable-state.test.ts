@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import {
   cpSync,
+  existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -14,6 +15,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { detectCgroupHost } from '../../internal/cgroups/index.ts';
 import { needsRoot, RuntimeFixture } from '../fixtures/runtime-bundle.ts';
 import { isAlive } from '../fixtures/shim.ts';
 import { peer } from '../peers/index.ts';
@@ -29,6 +31,11 @@ before(() => {
 after(() => {
   runtime?.[Symbol.dispose]();
   theirs?.[Symbol.dispose]();
+  for (const { mountPoint } of detectCgroupHost().hierarchies) {
+    // tsrunc takes the parent away with the last one in it, runc does not.
+    const parent = `${mountPoint}${runtime?.cgroupParent}`;
+    if (existsSync(parent)) rmdirSync(parent);
+  }
 });
 
 const stateFile = (id: string) => join(runtime.stateRoot, id, 'state.json');
