@@ -11,6 +11,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { busyboxRootfs } from '../fixtures/busybox-rootfs.ts';
 import { type DaemonKind, skipWithout, TestDaemon } from '../fixtures/daemon.ts';
 import { DockerRegistry } from '../fixtures/docker-registry.ts';
+import { removeNamespaceTraces } from '../fixtures/namespace-traces.ts';
 import { buildImage, imageArchive } from '../fixtures/oci-image.ts';
 import { peer } from '../peers/index.ts';
 
@@ -50,6 +51,13 @@ const COMMANDS: readonly Command[] = [
   { args: 'snapshots label k1 containerd.io/gc.root=1' },
   { args: 'snapshots commit c1 k1' },
   { args: 'snapshots label c1 containerd.io/gc.root=1' },
+  // Before anything is removed: a collection would take what has no reference yet.
+  { args: 'snapshots view v1 @CHAIN' },
+  { args: 'snapshots label v1 containerd.io/gc.root=1' },
+  { args: 'snapshots mounts /target v1' },
+  { args: 'snapshots mounts /target missing' },
+  { args: 'snapshots diff --keep v1', compare: 'status' },
+  { args: 'snapshots rm v1' },
   { args: 'snapshots ls' },
   { args: 'snapshots rm @CHAIN', compare: 'status' },
   { args: 'snapshots rm missing' },
@@ -141,12 +149,6 @@ const COMMANDS: readonly Command[] = [
   { args: 'snapshots info @CHAIN' },
   { args: 'snapshots info missing' },
   { args: 'snapshots usage -b @CHAIN', compare: 'status' },
-  { args: 'snapshots view v1 @CHAIN' },
-  { args: 'snapshots label v1 containerd.io/gc.root=1' },
-  { args: 'snapshots mounts /target v1' },
-  { args: 'snapshots mounts /target missing' },
-  { args: 'snapshots diff --keep v1', compare: 'status' },
-  { args: 'snapshots rm v1' },
   { args: 'snapshots unpack @MANIFEST', compare: 'status' },
   { args: 'snapshots --snapshotter none ls', compare: 'status' },
   { args: 'containers create @IMAGE t1 /bin/echo started' },
@@ -283,7 +285,7 @@ for (const version of ['ctr-2.1', 'ctr-1.6'] as const) {
       for (const [index, daemon] of daemons.entries()) {
         daemon.ctr(version, ['-n', namespaceOf(index), 'tasks', 'rm', '-f', 'r2']);
         await daemon[Symbol.asyncDispose]();
-        rmSync(`/run/containerd/runc/${namespaceOf(index)}`, { recursive: true, force: true });
+        removeNamespaceTraces(namespaceOf(index));
       }
       await registry?.[Symbol.asyncDispose]();
       rmSync(directory, { recursive: true, force: true });

@@ -11,6 +11,7 @@ import { busyboxRootfs } from '../fixtures/busybox-rootfs.ts';
 import { criuAnnotations, useCriu } from '../fixtures/criu.ts';
 import { skipWithout, TestDaemon } from '../fixtures/daemon.ts';
 import { GrpcConnection } from '../fixtures/grpc-client.ts';
+import { removeNamespaceTraces } from '../fixtures/namespace-traces.ts';
 import { buildImage, imageArchive } from '../fixtures/oci-image.ts';
 import { shimKinds } from '../fixtures/tasks.ts';
 import { peer } from '../peers/index.ts';
@@ -74,6 +75,7 @@ for (const kind of KINDS) {
       call('containers', 'rm', 'two');
     } finally {
       for (const id of ['one', 'two']) ctr('tasks', 'rm', '--force', id);
+      removeNamespaceTraces(namespace);
     }
     // Of the files on their way nothing is left, nor of those that were restored from.
     const work = join(daemon.root, 'io.containerd.runtime.v2.task', namespace);
