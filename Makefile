@@ -48,9 +48,17 @@ $(binaries): $(dist)/bin/%: cmd/%/main.ts $(packages) $(generated) $(filter-out 
 $(dist)/LICENSES.txt: $(packages) build/licences.ts
 	$(node) build/licences.ts $@
 
+# What a shell evaluates to complete command lines of tsctr.
+completion = $(node) --input-type=module -e 'import { COMPLETION_SCRIPTS } from "./internal/client/completion-scripts.ts"; process.stdout.write(COMPLETION_SCRIPTS.$(1))'
+
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(binaries) $(DESTDIR)$(PREFIX)/bin
+	ln -sf tscontainerd $(DESTDIR)$(PREFIX)/bin/tsctr
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/,bash-completion/completions zsh/site-functions fish/vendor_completions.d)
+	$(call completion,bash) > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/tsctr
+	$(call completion,zsh) > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_tsctr
+	$(call completion,fish) > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/tsctr.fish
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	sed 's|@BINDIR@|$(PREFIX)/bin|' build/systemd/tscontainerd.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/tscontainerd.service
 	install -d $(DESTDIR)$(PREFIX)/share/doc/tscontainerd

@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import { errorText } from '../../internal/errors/error-text.ts';
 import { TsError } from '../../internal/errors/index.ts';
+import type { FlagValues } from '../../internal/flags/flag-parser.ts';
 import * as runtime from '../../internal/runtime/index.ts';
 import { findCommand } from './commands.ts';
 import {
@@ -17,7 +18,6 @@ import {
   start,
   state,
 } from './container-actions.ts';
-import type { FlagValues } from './flag-parser.ts';
 import { listTable } from './list-table.ts';
 import { VERSION } from './version.ts';
 

@@ -1,7 +1,7 @@
 import { writeSync } from 'node:fs';
+import { parseFlags, UsageError } from '../../internal/flags/flag-parser.ts';
 import { runAction } from './actions.ts';
 import { type CommandSpec, findCommand } from './commands.ts';
-import { parseFlags, UsageError } from './flag-parser.ts';
 import { commandHelp, globalHelp } from './help.ts';
 import {
   checkArguments,

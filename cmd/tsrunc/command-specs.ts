@@ -1,6 +1,6 @@
 // What the parser and the help know of a command line. The commands that engines call for each container are functions of
 // their own, so that a program for one of them has no other (single-command.ts).
-import type { FlagSpecs } from './flag-parser.ts';
+import type { FlagSpecs } from '../../internal/flags/flag-parser.ts';
 
 /** One subcommand's surface: what `--help` shows and what the parser accepts. */
 export interface CommandSpec {

@@ -1,3 +1,4 @@
+import type { FlagSpecs } from '../../internal/flags/flag-parser.ts';
 import {
   type CommandSpec,
   command,
@@ -12,7 +13,6 @@ import {
   startSpec,
   stateSpec,
 } from './command-specs.ts';
-import type { FlagSpecs } from './flag-parser.ts';
 
 export { type CommandSpec, GLOBAL_FLAGS } from './command-specs.ts';
 

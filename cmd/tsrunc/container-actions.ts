@@ -2,8 +2,8 @@
 import { writeSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { TsError } from '../../internal/errors/index.ts';
+import type { FlagValues } from '../../internal/flags/flag-parser.ts';
 import * as runtime from '../../internal/runtime/index.ts';
-import type { FlagValues } from './flag-parser.ts';
 
 /** One command as it was given. */
 export interface Invocation {

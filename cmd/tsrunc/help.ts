@@ -1,5 +1,5 @@
+import type { FlagSpecs } from '../../internal/flags/flag-parser.ts';
 import { COMMANDS, type CommandSpec, GLOBAL_FLAGS } from './commands.ts';
-import type { FlagSpecs } from './flag-parser.ts';
 
 /** The command that parses no flags of its own. */
 const HELP = ['help, h', 'show this text, or that of one command'] as const;

@@ -3,15 +3,15 @@ import { writeSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { errorText } from '../../internal/errors/error-text.ts';
 import { TsError } from '../../internal/errors/index.ts';
-import { defaultRoot, type RuntimeOptions } from '../../internal/runtime/index.ts';
-import { type CommandSpec, GLOBAL_FLAGS } from './command-specs.ts';
 import {
   type FlagValues,
   type ParsedArguments,
   parseBool,
   parseFlags,
   UsageError,
-} from './flag-parser.ts';
+} from '../../internal/flags/flag-parser.ts';
+import { defaultRoot, type RuntimeOptions } from '../../internal/runtime/index.ts';
+import { type CommandSpec, GLOBAL_FLAGS } from './command-specs.ts';
 import { type Log, type LogFormat, openLog } from './log.ts';
 
 const STDERR = 2;

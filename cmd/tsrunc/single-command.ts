@@ -1,8 +1,9 @@
 // The command line of a program that has one command and no help. For each of the commands that engines call most, the
 // build makes such a program (single/), with nothing in it that the command does not need.
+
+import { parseFlags, UsageError } from '../../internal/flags/flag-parser.ts';
 import type { CommandSpec } from './command-specs.ts';
 import type { Action } from './container-actions.ts';
-import { parseFlags, UsageError } from './flag-parser.ts';
 import {
   checkArguments,
   FAILURE,

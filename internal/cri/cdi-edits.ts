@@ -10,8 +10,8 @@ import {
   type Mount,
   type Spec,
 } from '../oci/index.ts';
+import { deviceNode } from '../rootfs/host-devices.ts';
 import { isObject } from './cni-config.ts';
-import { deviceNode } from './spec-devices.ts';
 
 /** Throws by the property. */
 export type Refuse = (what: string) => never;

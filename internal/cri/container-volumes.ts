@@ -20,10 +20,10 @@ import type { ContainerConfig, Mount as CriMount } from '../api/generated/runtim
 import { TsError } from '../errors/index.ts';
 import { unmountAll } from '../linux/mount.ts';
 import type { IdMapping, Mount } from '../oci/index.ts';
+import { LayeredFiles, layersOf } from '../rootfs/layered-files.ts';
 import type { CriConfig } from './cri-config.ts';
 import type { CriImage, CriImages } from './cri-images.ts';
 import type { DaemonServices } from './daemon-services.ts';
-import { LayeredFiles, layersOf } from './layered-files.ts';
 import { inRoot } from './spec-mounts.ts';
 import { type Undo, unlessGone } from './undo.ts';
 

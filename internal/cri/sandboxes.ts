@@ -7,6 +7,7 @@ import { NamespaceMode, type PodSandboxConfig } from '../api/generated/runtime.v
 import type { Init } from '../api/init.ts';
 import { nowNs } from '../api/time.ts';
 import { TsError } from '../errors/index.ts';
+import { filesOf } from '../rootfs/layered-files.ts';
 import { cgroupsPath } from './cgroup-parent.ts';
 import type { CriConfig, RuntimeHandlerConfig } from './cri-config.ts';
 import type { CriHost } from './cri-host.ts';
@@ -24,7 +25,6 @@ import type { DaemonServices } from './daemon-services.ts';
 import { IdIndex, NameRegistry, newId } from './identifiers.ts';
 import { resolveIdentity } from './image-user.ts';
 import { KeyedLock } from './keyed-lock.ts';
-import { filesOf } from './layered-files.ts';
 import { BUILTIN_PAUSE, pauseRootfs } from './pause-rootfs.ts';
 import type { PodNetworks } from './pod-network.ts';
 import { isSystemdCgroup, packRuntimeOptions } from './runtime-options.ts';

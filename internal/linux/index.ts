@@ -22,6 +22,7 @@ export * from './libseccomp.ts';
 export * from './memfd.ts';
 export * from './mount.ts';
 export * from './mount-tree.ts';
+export * from './mount-words.ts';
 export * from './mountinfo.ts';
 export * from './operation.ts';
 export * from './pidfd.ts';

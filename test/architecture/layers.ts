@@ -20,6 +20,9 @@ const log = 'internal/log';
 const api = 'internal/api';
 const linux = 'internal/linux';
 const oci = 'internal/oci';
+const flags = 'internal/flags';
+const rootfs = 'internal/rootfs';
+const client = 'internal/client';
 const config = 'internal/config';
 const metrics = 'internal/metrics';
 const cgroups = 'internal/cgroups';
@@ -37,15 +40,17 @@ const view: Layer = { imports: [services, config, metrics, ...shared], packages:
 
 /** The rows, from the top of the building to its ground. */
 export const layers: Readonly<Record<string, Layer>> = {
-  'cmd/tscontainerd': { imports: ['internal/server', config, ...shared] },
+  'cmd/tscontainerd': { imports: ['internal/server', client, config, ...shared] },
   'cmd/containerd-shim-tsrunc-v2': { imports: ['internal/shim', ...shared] },
-  'cmd/tsrunc': { imports: [runtime, ...shared] },
+  'cmd/tsrunc': { imports: [runtime, flags, ...shared] },
+  // The daemon is reached by its socket alone, like any other containerd.
+  [client]: { imports: [api, oci, linux, errors, flags, rootfs], packages: ['@grpc/grpc-js'] },
   'internal/server': {
     imports: [...kubernetes, services, ...cores, config, metrics, ...shared],
     packages: daemonPackages,
     wires: true,
   },
-  'internal/cri': { ...view, imports: [...view.imports, 'internal/streaming'] },
+  'internal/cri': { ...view, imports: [...view.imports, 'internal/streaming', rootfs] },
   'internal/nri': view,
   // `ws` is the library for WebSockets; SPDY has none that is kept.
   'internal/streaming': { ...view, packages: ['ws'] },
@@ -57,10 +62,12 @@ export const layers: Readonly<Record<string, Layer>> = {
   // Limits are stated in the specification's words: cgroups takes its types.
   [cgroups]: { imports: [linux, errors], types: [oci], packages: ['dbus-native'] },
   [config]: { imports: [oci, errors], packages: ['smol-toml'] },
+  [rootfs]: { imports: [linux, errors], types: [api, oci] },
   [oci]: { imports: [linux, errors] },
   [linux]: { imports: [errors], packages: ['koffi'] },
   [api]: { imports: [], packages: ['protobufjs'] },
   [errors]: { imports: [] },
+  [flags]: { imports: [] },
   [metrics]: { imports: [] },
   [log]: { imports: [], packages: ['pino'] },
   ttrpc: { imports: [], packages: ['protobufjs'] },

@@ -140,7 +140,7 @@ export const attacks: readonly Attack[] = [
     triedBy: [
       [attack('cri'), 'a huge /etc/passwd is not read'],
       [
-        'internal/cri/layered-files.test.ts',
+        'internal/rootfs/layered-files.test.ts',
         'refuses loops, what is no file, and what is too large',
       ],
     ],

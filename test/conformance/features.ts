@@ -183,6 +183,11 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       shownBy: [integration('daemon-ctr'), integration('images-*'), integration('tasks-ctr')],
     },
     {
+      what: '`tsctr`, a client in the same program: ctr’s commands, flags, output and exit codes row by row, on our daemon and on containerd 2.1; JSON, hints, progress, shell completion',
+      shownBy: [integration('tsctr-*'), 'internal/client/*.test.ts'],
+      note: 'checkpoints of `containers`, `images convert`, `sandboxes` not yet',
+    },
+    {
       what: 'Snapshots: overlayfs and native; layers unpacked to the tree that containerd makes',
       shownBy: [integration('snapshotters'), integration('layers')],
     },

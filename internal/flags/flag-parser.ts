@@ -4,7 +4,7 @@
  * a bool flag takes a value only with `=`, and `--` ends the flags.
  */
 
-export type FlagType = 'bool' | 'string' | 'int' | 'duration' | 'string[]' | 'int[]';
+export type FlagType = 'bool' | 'string' | 'int' | 'float' | 'duration' | 'string[]' | 'int[]';
 
 export interface FlagSpec {
   readonly type: FlagType;
@@ -21,6 +21,7 @@ type ValueOf = {
   bool: boolean;
   string: string;
   int: number;
+  float: number;
   /** Milliseconds. */
   duration: number;
   'string[]': string[];
@@ -37,6 +38,11 @@ export class FlagValues {
 
   set(name: string, value: ValueOf[FlagType]): void {
     this.#values.set(name, value);
+  }
+
+  /** Takes over what `other` has; of a flag that both have its value is the last word. */
+  adopt(other: FlagValues): void {
+    for (const [name, value] of other.#values) this.#values.set(name, value);
   }
 
   bool(name: string): boolean {
@@ -153,6 +159,9 @@ function assign(
     case 'int':
       flags.set(name, parseInteger(text) ?? refuse());
       return;
+    case 'float':
+      flags.set(name, parseFloat64(text) ?? refuse());
+      return;
     case 'duration':
       flags.set(name, parseDurationMs(text) ?? refuse());
       return;
@@ -193,6 +202,13 @@ function parseDecimal(text: string): number | undefined {
 function exact(text: string, size: number): number | undefined {
   const value = text.startsWith('-') && size !== 0 ? -size : size;
   return Number.isSafeInteger(value) ? value : undefined;
+}
+
+/** A decimal number, with an exponent or without. */
+function parseFloat64(text: string): number | undefined {
+  return /^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?$/i.test(text)
+    ? Number(text)
+    : undefined;
 }
 
 const DURATION_UNITS_MS: Readonly<Record<string, number>> = {
