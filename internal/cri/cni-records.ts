@@ -61,6 +61,13 @@ export class CniRecords {
     return await Promise.all(names.map((name) => this.#read(join(this.#directory, name))));
   }
 
+  /** Removes what a daemon was writing when it was killed; before another one writes. */
+  async tidy(): Promise<void> {
+    for (const name of await this.#names()) {
+      if (name.endsWith('.new')) await rm(join(this.#directory, name), { force: true });
+    }
+  }
+
   /** The pods that have records. */
   async ids(): Promise<string[]> {
     return [...new Set((await this.#names()).flatMap((name) => FILE.exec(name)?.[1] ?? []))];

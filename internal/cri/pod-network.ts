@@ -153,6 +153,7 @@ export class PodNetworks {
 
   /** Ids of what belongs to none of these pods: an earlier daemon could not give it back. */
   async withoutPod(pods: readonly string[]): Promise<string[]> {
+    await this.#records.tidy();
     const known = new Set(pods);
     return (await this.#records.ids()).filter((id) => !known.has(id));
   }
