@@ -56,7 +56,7 @@ const COMMANDS: readonly Command[] = [
   { args: 'snapshots label v1 containerd.io/gc.root=1' },
   { args: 'snapshots mounts /target v1' },
   { args: 'snapshots mounts /target missing' },
-  { args: 'snapshots diff --keep v1', compare: 'status' },
+  { args: 'snapshots diff v1', compare: 'status' },
   { args: 'snapshots rm v1' },
   { args: 'snapshots ls' },
   { args: 'snapshots rm @CHAIN', compare: 'status' },
