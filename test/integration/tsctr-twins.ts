@@ -60,7 +60,7 @@ export const COMMANDS: readonly TwinCommand[] = [
   { args: 'images check' },
   { args: 'images check -q' },
   { args: 'images inspect @IMAGE' },
-  { args: 'images inspect --content @IMAGE' },
+  { args: 'images inspect --content @IMAGE', isUnordered: true },
   { args: 'images inspect nope' },
   { args: 'images usage @IMAGE' },
   { args: 'images usage nope' },
