@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { busyboxRootfs } from '../fixtures/busybox-rootfs.ts';
 import { type DaemonKind, skipWithout, TestDaemon } from '../fixtures/daemon.ts';
+import { removeNamespaceTraces } from '../fixtures/namespace-traces.ts';
 import { buildImage, imageArchive } from '../fixtures/oci-image.ts';
 import { skipWithoutTsctr, startTsctr, tsctr, tsctrCommandLine } from '../fixtures/tsctr.ts';
 import { peer } from '../peers/index.ts';
@@ -68,7 +69,7 @@ for (const kind of ['containerd-2.1', 'tscontainerd'] satisfies DaemonKind[]) {
         run(['tasks', 'rm', '-f', id]);
       }
       await daemon[Symbol.asyncDispose]();
-      rmSync(`/run/containerd/runc/${namespace}`, { recursive: true, force: true });
+      removeNamespaceTraces(namespace);
       rmSync(dir, { recursive: true, force: true });
     });
 

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { busyboxRootfs } from '../fixtures/busybox-rootfs.ts';
 import { type CtrResult, type DaemonKind, skipWithout, TestDaemon } from '../fixtures/daemon.ts';
+import { removeNamespaceTraces } from '../fixtures/namespace-traces.ts';
 import { buildImage, imageArchive } from '../fixtures/oci-image.ts';
 import { skipWithoutTsctr, tsctr } from '../fixtures/tsctr.ts';
 import { peer } from '../peers/index.ts';
@@ -66,8 +67,8 @@ for (const kind of ['containerd-2.1', 'tscontainerd'] satisfies DaemonKind[]) {
       ['@MNT', join(directory, 'mnt')],
       ['@NONE', `sha256:${'0'.repeat(64)}`],
     ]);
-    let theirs: Place;
-    let ours: Place;
+    let theirs: Place | undefined;
+    let ours: Place | undefined;
     before(async () => {
       const image = await buildImage({
         name: IMAGE,
@@ -84,18 +85,20 @@ for (const kind of ['containerd-2.1', 'tscontainerd'] satisfies DaemonKind[]) {
       ours = { daemon, namespace: `twin${process.pid}b` };
     });
     after(async () => {
-      for (const { namespace } of [theirs, ours]) {
+      if (theirs === undefined || ours === undefined) return;
+      for (const { daemon, namespace } of [theirs, ours]) {
         for (const id of ['r2', 'r3'])
-          theirs.daemon.ctr('ctr-2.1', ['-n', namespace, 'tasks', 'rm', '-f', id]);
-        rmSync(`/run/containerd/runc/${namespace}`, { recursive: true, force: true });
+          daemon.ctr('ctr-2.1', ['-n', namespace, 'tasks', 'rm', '-f', id]);
       }
-      await theirs?.daemon[Symbol.asyncDispose]();
+      await theirs.daemon[Symbol.asyncDispose]();
+      for (const { namespace } of [theirs, ours]) removeNamespaceTraces(namespace);
       rmSync(directory, { recursive: true, force: true });
     });
 
     for (const command of COMMANDS) {
       const why = command.why === undefined ? '' : ` (${command.why})`;
       test(`${command.args}${why}`, () => {
+        assert.ok(theirs !== undefined && ours !== undefined);
         const words = command.args.split(' ').map((word) => places.get(word) ?? word);
         const input = command.input ?? '';
         const wanted = theirs.daemon.ctr('ctr-2.1', ['-n', theirs.namespace, ...words], input);

@@ -120,6 +120,8 @@ export const COMMANDS: readonly TwinCommand[] = [
   { args: 'snapshots prepare --mounts k3 @CHAIN' },
   { args: 'snapshots prepare --target /target k4 @CHAIN' },
   { args: 'snapshots view v1 @CHAIN' },
+  // A collection would take it: ctr does not label views.
+  { args: 'snapshots label v1 containerd.io/gc.root=1' },
   { args: 'snapshots mounts /target k1' },
   { args: 'snapshots mounts /target v1' },
   { args: 'snapshots info k1' },
