@@ -52,7 +52,8 @@ test('ProgressDisplay: the last state is left on the terminal', () => {
   }
   const lines = screen.written.join('').split('\n');
   assert.equal(lines.length, 4);
-  assert.equal(lines[1]?.slice(0, 30), '\x1b[2K  layer-sha256:aaaaaaaaaaaa');
+  // How much of the digest is shown depends on the width of the rate, and that on the clock.
+  assert.equal(lines[1]?.slice(0, 22), '\x1b[2K  layer-sha256:aaa');
 });
 
 test('ProgressDisplay: nothing is drawn where there is no terminal', () => {
