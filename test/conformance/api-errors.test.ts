@@ -11,6 +11,7 @@ const leftOut = (call: string): boolean => /\/Create: unknown names$/.test(call)
 interface Difference {
   readonly call: RegExp;
   readonly ours: string;
+  /** Several, with `|` between, are those that a race of containerd's own decides between. */
   readonly theirs: string;
   readonly why: string;
 }
@@ -61,8 +62,8 @@ const DIFFERENCES: readonly Difference[] = [
   {
     call: /Content\/Abort: unknown names$/,
     ours: 'NOT_FOUND',
-    theirs: 'UNKNOWN',
-    why: 'there is an ingest, of the Write before, and its directory goes while it is written to',
+    theirs: 'UNKNOWN|OK',
+    why: 'there is an ingest, of the Write before, and its directory may go while it is written to',
   },
   {
     call: /Namespaces\/Delete: unknown names$/,
@@ -112,7 +113,7 @@ test('every method, called with nothing and with names of nothing, answers as co
     const meant = DIFFERENCES.find(
       (difference) =>
         difference.call.test(call) &&
-        difference.theirs === their &&
+        difference.theirs.split('|').includes(their) &&
         (difference.ours === our || difference.ours === ''),
     );
     if (meant === undefined) wrong.push(`${call}: ${our} (${answer.message}), containerd ${their}`);
@@ -120,7 +121,9 @@ test('every method, called with nothing and with names of nothing, answers as co
   }
   assert.deepEqual(wrong, []);
   assert.deepEqual(
-    DIFFERENCES.filter((difference) => !used.has(difference)).map(({ call }) => `${call}`),
+    DIFFERENCES.filter((one) => !used.has(one) && !one.theirs.includes('|')).map(
+      ({ call }) => `${call}`,
+    ),
     [],
     'differences that are none',
   );
