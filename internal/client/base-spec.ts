@@ -1,52 +1,29 @@
-import type { DeviceRule, Mount, Namespace, Spec } from '../oci/index.ts';
+import {
+  DEFAULT_CAPABILITIES,
+  DEFAULT_DEV_MOUNTS,
+  DEFAULT_MASKED_PATHS,
+  DEFAULT_MQUEUE_MOUNT,
+  DEFAULT_PROC_MOUNT,
+  DEFAULT_READONLY_PATHS,
+  type DeviceRule,
+  type Mount,
+  type Namespace,
+  type Spec,
+} from '../oci/index.ts';
 
 /** Nothing newer is used, and a runtime may refuse a version that it does not know. */
 const SPEC_VERSION = '1.2.1';
 
-/** What every container may do: Docker's set, and containerd's. */
-export const DEFAULT_CAPABILITIES: readonly string[] = [
-  'CAP_CHOWN',
-  'CAP_DAC_OVERRIDE',
-  'CAP_FSETID',
-  'CAP_FOWNER',
-  'CAP_MKNOD',
-  'CAP_NET_RAW',
-  'CAP_SETGID',
-  'CAP_SETUID',
-  'CAP_SETFCAP',
-  'CAP_SETPCAP',
-  'CAP_NET_BIND_SERVICE',
-  'CAP_SYS_CHROOT',
-  'CAP_KILL',
-  'CAP_AUDIT_WRITE',
-];
-
 const MOUNTS: readonly Mount[] = [
-  { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'noexec', 'nodev'] },
-  {
-    destination: '/dev',
-    type: 'tmpfs',
-    source: 'tmpfs',
-    options: ['nosuid', 'strictatime', 'mode=755', 'size=65536k'],
-  },
-  {
-    destination: '/dev/pts',
-    type: 'devpts',
-    source: 'devpts',
-    options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'],
-  },
+  DEFAULT_PROC_MOUNT,
+  ...DEFAULT_DEV_MOUNTS,
   {
     destination: '/dev/shm',
     type: 'tmpfs',
     source: 'shm',
     options: ['nosuid', 'noexec', 'nodev', 'mode=1777', 'size=65536k'],
   },
-  {
-    destination: '/dev/mqueue',
-    type: 'mqueue',
-    source: 'mqueue',
-    options: ['nosuid', 'noexec', 'nodev'],
-  },
+  DEFAULT_MQUEUE_MOUNT,
   {
     destination: '/sys',
     type: 'sysfs',
@@ -68,22 +45,6 @@ const NAMESPACES: readonly Namespace[] = [
   { type: 'mount' },
   { type: 'network' },
 ];
-
-const MASKED_PATHS = [
-  '/proc/acpi',
-  '/proc/asound',
-  '/proc/kcore',
-  '/proc/keys',
-  '/proc/latency_stats',
-  '/proc/timer_list',
-  '/proc/timer_stats',
-  '/proc/sched_debug',
-  '/sys/firmware',
-  '/sys/devices/virtual/powercap',
-  '/proc/scsi',
-];
-
-const READONLY_PATHS = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'];
 
 /** null, random, full, tty, zero, urandom, console, all of pts, ptmx: by major and minor number. */
 const USUAL_DEVICES: readonly (readonly [major: number, minor?: number])[] = [
@@ -129,8 +90,8 @@ export function baseSpec(namespace: string, id: string): Spec {
       resources: { devices: usualDeviceRules() },
       cgroupsPath: `/${namespace}/${id}`,
       namespaces: NAMESPACES,
-      maskedPaths: MASKED_PATHS,
-      readonlyPaths: READONLY_PATHS,
+      maskedPaths: DEFAULT_MASKED_PATHS,
+      readonlyPaths: DEFAULT_READONLY_PATHS,
     },
   };
 }

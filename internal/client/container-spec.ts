@@ -7,6 +7,7 @@ import {
   CAPABILITY_NAMES,
   type Capabilities,
   type CpuResources,
+  DEFAULT_CAPABILITIES,
   type Device,
   type DeviceRule,
   defaultSeccomp,
@@ -20,7 +21,7 @@ import {
   type User,
 } from '../oci/index.ts';
 import { devicesAt } from '../rootfs/host-devices.ts';
-import { baseSpec, DEFAULT_CAPABILITIES } from './base-spec.ts';
+import { baseSpec } from './base-spec.ts';
 import { labelFlags } from './labels.ts';
 import {
   mergeEnv,

@@ -1,7 +1,14 @@
 import type { ContainerConfig, PodSandboxConfig } from '../api/generated/runtime.v1.ts';
 import { SecurityProfile_ProfileType as ProfileType } from '../api/generated/runtime.v1.ts';
 import { TsError } from '../errors/index.ts';
-import { type LinuxResources, type Mount, OCI_VERSION, type Spec } from '../oci/index.ts';
+import {
+  DEFAULT_MASKED_PATHS,
+  DEFAULT_READONLY_PATHS,
+  type LinuxResources,
+  type Mount,
+  OCI_VERSION,
+  type Spec,
+} from '../oci/index.ts';
 import { Annotation, podAnnotations, runtimeAnnotations } from './annotations.ts';
 import { readBaseSpec, withBaseSpec } from './base-spec.ts';
 import { cdiEdits, requestedCdiDevices } from './cdi-devices.ts';
@@ -27,12 +34,7 @@ import {
 } from './spec-namespaces.ts';
 import { type ImageProcess, processArgs, processEnv, workingDirectory } from './spec-process.ts';
 import { linuxResources, oomScoreAdj } from './spec-resources.ts';
-import {
-  apparmorProfile,
-  DEFAULT_MASKED_PATHS,
-  DEFAULT_READONLY_PATHS,
-  seccompProfile,
-} from './spec-security.ts';
+import { apparmorProfile, seccompProfile } from './spec-security.ts';
 
 /** What the spec of a container is made from. */
 export interface ContainerPlan {

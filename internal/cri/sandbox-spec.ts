@@ -5,7 +5,14 @@ import type {
   PodSandboxConfig,
 } from '../api/generated/runtime.v1.ts';
 import { TsError } from '../errors/index.ts';
-import { type Mount, namespaceOfSysctl, OCI_VERSION, type Spec } from '../oci/index.ts';
+import {
+  DEFAULT_MASKED_PATHS,
+  DEFAULT_READONLY_PATHS,
+  type Mount,
+  namespaceOfSysctl,
+  OCI_VERSION,
+  type Spec,
+} from '../oci/index.ts';
 import { Annotation, podAnnotations, runtimeAnnotations } from './annotations.ts';
 import { readBaseSpec, withBaseSpec } from './base-spec.ts';
 import { cgroupsPath } from './cgroup-parent.ts';
@@ -18,12 +25,7 @@ import { baseMounts } from './spec-mounts.ts';
 import { hasUserNamespace, sandboxNamespaces, userMappings } from './spec-namespaces.ts';
 import type { ImageProcess } from './spec-process.ts';
 import { oomScoreAdj } from './spec-resources.ts';
-import {
-  apparmorProfile,
-  DEFAULT_MASKED_PATHS,
-  DEFAULT_READONLY_PATHS,
-  seccompProfile,
-} from './spec-security.ts';
+import { apparmorProfile, seccompProfile } from './spec-security.ts';
 
 /** The pause process is the last of a pod to be killed for memory (Kubernetes' number for it). */
 const OOM_SCORE_ADJ = -998;

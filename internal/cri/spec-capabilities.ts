@@ -1,25 +1,7 @@
 import type { Capability } from '../api/generated/runtime.v1.ts';
 import { TsError } from '../errors/index.ts';
 import { isCapability } from '../linux/constants/capability.ts';
-import type { Capabilities } from '../oci/index.ts';
-
-/** What a container has without asking: Docker's and containerd's set. */
-const DEFAULT: readonly string[] = [
-  'CAP_CHOWN',
-  'CAP_DAC_OVERRIDE',
-  'CAP_FSETID',
-  'CAP_FOWNER',
-  'CAP_MKNOD',
-  'CAP_NET_RAW',
-  'CAP_SETGID',
-  'CAP_SETUID',
-  'CAP_SETFCAP',
-  'CAP_SETPCAP',
-  'CAP_NET_BIND_SERVICE',
-  'CAP_SYS_CHROOT',
-  'CAP_KILL',
-  'CAP_AUDIT_WRITE',
-];
+import { type Capabilities, DEFAULT_CAPABILITIES } from '../oci/index.ts';
 
 /**
  * The five sets for what a container adds and drops. `ALL` adds or drops everything and comes before
@@ -37,7 +19,7 @@ export function capabilitySets(
   } = request ?? {};
   const adds = names('add_capabilities', addCapabilities);
   const drops = names('drop_capabilities', dropCapabilities);
-  const set = new Set<string>(options.isPrivileged ? options.available : DEFAULT);
+  const set = new Set<string>(options.isPrivileged ? options.available : DEFAULT_CAPABILITIES);
   if (!options.isPrivileged) {
     if (adds.includes('ALL')) for (const name of options.available) set.add(name);
     if (drops.includes('ALL')) set.clear();

@@ -2,7 +2,13 @@ import { existsSync, mkdirSync, realpathSync } from 'node:fs';
 import { posix } from 'node:path';
 import { type Mount as CriMount, MountPropagation } from '../api/generated/runtime.v1.ts';
 import { TsError } from '../errors/index.ts';
-import type { IdMapping, Mount } from '../oci/index.ts';
+import {
+  DEFAULT_DEV_MOUNTS,
+  DEFAULT_MQUEUE_MOUNT,
+  DEFAULT_PROC_MOUNT,
+  type IdMapping,
+  type Mount,
+} from '../oci/index.ts';
 
 /** The file systems of every container, before its own mounts. */
 export function baseMounts(options: {
@@ -29,30 +35,9 @@ export function baseMounts(options: {
         options: ['nosuid', 'noexec', 'nodev', sysMode],
       };
   return [
-    {
-      destination: '/proc',
-      type: 'proc',
-      source: 'proc',
-      options: ['nosuid', 'noexec', 'nodev'],
-    },
-    {
-      destination: '/dev',
-      type: 'tmpfs',
-      source: 'tmpfs',
-      options: ['nosuid', 'strictatime', 'mode=755', 'size=65536k'],
-    },
-    {
-      destination: '/dev/pts',
-      type: 'devpts',
-      source: 'devpts',
-      options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'],
-    },
-    {
-      destination: '/dev/mqueue',
-      type: 'mqueue',
-      source: 'mqueue',
-      options: ['nosuid', 'noexec', 'nodev'],
-    },
+    DEFAULT_PROC_MOUNT,
+    ...DEFAULT_DEV_MOUNTS,
+    DEFAULT_MQUEUE_MOUNT,
     sys,
     {
       destination: '/sys/fs/cgroup',

@@ -7,29 +7,6 @@ import {
 import { TsError } from '../errors/index.ts';
 import { defaultSeccomp, parseSeccomp, type Seccomp } from '../oci/index.ts';
 
-/** Files of /proc and /sys that a container must not read (containerd's list); a kubelet sends its own. */
-export const DEFAULT_MASKED_PATHS: readonly string[] = [
-  '/proc/acpi',
-  '/proc/asound',
-  '/proc/kcore',
-  '/proc/keys',
-  '/proc/latency_stats',
-  '/proc/timer_list',
-  '/proc/timer_stats',
-  '/proc/sched_debug',
-  '/proc/scsi',
-  '/sys/firmware',
-  '/sys/devices/virtual/powercap',
-];
-
-export const DEFAULT_READONLY_PATHS: readonly string[] = [
-  '/proc/bus',
-  '/proc/fs',
-  '/proc/irq',
-  '/proc/sys',
-  '/proc/sysrq-trigger',
-];
-
 const LOCALHOST = 'localhost/';
 
 /** A profile from the message, or from the string that older kubelets send. */

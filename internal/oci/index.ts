@@ -1,5 +1,6 @@
 export { defaultSeccomp } from './default-seccomp.ts';
 export { defaultSpec, OCI_VERSION, rootlessSpec } from './default-spec.ts';
+export * from './engine-defaults.ts';
 export type * from './features.ts';
 export { formatJson, type Json, parseJson } from './json.ts';
 export { MOUNT_OPTION_NAMES } from './mount-option-check.ts';
