@@ -108,7 +108,9 @@ for (const [name, skip, command] of runtimes) {
       config.linux.namespaces = config.linux.namespaces.filter(
         ({ type }: { type: string }) => type !== 'pid',
       );
-      config.process.args = ['sh', '-c', '(sleep 1000 & echo $! > /orphan); exec sleep 1000'];
+      // Its pid is told once its parent has ended.
+      const script = '(sleep 1000 & echo $! > /pid); mv /pid /orphan; exec sleep 1000';
+      config.process.args = ['sh', '-c', script];
     });
     const orphan = join(runtime.rootfs, 'orphan');
     for (const flags of [[], ['--no-subreaper']]) {
