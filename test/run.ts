@@ -1,24 +1,37 @@
 // node test/run.ts [PART…]: what `make test` runs once the programs are built. Installs the peers, checks style and
 // types, then runs every *.test.ts, first those beside the code, then those of whole programs below test/. With
 // arguments, only test files whose path contains one of them. The totals are the last lines of the output.
+//
+// A file with a failure is run once more when all else is done: these tests start hundreds of programs on machines that
+// others use too. What fails again has failed; what passes then is named in the totals as unsteady, to be mended.
 import { spawnSync } from 'node:child_process';
-import { readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { PassThrough, Transform } from 'node:stream';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
-import { watchResults } from './test-results.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type TestResult, watchResults } from './test-results.ts';
 
 const root = join(import.meta.dirname, '..');
 const parts = process.argv.slice(2);
 /** A hanging program must not hang the whole run: no file takes longer, on slow machines too. */
 const FILE_TIMEOUT_MS = 600_000;
+/** How much later the whole run gives a file up that does not end even then. */
+const FILE_GRACE_MS = 30_000;
+/** With more files than this something is broken, and nothing is run again. */
+const MAX_REPEATED_FILES = 10;
+const SLOWEST_FILES = 12;
 
 interface Totals {
   passed: number;
   readonly failures: string[];
+  /** Failed, and passed when the file was run again. */
+  readonly unsteady: string[];
   readonly skips: string[];
+  readonly seconds: Map<string, number>;
 }
-const totals: Totals = { passed: 0, failures: [], skips: [] };
+const totals: Totals = { passed: 0, failures: [], unsteady: [], skips: [], seconds: new Map() };
 const startMs = performance.now();
 
 if (parts.length === 0) {
@@ -35,14 +48,15 @@ const files = testFiles('').filter((path) => {
   return parts.length === 0 || parts.some((part) => path.includes(part));
 });
 const isWholeProgram = (path: string) => path.startsWith('test/');
-await runTests(
+const results = await runTests(
   files.filter((path) => !isWholeProgram(path)),
   2,
 );
 // One file at a time: they share the machine's cgroups, mounts and processor, and measure time-outs.
-await runTests(files.filter(isWholeProgram), 1);
+for (const path of files.filter(isWholeProgram)) results.push(...(await runTests([path], 1)));
+countResults(await repeatFailed(results));
 printTotals();
-process.exitCode = totals.failures.length === 0 ? 0 : 1;
+process.exit(totals.failures.length === 0 ? 0 : 1);
 
 function command(name: string, argv: string[]): void {
   const [program = '', ...args] = argv;
@@ -63,35 +77,119 @@ function testFiles(directory: string): string[] {
     });
 }
 
-async function runTests(paths: string[], concurrency: number): Promise<void> {
-  if (paths.length === 0) return;
+/** The results of the tests in `paths`, whose output goes to stdout as they run. */
+async function runTests(paths: string[], concurrency: number): Promise<TestResult[]> {
+  if (paths.length === 0) return [];
+  const fileStartMs = performance.now();
+  const found: TestResult[] = [];
   const stream = run({
     files: paths.map((path) => join(root, path)),
     concurrency,
     cwd: root,
     timeout: FILE_TIMEOUT_MS,
   });
-  watchResults(stream, root, ({ file, name, outcome, detail }) => {
+  watchResults(stream, root, (result) => found.push(result));
+  const reporter = stream.pipe(withoutTotals()).pipe(new spec()).pipe(new PassThrough());
+  reporter.pipe(process.stdout, { end: false });
+  const ended = new Promise<true>((resolve) => reporter.once('end', () => resolve(true)));
+  const rounds = Math.ceil(paths.length / concurrency);
+  const deadline = new AbortController();
+  const late = sleep(rounds * FILE_TIMEOUT_MS + FILE_GRACE_MS, false, { signal: deadline.signal });
+  const isWhole = await Promise.race([ended, late.catch(() => false)]);
+  deadline.abort();
+  if (!isWhole) {
+    endDescendants(process.pid);
+    const name = `did not end within ${FILE_TIMEOUT_MS / 1000} s`;
+    for (const file of paths) {
+      found.push({ file, name, outcome: 'failed', detail: '', durationMs: FILE_TIMEOUT_MS });
+    }
+  }
+  const [file, ...others] = paths;
+  if (file !== undefined && others.length === 0) {
+    totals.seconds.set(file, (performance.now() - fileStartMs) / 1000);
+  }
+  return found;
+}
+
+/** A test that waits for a program without an end hears no SIGTERM, and would hold its file open for ever. */
+function endDescendants(pid: number): void {
+  for (const thread of readdirSync(`/proc/${pid}/task`)) {
+    const children = readFileSync(`/proc/${pid}/task/${thread}/children`, 'latin1');
+    for (const child of children.split(' ').filter((text) => text !== '')) {
+      try {
+        process.kill(Number(child), 'SIGSTOP'); // it starts no more of them
+        endDescendants(Number(child));
+        process.kill(Number(child), 'SIGKILL');
+      } catch (error) {
+        const { code } = error as NodeJS.ErrnoException;
+        if (code !== 'ESRCH' && code !== 'ENOENT') throw error; // it has ended by itself
+      }
+    }
+  }
+}
+
+/** Leaves out what node's runner says of a run as a whole: ours is many runs. */
+function withoutTotals(): Transform {
+  return new Transform({
+    objectMode: true,
+    transform(event: { type: string; data: { file?: string } }, _encoding, callback) {
+      const isTotal = event.type === 'test:diagnostic' && event.data.file === undefined;
+      if (isTotal) callback();
+      else callback(null, event);
+    },
+  });
+}
+
+/** Runs the files of `results` with failures again: the results that count. */
+async function repeatFailed(results: readonly TestResult[]): Promise<TestResult[]> {
+  const failed = results.filter(({ outcome }) => outcome === 'failed');
+  const paths = [...new Set(failed.map(({ file }) => file))];
+  if (paths.length > MAX_REPEATED_FILES) return [...results];
+  const final = results.filter(({ file }) => !paths.includes(file));
+  for (const path of paths) {
+    console.log(`\nOnce more, as it had failures: ${path}`);
+    const again = await runTests([path], 1);
+    final.push(...again);
+    const name = ({ name }: TestResult) => name;
+    const failedAgain = again.filter(({ outcome }) => outcome === 'failed').map(name);
+    const passedNow = failed.filter(({ file }) => file === path).map(name);
+    for (const test of passedNow.filter((test) => !failedAgain.includes(test))) {
+      totals.unsteady.push(`${path}: ${test}`);
+    }
+  }
+  return final;
+}
+
+function countResults(results: readonly TestResult[]): void {
+  for (const { file, name, outcome, detail } of results) {
     if (outcome === 'passed') totals.passed++;
     else if (outcome === 'failed') totals.failures.push(`${file}: ${name}`);
     else totals.skips.push(`${file}: ${name} (${detail})`);
-  });
-  const reporter = stream.compose(new spec());
-  for await (const chunk of reporter) process.stdout.write(chunk as string);
+  }
 }
 
 function printTotals(): void {
-  const { passed, failures, skips } = totals;
-  const lines = [''];
-  if (skips.length > 0) lines.push('Skipped:', ...skips.map((text) => `  ${text}`), '');
-  if (failures.length > 0) lines.push('Failed:', ...failures.map((text) => `  ${text}`), '');
-  lines.push(
+  const { passed, failures, unsteady, skips, seconds } = totals;
+  const slowest = [...seconds].sort((a, b) => b[1] - a[1]).slice(0, SLOWEST_FILES);
+  const lines = [
+    ...titled('Skipped', skips),
+    ...titled(
+      'Slowest',
+      slowest.map(([file, time]) => `${time.toFixed(0).padStart(4)} s ${file}`),
+    ),
+    ...titled('Unsteady (failed at first, passed when the file was run again)', unsteady),
+    ...titled('Failed', failures),
+    '',
     `ℹ tests ${passed + failures.length + skips.length}`,
     `ℹ pass ${passed}`,
     `ℹ fail ${failures.length}`,
     `ℹ skipped ${skips.length}`,
     `ℹ duration ${((performance.now() - startMs) / 1000).toFixed(1)} s`,
     `${passed} passed, ${failures.length} failed, ${skips.length} skipped`,
-  );
+  ];
   console.log(lines.join('\n'));
+}
+
+function titled(title: string, lines: readonly string[]): string[] {
+  return lines.length === 0 ? [] : ['', `${title}:`, ...lines.map((line) => `  ${line}`)];
 }
