@@ -17,6 +17,10 @@ const SIGKILL = 9;
 const skip = skipWithout('tsrunc');
 /** Parts of the time that the command takes, after which it is interrupted. */
 const MOMENTS = [0.1, 0.3, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1];
+/** How often the command's time is measured: the shortest counts, for others use the machine, too. */
+const MEASUREMENTS = 4;
+/** How often the moments are gone through, each time much earlier ones, until one was not too late. */
+const ROUNDS = 5;
 
 /** A runtime that is killed so many seconds after it began to create, if the file `arm` tells how many. */
 function mortalRuntime(daemon: PlayedDaemon) {
@@ -53,6 +57,24 @@ function childrenOf(shim: Shim): number {
   return text.split(' ').filter(Boolean).length;
 }
 
+/** A create that is killed, or is not in time: either leaves nothing. */
+async function createAndLook(daemon: PlayedDaemon, shim: Shim, when: string): Promise<string> {
+  const outcome = await shim.create().then(
+    () => 'created',
+    (error: Error) => error.message,
+  );
+  if (outcome === 'created') await shim.task.delete({ id: 'c1' });
+  else assert.equal(outcome, 'OCI runtime create failed: killed by SIGKILL', when);
+  const where = `${when}: ${outcome}`;
+  // The one who kills is among them: while it is there, it has not yet done so.
+  await until(() => childrenOf(shim) === 0, `no child to be left, ${where}`);
+  const { mounts, cgroups } = traces(daemon.directory);
+  const containers = cgroups.filter((path) => path.endsWith('/c1'));
+  assert.deepEqual({ mounts, containers }, { mounts: [], containers: [] }, where);
+  assert.equal(existsSync(join(daemon.directory, 'runtime/default/c1')), false, where);
+  return outcome === 'created' ? outcome : 'killed';
+}
+
 test('tsrunc killed at any moment of create leaves nothing, or a whole container', {
   skip,
 }, async (t) => {
@@ -62,30 +84,23 @@ test('tsrunc killed at any moment of create leaves nothing, or a whole container
   shim.binary = program;
   await shim.create(); // warm
   await shim.task.delete({ id: 'c1' });
-  const startMs = performance.now();
-  await shim.create();
-  const wholeMs = performance.now() - startMs;
-  await shim.task.delete({ id: 'c1' });
+  let wholeMs = Number.POSITIVE_INFINITY;
+  for (let n = 0; n < MEASUREMENTS; n++) {
+    const startMs = performance.now();
+    await shim.create();
+    wholeMs = Math.min(wholeMs, performance.now() - startMs);
+    await shim.task.delete({ id: 'c1' });
+  }
   const outcomes: string[] = [];
-  for (const part of MOMENTS) {
-    const ms = Math.round(part * wholeMs);
-    writeFileSync(arm, `${ms / 1000}`);
-    const outcome = await shim.create().then(
-      () => 'created',
-      (error: Error) => error.message,
-    );
-    outcomes.push(outcome === 'created' ? 'created' : 'killed');
-    if (outcome === 'created') await shim.task.delete({ id: 'c1' });
-    else assert.equal(outcome, 'OCI runtime create failed: killed by SIGKILL');
-    const where = `killed after ${ms} ms: ${outcome}`;
-    await until(() => childrenOf(shim) === 0, `no child to be left, ${where}`);
-    const { mounts, cgroups } = traces(daemon.directory);
-    const containers = cgroups.filter((path) => path.endsWith('/c1'));
-    assert.deepEqual({ mounts, containers }, { mounts: [], containers: [] }, where);
-    assert.equal(existsSync(join(daemon.directory, 'runtime/default/c1')), false, where);
+  for (let round = 0; round < ROUNDS && !outcomes.includes('killed'); round++) {
+    for (const part of MOMENTS) {
+      const ms = Math.round((part * wholeMs) / 4 ** round);
+      writeFileSync(arm, `${ms / 1000}`);
+      outcomes.push(await createAndLook(daemon, shim, `killed after ${ms} ms`));
+    }
   }
   t.diagnostic(outcomes.join(' '));
-  assert.equal(outcomes[0], 'killed');
+  assert.ok(outcomes.includes('killed'), outcomes.join(' '));
   rmSync(arm);
   await shim.create();
   await shim.start();

@@ -1,6 +1,5 @@
 // What operations on containers could leave behind on a machine and in a shim.
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { traces } from '../demo/workspace.ts';
 import type { PlayedDaemon, Shim } from '../fixtures/shim.ts';
 
@@ -28,18 +27,18 @@ export function surroundingsOf(daemon: PlayedDaemon, shims: readonly Shim[]): Su
     mounts,
     cgroups,
     files: (readdirSync(daemon.directory, { recursive: true }) as string[]).sort(),
-    shims: shims.map(({ pid }) => ofShim(pid)),
+    shims: shims.map(({ pid }) => ofShim(pid, daemon.directory)),
   };
 }
 
-function ofShim(pid: number): ShimSurroundings {
+function ofShim(pid: number, directory: string): ShimSurroundings {
   const children = readdirSync(`/proc/${pid}/task`).flatMap((thread) => {
     return readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8').split(' ').filter(Boolean);
   });
   const fds = readdirSync(`/proc/${pid}/fd`).map((fd) => targetOf(`/proc/${pid}/fd/${fd}`));
   const mountinfo = readFileSync(`/proc/${pid}/mountinfo`, 'utf8');
-  // Other programs on the machine mount and unmount, too: only what shims mount for bundles and terminals counts.
-  const own = mountinfo.split('\n').filter((line) => line.includes(`${tmpdir()}/shim-`));
+  // Other programs on the machine mount and unmount, too: only what shims mount for bundles counts.
+  const own = mountinfo.split('\n').filter((line) => line.includes(`${directory}/`));
   return { children: children.length, fds: fds.sort(), mounts: own.length };
 }
 
