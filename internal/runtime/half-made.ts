@@ -22,8 +22,8 @@ import type { RuntimeOptions } from './runtime-options.ts';
 import { statePath } from './state-directory.ts';
 
 const SIGKILL = 9;
-/** How often the process may come into the cgroup after it was looked for there. */
-const ATTEMPTS = 3;
+/** How often the process is looked for: it may come into the cgroup later, and take its time to die. */
+const ATTEMPTS = 10;
 const ATTEMPT_MS = 500;
 
 /**
