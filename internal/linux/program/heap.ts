@@ -1,9 +1,13 @@
+import { TsError } from '../../errors/index.ts';
 import { currentBreak, processLayout } from '../process-layout.ts';
-import { rawSyscall, syscall } from '../syscall.ts';
+import { rawSyscall } from '../syscall.ts';
 
 /** madvise(2) (asm-generic/mman-common.h). */
 const MADV_DONTFORK = 10;
 const MADV_DOFORK = 11;
+
+const ENOMEM = 12;
+const EINVAL = 22;
 
 const PAGE_BYTES = 4096;
 
@@ -18,13 +22,19 @@ const PAGE_BYTES = 4096;
 export function withoutHeapInClones(action: () => void): void {
   const start = roundUp(Number(processLayout().startBreak));
   const length = roundUp(currentBreak()) - start;
-  // An error tells that there is no heap there, or a kernel that cannot: then it is cloned.
-  const isLeftOut = length > 0 && rawSyscall('madvise', start, length, MADV_DONTFORK) === 0;
+  // EINVAL is a kernel that cannot: then it is cloned.
+  const isLeftOut = length > 0 && rawSyscall('madvise', start, length, MADV_DONTFORK) !== -EINVAL;
   try {
     action();
   } finally {
-    if (isLeftOut) syscall(() => 'clone the heap again', 'madvise', start, length, MADV_DOFORK);
+    if (isLeftOut) cloneAgain(start, length);
   }
+}
+
+/** Other threads free memory, too: the end of the heap may be gone by now (ENOMEM), the rest is dealt with all the same. */
+function cloneAgain(start: number, length: number): void {
+  const result = rawSyscall('madvise', start, length, MADV_DOFORK);
+  if (result < 0 && result !== -ENOMEM) throw TsError.ofErrno(-result, 'clone the heap again');
 }
 
 function roundUp(address: number): number {
