@@ -16,6 +16,7 @@ import {
   print,
   run,
   start,
+  startTrace,
   state,
 } from './container-actions.ts';
 import { listTable } from './list-table.ts';
@@ -75,7 +76,9 @@ async function checkpoint(invocation: Invocation): Promise<number> {
 
 async function restore(invocation: Invocation): Promise<number> {
   const { options, flags } = invocation;
-  return runtime.restoreContainer(options, {
+  using trace = await startTrace(invocation);
+  return await runtime.restoreContainer(options, {
+    onStarted: () => trace?.write(),
     ...criuRequest(invocation),
     bundle: resolve(optionalText(flags, 'bundle') ?? '.'),
     ...given('consoleSocket', optionalText(flags, 'console-socket')),

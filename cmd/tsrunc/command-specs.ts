@@ -37,15 +37,20 @@ export const GLOBAL_FLAGS: FlagSpecs = {
 
 const HELP: FlagSpecs = { help: { type: 'bool', short: 'h', usage: 'show help' } };
 
+/** Of the commands that make processes. */
+export const TRACE: FlagSpecs = {
+  trace: {
+    type: 'string',
+    usage: 'write the system calls that were made to this file, with results and times',
+  },
+};
+
 const EXPLAIN: FlagSpecs = {
   explain: {
     type: 'bool',
     usage: 'print the system calls that the command would cause, without making them',
   },
-  trace: {
-    type: 'string',
-    usage: 'write the system calls that were made to this file, with results and times',
-  },
+  ...TRACE,
 };
 
 const CONSOLE_AND_PID: FlagSpecs = {

@@ -12,6 +12,7 @@ import {
   runSpec,
   startSpec,
   stateSpec,
+  TRACE,
 } from './command-specs.ts';
 
 export { type CommandSpec, GLOBAL_FLAGS } from './command-specs.ts';
@@ -80,6 +81,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     'no-pivot': { type: 'bool', usage: 'accepted; images say how the root was changed' },
     'lsm-profile': { type: 'string', usage: 'TYPE:NAME of another LSM profile for the processes' },
     'lsm-mount-context': { type: 'string', usage: 'another SELinux context for mounts' },
+    ...TRACE,
   }),
   command('resume', 'resume all processes of a container', ONE_ID),
   runSpec(),

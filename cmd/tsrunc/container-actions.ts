@@ -53,7 +53,7 @@ function createRequest({ flags, args }: Invocation): runtime.CreateRequest {
 }
 
 /** The trace that `--trace FILE` asks for. */
-async function startTrace({ flags }: Invocation): Promise<runtime.TraceFile | undefined> {
+export async function startTrace({ flags }: Invocation): Promise<runtime.TraceFile | undefined> {
   const path = optionalText(flags, 'trace');
   return path === undefined ? undefined : runtime.startTrace(resolve(path));
 }

@@ -87,11 +87,28 @@ export async function runAlone<T>(operation: Operation<T>): Promise<T> {
   }
 }
 
+let onBlocked: (() => void) | undefined;
+const BLOCKED_INTERVAL_MS = 50;
+
+/**
+ * From now on `callback` is called again and again while this thread blocks without a time limit, as it does for what
+ * a child reports and for its end. Undefined: no more.
+ */
+export function whileBlocked(callback: (() => void) | undefined): void {
+  onBlocked = callback;
+}
+
+function blockOn(fd: number, timeoutMs: number | undefined): boolean {
+  if (onBlocked === undefined || timeoutMs !== undefined) return blockUntilReadable(fd, timeoutMs);
+  while (!blockUntilReadable(fd, BLOCKED_INTERVAL_MS)) onBlocked();
+  return true;
+}
+
 /** Does the waiting where nothing else is to be done meanwhile. */
 function blockFor(wait: Wait): unknown {
   switch (wait.until) {
     case 'readable':
-      return blockUntilReadable(wait.fd, wait.timeoutMs);
+      return blockOn(wait.fd, wait.timeoutMs);
     case 'exit':
       return blockForExit(wait.pid, wait.timeoutMs);
     case 'time':
@@ -104,9 +121,9 @@ function blockFor(wait: Wait): unknown {
 }
 
 function blockForExit(pid: number, timeoutMs: number | undefined): ExitedChild | undefined {
-  if (timeoutMs === undefined) return waitForChild(pid);
+  if (timeoutMs === undefined && onBlocked === undefined) return waitForChild(pid);
   using pidfd = openPidfd(pid);
-  if (pidfd !== undefined) blockUntilReadable(pidfd.number, timeoutMs);
+  if (pidfd !== undefined) blockOn(pidfd.number, timeoutMs);
   return reap(pid);
 }
 

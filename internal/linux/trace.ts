@@ -56,6 +56,11 @@ export class Trace implements Disposable {
     });
   }
 
+  /** Grows with every step that begins or ends. */
+  get eventCount(): number {
+    return this.#programs.reduce((sum, { area }) => sum + area.count, 0);
+  }
+
   /**
    * What has run so far, in the order of the beginnings; a step that failed is the last. Left out is what follows a
    * failure: that it is reported, and that the process ends.

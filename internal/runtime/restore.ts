@@ -67,6 +67,8 @@ export interface RestoreRequest extends CriuRequest {
   readonly lsmProfile?: string;
   /** SELinux context of restored file systems. */
   readonly lsmMountContext?: string;
+  /** Called when the processes go on. */
+  readonly onStarted?: () => void;
 }
 
 const LOG_FILE = 'restore.log';
@@ -92,7 +94,7 @@ export async function restoreContainer(
     ownsTerminal,
     keeps: false,
     make,
-    begin: () => {},
+    begin: () => request.onStarted?.(),
   });
 }
 

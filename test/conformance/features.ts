@@ -89,7 +89,7 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       shownBy: [integration('cgroups'), integration('runtime-limits')],
     },
     {
-      what: '`--explain`: the system calls of a create, run or exec, before they are made; `--trace FILE`: what was made, with results and times',
+      what: '`--explain`: the system calls of a create, run or exec, before they are made; `--trace FILE`, also of a restore: what was made, with results and times',
       shownBy: [
         integration('runtime-trace'),
         'internal/linux/trace.test.ts',

@@ -1,9 +1,12 @@
-// tsrunc --trace FILE: what create, run and exec really did, each step with its result and its times.
+// tsrunc --trace FILE: what create, run, exec and restore really did, each step with its result and its times.
 import assert from 'node:assert/strict';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { criuAnnotations, useCriu } from '../fixtures/criu.ts';
 import { type Config, needsRoot, RuntimeFixture } from '../fixtures/runtime-bundle.ts';
+import { until } from '../fixtures/shim.ts';
 
 const fixture = needsRoot === false ? new RuntimeFixture() : undefined;
 after(() => fixture?.[Symbol.dispose]());
@@ -211,6 +214,77 @@ test('run --trace: the seccomp filter of the container does not matter', options
   });
   assert.equal(runtime.run(['run', '--trace', file(), runtime.newId()]).status, 0);
   assert.equal(readTrace().at(-1)?.outcome, '(executed)');
+});
+
+test(
+  'create --trace: of a step that hangs the file tells, also when tsrunc is killed',
+  options,
+  async () => {
+    const pidFile = join(runtime.directory, 'hook.pid');
+    rmSync(pidFile, { force: true });
+    runtime.configure((config) => {
+      const args = ['sh', '-c', `echo $$ > ${pidFile}; exec sleep 1000`];
+      config.hooks = { createRuntime: [{ path: '/bin/sh', args }] };
+    });
+    const id = runtime.newId();
+    rmSync(file(), { force: true });
+    const [program = '', ...prefix] = runtime.command;
+    const command = [...prefix, '--root', runtime.stateRoot, 'create', '--trace', file(), id];
+    const child = spawn(program, command, { stdio: 'ignore', cwd: runtime.bundle });
+    const ended = new Promise((resolve) => child.on('exit', (_, signal) => resolve(signal)));
+    const hangs = () => {
+      const text = existsSync(file()) ? readFileSync(file(), 'utf8') : '';
+      return text.includes('exec /bin/sh') && existsSync(pidFile);
+    };
+    try {
+      await until(hangs, 'the trace of the step that hangs', 30_000);
+    } finally {
+      child.kill('SIGKILL');
+    }
+    assert.equal(await ended, 'SIGKILL');
+    const lines = readTrace();
+    const executed = lines.find(({ label }) => label === 'hooks.createRuntime[0]: exec /bin/sh');
+    assert.deepEqual([executed?.process, executed?.outcome], ['hook', '(executed)']);
+    const waiting = lines.filter(({ process, outcome }) => {
+      return process === 'init' && outcome === '(not ended)';
+    });
+    assert.deepEqual(
+      waiting.map(({ label }) => label),
+      ['wait for the runtime: hooks'],
+    );
+    process.kill(Number(readFileSync(pidFile, 'latin1')), 'SIGKILL');
+    assert.equal(runtime.run(['delete', '--force', id]).status, 0);
+    assert.deepEqual(runtime.leftovers(id), []);
+  },
+);
+
+const noCriu = useCriu();
+
+test('restore --trace: CRIU, and the hooks that run before the processes go on', {
+  skip: noCriu,
+}, () => {
+  runtime.configure((config) => {
+    config.process.args = ['sleep', '1000'];
+    config.annotations = criuAnnotations(runtime.directory);
+    config.hooks = { createRuntime: [{ path: '/bin/true' }] };
+  });
+  const id = runtime.newId();
+  const images = ['--image-path', join(runtime.directory, 'images')];
+  assert.equal(runtime.runDetached(['run', '-d', id]).status, 0);
+  const written = runtime.run(['checkpoint', ...images, id]);
+  assert.deepEqual([written.status, written.error], [0, '']);
+  const restored = runtime.runDetached(['restore', '-d', '--trace', file(), ...images, id]);
+  assert.deepEqual([restored.status, restored.error], [0, '']);
+  const executed = readTrace().filter(({ outcome }) => outcome === '(executed)');
+  const labels = executed.map(({ process, label }) => `${process}: ${label.replace(/\/.*\//, '')}`);
+  // The first CRIU tells its version.
+  assert.deepEqual(labels, [
+    'criu: exec criu',
+    'criu: exec criu',
+    'hook: hooks.createRuntime[0]: exec true',
+  ]);
+  assert.equal(runtime.run(['delete', '--force', id]).status, 0);
+  assert.deepEqual(runtime.leftovers(id), []);
 });
 
 test('--trace: a file that cannot be opened is an error before anything is done', options, () => {

@@ -37,14 +37,19 @@ export class TraceArea {
     return Number(this.#bytes.readBigUInt64LE(CAPACITY_OFFSET));
   }
 
+  /** Events so far, also those that found no place. */
+  get count(): number {
+    return Number(this.#bytes.readBigUInt64LE(0));
+  }
+
   /** Events that found no place. */
   get lost(): number {
-    return Math.max(0, Number(this.#bytes.readBigUInt64LE(0)) - this.capacity);
+    return Math.max(0, this.count - this.capacity);
   }
 
   /** What has been written so far. */
   events(): TraceEvent[] {
-    const count = Math.min(Number(this.#bytes.readBigUInt64LE(0)), this.capacity);
+    const count = Math.min(this.count, this.capacity);
     const events: TraceEvent[] = [];
     for (let place = 0; place < count; place++) {
       const at = HEADER_BYTES + place * EVENT_BYTES;
