@@ -84,7 +84,7 @@ export const COMMON_PLUGINS = {
       recreate_scratch: boolean(),
     }),
   ),
-  [`${SNAPSHOTTER}.btrfs` as const]: idle(table({ root_path: string() })),
+  [`${SNAPSHOTTER}.btrfs` as const]: table({ root_path: string() }),
   [`${SNAPSHOTTER}.devmapper` as const]: idle(
     table({
       root_path: string(),
@@ -104,16 +104,14 @@ export const COMMON_PLUGINS = {
       set_immutable: boolean(),
     }),
   ),
-  [`${SNAPSHOTTER}.native` as const]: idle(table({ root_path: string() })),
-  [`${SNAPSHOTTER}.overlayfs` as const]: idle(
-    table({
-      root_path: string(),
-      upperdir_label: boolean(),
-      sync_remove: boolean(),
-      slow_chown: boolean(),
-      mount_options: strings(),
-    }),
-  ),
+  [`${SNAPSHOTTER}.native` as const]: table({ root_path: string() }),
+  [`${SNAPSHOTTER}.overlayfs` as const]: table({
+    root_path: string(),
+    upperdir_label: idle(boolean()),
+    sync_remove: idle(boolean()),
+    slow_chown: idle(boolean()),
+    mount_options: strings(),
+  }),
   [`${SNAPSHOTTER}.zfs` as const]: idle(table({ root_path: string() })),
   'io.containerd.tracing.processor.v1.otlp': foreign(
     table({ endpoint: string(), protocol: string(), insecure: boolean() }),

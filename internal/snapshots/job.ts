@@ -70,9 +70,21 @@ export interface RemoveJob {
 export interface UsageJob {
   readonly kind: 'usage';
   readonly path: string;
+  /** A tree of which `path` was made as a snapshot of the file system: only what differs counts. */
+  readonly base?: string | undefined;
 }
 
-export type Job = ApplyJob | AdoptJob | DiffJob | CopyJob | RemoveJob | UsageJob;
+/** Changes a subvolume of btrfs (subvolume.ts). */
+export interface SubvolumeJob {
+  readonly kind: 'subvolume';
+  readonly action: 'create' | 'open' | 'remove';
+  readonly path: string;
+  /** The subvolume that a new one is a copy of. */
+  readonly source?: string | undefined;
+  readonly isReadOnly: boolean;
+}
+
+export type Job = ApplyJob | AdoptJob | DiffJob | CopyJob | RemoveJob | UsageJob | SubvolumeJob;
 
 export type JobResult<J extends Job> = J extends ApplyJob
   ? Applied
@@ -80,7 +92,9 @@ export type JobResult<J extends Job> = J extends ApplyJob
     ? Diffed
     : J extends UsageJob
       ? SnapshotUsage
-      : undefined;
+      : J extends SubvolumeJob
+        ? bigint
+        : undefined;
 
 /** Daemon to worker. `cancel[0]` becomes 1 when nobody wants the result any more. */
 export interface JobMessage {

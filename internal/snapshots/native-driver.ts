@@ -50,7 +50,7 @@ export class NativeDriver implements SnapshotDriver {
     ];
   }
 
-  async usage(id: bigint): Promise<SnapshotUsage> {
+  async usage({ id }: DriverSnapshot): Promise<SnapshotUsage> {
     return await this.#workers.run({ kind: 'usage', path: this.#directories.path(id) });
   }
 

@@ -20,16 +20,18 @@ export interface OverlayfsOptions {
   readonly mountOptions: readonly string[];
 }
 
-/** The options that this machine needs. */
-export function detectOverlayfsOptions(): OverlayfsOptions {
-  const hasUserXattrs = isInUserNamespace();
+/** The options that the configuration asks for, and after them those that this machine needs. */
+export function detectOverlayfsOptions(asked: readonly string[] = []): OverlayfsOptions {
+  const hasUserXattrs = asked.includes('userxattr') || isInUserNamespace();
+  const hasIndex = asked.some((option) => option.startsWith('index='));
   return {
     hasUserXattrs,
     mountOptions: [
-      ...(hasUserXattrs ? ['userxattr'] : []),
+      ...asked,
+      ...(hasUserXattrs && !asked.includes('userxattr') ? ['userxattr'] : []),
       // With the index two mounts may not share an upper or work directory, not even one after the
       // other while the first is still being torn down (containerd issue 3494).
-      ...(existsSync(INDEX_PARAMETER) ? ['index=off'] : []),
+      ...(!hasIndex && existsSync(INDEX_PARAMETER) ? ['index=off'] : []),
     ],
   };
 }
@@ -97,7 +99,7 @@ export class OverlayfsDriver implements SnapshotDriver {
     return [{ type: 'overlay', source: 'overlay', target: '', options }];
   }
 
-  async usage(id: bigint): Promise<SnapshotUsage> {
+  async usage({ id }: DriverSnapshot): Promise<SnapshotUsage> {
     return await this.#workers.run({ kind: 'usage', path: this.#layer(id) });
   }
 

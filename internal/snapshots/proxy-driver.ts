@@ -60,7 +60,7 @@ export class ProxyDriver implements SnapshotDriver {
     return mounts.map(({ type, source, target, options }) => ({ type, source, target, options }));
   }
 
-  async usage(id: bigint): Promise<SnapshotUsage> {
+  async usage({ id }: DriverSnapshot): Promise<SnapshotUsage> {
     const key = (await this.#hasCommitted(id)) ? committed(id) : active(id);
     const usage = await this.#client.call('usage', { snapshotter: this.name, key }, NAMESPACE);
     return { sizeBytes: usage.size, inodes: usage.inodes };

@@ -38,7 +38,7 @@ export interface SnapshotDriver {
   /** How a snapshot is mounted. */
   mounts(snapshot: DriverSnapshot): Mount[] | Promise<Mount[]>;
   /** Space of the snapshot itself, without its parents. */
-  usage(id: bigint): Promise<SnapshotUsage>;
+  usage(snapshot: DriverSnapshot): Promise<SnapshotUsage>;
   /** Deletes the data; absent data is fine. */
   remove(id: bigint): Promise<void>;
   /** Ids of all data, in an order in which they can be removed, also of what a crash left half made. */

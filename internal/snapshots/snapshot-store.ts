@@ -97,10 +97,10 @@ export class SnapshotStore implements Snapshotter, Cleaner {
   }
 
   async usage(scope: Scope, key: string): Promise<SnapshotUsage> {
-    const { id, info, usage } = this.#records.get(scope, key);
-    if (usage !== undefined) return usage;
-    if (info.kind === 'view') return { sizeBytes: 0n, inodes: 0n };
-    return await this.#driver.usage(id);
+    const record = this.#records.get(scope, key);
+    if (record.usage !== undefined) return record.usage;
+    if (record.info.kind === 'view') return { sizeBytes: 0n, inodes: 0n };
+    return await this.#driver.usage(this.#driverSnapshot(record));
   }
 
   async mounts(scope: Scope, key: string): Promise<Mount[]> {
@@ -147,9 +147,10 @@ export class SnapshotStore implements Snapshotter, Cleaner {
   async commit(scope: Scope, name: string, key: string, labels: Labels): Promise<void> {
     if (name === '') throw new TsError('InvalidArgument', 'snapshot name must not be empty');
     checkLabels('snapshot.Labels', labels);
-    const { id } = this.#active(scope, key);
+    const record = this.#active(scope, key);
+    const { id } = record;
     this.#checkFree(scope, name);
-    const usage = await this.#driver.usage(id);
+    const usage = await this.#driver.usage(this.#driverSnapshot(record));
     await this.#driver.commit?.(id, labels);
     this.#database.transaction(() => {
       this.#active(scope, key); // it may have been removed while it was measured
@@ -243,7 +244,7 @@ export class SnapshotStore implements Snapshotter, Cleaner {
     try {
       const target = labels.get(SNAPSHOT_REF) ?? key;
       const state = await this.#driver.create(snapshot, scope.signal);
-      const usage = state === 'committed' ? await this.#driver.usage(snapshot.id) : undefined;
+      const usage = state === 'committed' ? await this.#driver.usage(snapshot) : undefined;
       this.#database.transaction(() => {
         // The parent may have been removed meanwhile: a child must not outlive it.
         if (this.#committed(scope, parent)?.id !== base?.id) {

@@ -15,9 +15,10 @@ import { LayerApplier } from './layer-apply.ts';
 import { writeDiff } from './layer-diff.ts';
 import { readLayer } from './layer-stream.ts';
 import { LayerTree, removeTree } from './layer-tree.ts';
+import { changeSubvolume } from './subvolume.ts';
 import { TarReader } from './tar-reader.ts';
 import { copyTree } from './tree-copy.ts';
-import { treeUsage } from './tree-usage.ts';
+import { changedUsage, treeUsage } from './tree-usage.ts';
 
 async function apply(job: ApplyJob, checkCancelled: () => void): Promise<Applied> {
   using applier = new LayerApplier(job.tree, job.limits);
@@ -58,7 +59,9 @@ async function perform(job: Job, checkCancelled: () => void): Promise<unknown> {
     case 'remove':
       return remove(job.path);
     case 'usage':
-      return treeUsage(job.path);
+      return job.base === undefined ? treeUsage(job.path) : changedUsage(job.path, job.base);
+    case 'subvolume':
+      return changeSubvolume(job);
   }
 }
 

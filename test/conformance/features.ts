@@ -192,6 +192,11 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       shownBy: [integration('snapshotters'), integration('layers')],
     },
     {
+      what: 'Snapshots as subvolumes of btrfs, as containerd 2.1 makes them',
+      shownBy: [integration('snapshotter-btrfs')],
+      note: 'where the root of the snapshotter is on btrfs',
+    },
+    {
       what: 'Snapshotters in other processes (`proxy_plugins`); what a remote one has is not fetched',
       shownBy: [integration('proxy-snapshotter')],
     },

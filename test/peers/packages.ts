@@ -124,6 +124,14 @@ export const suites = {
     release: 'bookworm',
     packages: ['nginx', 'busybox', 'libc6', 'libcrypt1', 'libpcre2-8-0', 'libssl3', 'zlib1g'],
   },
+  // Makes the file system that the btrfs snapshotter is tested on.
+  btrfs: {
+    release: 'bookworm',
+    packages: [
+      ...['btrfs-progs', 'libblkid1', 'liblzo2-2', 'libudev1', 'libuuid1', 'zlib1g', 'libzstd1'],
+      'libc6',
+    ],
+  },
   // What programs of ours for arm64 are linked to, for QEMU (its option -L).
   arm64: {
     release: 'bookworm',
@@ -171,6 +179,7 @@ export const peerFiles = {
   nginx: { suite: 'critest-images', file: 'usr/sbin/nginx' },
   'busybox-dynamic': { suite: 'critest-images', file: 'bin/busybox' },
   'iptables-nft': { suite: 'cni', file: 'usr/sbin/xtables-nft-multi' },
+  'mkfs-btrfs': { suite: 'btrfs', file: 'sbin/mkfs.btrfs' },
   time: { suite: 'bookworm', file: 'usr/bin/time' },
   strace: { suite: 'bookworm', file: 'usr/bin/strace' },
   objdump: { suite: 'bookworm', file: 'usr/bin/x86_64-linux-gnu-objdump' },

@@ -29,6 +29,7 @@ const versions: [PeerName, string[], RegExp][] = [
   ['cni-bridge', ['version'], /^CNI bridge plugin /m],
   ['docker-registry', ['--version'], /distribution/],
   ['busybox', ['--help'], /^BusyBox v/],
+  ['mkfs-btrfs', ['--version'], /^mkfs.btrfs, part of btrfs-progs v/m],
   ['time', ['--version'], /GNU Time/],
   ['strace', ['--version'], /^strace -- version /],
   ['objdump', ['--version'], /^GNU objdump /],

@@ -8,33 +8,22 @@ import { mountsService } from '../../services/mounts.ts';
 import type { Plugin } from '../../services/plugin.ts';
 import { snapshotsService } from '../../services/snapshots.ts';
 import { LayerDiffer } from '../../snapshots/layer-differ.ts';
-import { NativeDriver } from '../../snapshots/native-driver.ts';
-import {
-  detectOverlayfsOptions,
-  OverlayfsDriver,
-  overlayfsObstacle,
-} from '../../snapshots/overlayfs-driver.ts';
+import { detectOverlayfsOptions } from '../../snapshots/overlayfs-driver.ts';
 import { ProxyDriver } from '../../snapshots/proxy-driver.ts';
-import type { SnapshotDriver } from '../../snapshots/snapshot-driver.ts';
 import { SnapshotIds } from '../../snapshots/snapshot-records.ts';
 import { SnapshotStore } from '../../snapshots/snapshot-store.ts';
 import { sweepMounts } from '../../snapshots/temporary-mount.ts';
 import { WorkerPool } from '../../snapshots/worker-pool.ts';
 import type { Core } from '../core.ts';
 import type { DaemonModule } from '../module.ts';
-
-const SNAPSHOTTER = 'io.containerd.snapshotter.v1';
+import { openDrivers, SNAPSHOTTER } from './snapshot-drivers.ts';
 
 /** The snapshotters that this machine can use, and what turns layers into snapshots. */
 export async function openSnapshots(core: Core): Promise<DaemonModule> {
   const workers = new WorkerPool();
-  const overlayOptions = detectOverlayfsOptions();
-  const overlayRoot = join(core.config.root, `${SNAPSHOTTER}.overlayfs`);
-  const obstacle = overlayfsObstacle(overlayRoot, overlayOptions);
-  const drivers: SnapshotDriver[] = [
-    ...(obstacle === undefined ? [new OverlayfsDriver(overlayRoot, workers, overlayOptions)] : []),
-    new NativeDriver(join(core.config.root, `${SNAPSHOTTER}.native`), workers),
-  ];
+  const { mount_options } = core.config.plugins[`${SNAPSHOTTER}.overlayfs`];
+  const overlayOptions = detectOverlayfsOptions(mount_options);
+  const { drivers, obstacles } = await openDrivers(core, workers, overlayOptions);
   const ids = new SnapshotIds(core.database);
   const stores = drivers.map(
     (driver) => new SnapshotStore(core.database, driver, core.events, ids, core.log),
@@ -46,9 +35,8 @@ export async function openSnapshots(core: Core): Promise<DaemonModule> {
     ...(name === 'overlayfs' ? { capabilities: ['remap-ids'] } : {}),
     exports: new Map([['root', root]]),
   }));
-  if (obstacle !== undefined) {
-    core.log.warn({ error: obstacle }, 'overlayfs cannot be used');
-    plugins.push({ type: SNAPSHOTTER, id: 'overlayfs', initError: obstacle });
+  for (const [id, initError] of obstacles) {
+    plugins.push({ type: SNAPSHOTTER, id, isPlatformSpecific: true, initError });
   }
   for (const store of stores) {
     await store.open();

@@ -1,0 +1,64 @@
+import { join } from 'node:path';
+import { TsError } from '../../errors/index.ts';
+import { BtrfsDriver, btrfsDevice } from '../../snapshots/btrfs-driver.ts';
+import { NativeDriver } from '../../snapshots/native-driver.ts';
+import {
+  OverlayfsDriver,
+  type OverlayfsOptions,
+  overlayfsObstacle,
+} from '../../snapshots/overlayfs-driver.ts';
+import type { SnapshotDriver } from '../../snapshots/snapshot-driver.ts';
+import type { WorkerPool } from '../../snapshots/worker-pool.ts';
+import type { Core } from '../core.ts';
+
+/** Type of the plugins of snapshotters. */
+export const SNAPSHOTTER = 'io.containerd.snapshotter.v1';
+
+/** The snapshotters that this machine can use, and why it cannot use the others. */
+export interface Drivers {
+  readonly drivers: readonly SnapshotDriver[];
+  readonly obstacles: ReadonlyMap<string, TsError>;
+}
+
+/** Tries all snapshotters of this program. */
+export async function openDrivers(
+  core: Core,
+  workers: WorkerPool,
+  overlayfs: OverlayfsOptions,
+): Promise<Drivers> {
+  const { config, log } = core;
+  const rootOf = (id: 'overlayfs' | 'native' | 'btrfs'): string =>
+    config.plugins[`${SNAPSHOTTER}.${id}`].root_path || join(config.root, `${SNAPSHOTTER}.${id}`);
+  const openers: Readonly<Record<string, () => SnapshotDriver | Promise<SnapshotDriver>>> = {
+    overlayfs: () => {
+      const root = rootOf('overlayfs');
+      const obstacle = overlayfsObstacle(root, overlayfs);
+      if (obstacle !== undefined) throw obstacle;
+      return new OverlayfsDriver(root, workers, overlayfs);
+    },
+    native: () => new NativeDriver(rootOf('native'), workers),
+    btrfs: () => {
+      const root = rootOf('btrfs');
+      return new BtrfsDriver(root, btrfsDevice(root), workers);
+    },
+  };
+  const drivers: SnapshotDriver[] = [];
+  const obstacles = new Map<string, TsError>();
+  for (const [id, open] of Object.entries(openers)) {
+    try {
+      drivers.push(await open());
+    } catch (thrown) {
+      const error = TsError.from(thrown);
+      obstacles.set(id, error);
+      // As with containerd: what a machine merely lacks is no fault of anyone.
+      const level = isSkipped(error) ? 'info' : 'warn';
+      log[level]({ error }, `snapshotter ${id} cannot be used`);
+    }
+  }
+  return { drivers, obstacles };
+}
+
+/** Whether a plugin is not there since the machine or the configuration has nothing for it. */
+function isSkipped(error: TsError): boolean {
+  return error.message.endsWith('skip plugin');
+}
