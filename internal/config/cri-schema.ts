@@ -5,12 +5,14 @@
 import {
   anyTable,
   boolean,
+  choice,
   duration,
   foreign,
   idle,
   integer,
   map,
   optional,
+  own,
   string,
   strings,
   table,
@@ -121,6 +123,7 @@ export const NODE_FIELDS = {
   enable_selinux: idle(boolean()),
   selinux_category_range: idle(integer(1024)),
   max_container_log_line_size: integer(16384),
+  log_format: own(choice(['cri', 'json'], 'cri')),
   disable_apparmor: boolean(),
   restrict_oom_score_adj: boolean(),
   disable_proc_mount: idle(boolean()),
@@ -167,7 +170,7 @@ export const CRI_SERVER_FIELDS = {
   stream_server_address: string('127.0.0.1'),
   stream_server_port: string('0'),
   stream_idle_timeout: duration('4h0m0s'),
-  enable_tls_streaming: idle(boolean()),
-  x509_key_pair_streaming: idle(table({ tls_cert_file: string(), tls_key_file: string() })),
+  enable_tls_streaming: boolean(),
+  x509_key_pair_streaming: table({ tls_cert_file: string(), tls_key_file: string() }),
 };
 export const CRI_SERVER = table(CRI_SERVER_FIELDS);

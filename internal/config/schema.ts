@@ -11,6 +11,8 @@ interface Common {
   readonly harmless?: readonly unknown[];
   /** Only other containerds have it: it is idle, and printed only when it is not the default. */
   readonly isForeign?: true;
+  /** Only this daemon has it: it is printed only when it is not the default, so that containerd reads the rest. */
+  readonly isOwn?: true;
 }
 
 export interface StringSchema extends Common {
@@ -168,6 +170,11 @@ export function idle<S extends Schema>(schema: S, ...harmless: readonly unknown[
 /** Marks what only other containerds have. */
 export function foreign<S extends Schema>(schema: S): S {
   return { ...schema, isIdle: true, isForeign: true };
+}
+
+/** Marks what only this daemon has. */
+export function own<S extends Schema>(schema: S): S {
+  return { ...schema, isOwn: true };
 }
 
 export function isTable(value: unknown): value is TomlTable {

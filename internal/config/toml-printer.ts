@@ -43,10 +43,10 @@ function printTable(
   }
 }
 
-/** What says nothing: a foreign value that is the default; no tables of an array. */
+/** What says nothing: the default of what only this daemon or only others have; no tables of an array. */
 function isLeftOut(schema: Schema | undefined, value: unknown): boolean {
   if (schema?.kind === 'tables') return Array.isArray(value) && value.length === 0;
-  if (schema?.isForeign !== true) return false;
+  if (schema?.isForeign !== true && schema?.isOwn !== true) return false;
   return isDeepStrictEqual(filled(schema, undefined), value);
 }
 

@@ -1,3 +1,5 @@
+import type { StreamTlsConfig } from '../streaming/stream-certificate.ts';
+
 /**
  * Settings of the CRI, with containerd's names, defaults and meanings (plugins `io.containerd.cri.v1.runtime` and
  * `io.containerd.cri.v1.images`), where this project does not say otherwise.
@@ -64,4 +66,5 @@ export interface StreamConfig {
   readonly address: string;
   readonly port: number;
   readonly idleTimeoutMs: number;
+  readonly tls: StreamTlsConfig;
 }

@@ -76,7 +76,10 @@ const settings = (): CriConfig => ({
   enablesCdi: true,
   cdiSpecDirs: [join(directory, 'cdi')],
   statsCollectPeriodMs: 10_000,
-  stream: { address: '', port: 0, idleTimeoutMs: 0 },
+  stream: {
+    ...{ address: '', port: 0, idleTimeoutMs: 0 },
+    tls: { isEnabled: false, certFile: '', keyFile: '' },
+  },
 });
 
 export const env = (key: string, value: string) => ({ key, value: Buffer.from(value) });

@@ -10,8 +10,12 @@ const STREAMS_TIMEOUT_MS = 30_000;
 
 type StreamType = 'error' | 'stdin' | 'stdout' | 'stderr' | 'resize';
 
-/** The versions of the remotecommand protocol that are served over SPDY, the best first. */
+/**
+ * The versions of the remotecommand protocol that are served over SPDY, the best first. Version 5 is 4 there: what it adds
+ * to WebSocket, the end of one stream, SPDY has had from the beginning.
+ */
 export const COMMAND_PROTOCOLS: readonly string[] = [
+  'v5.channel.k8s.io',
   'v4.channel.k8s.io',
   'v3.channel.k8s.io',
   'v2.channel.k8s.io',

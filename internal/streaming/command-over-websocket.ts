@@ -14,10 +14,11 @@ const RESIZE = 4;
 /** Runs a command between the channels of a WebSocket, and says at the end how it went. */
 export async function commandOverWebSocket(
   socket: WebSocket,
+  sent: () => void,
   request: CommandRequest,
   run: (streams: ProcessStreams) => Promise<void>,
 ): Promise<void> {
-  const channels = new WebSocketChannels(socket, [STDIN, STDOUT, STDERR, ERROR, RESIZE]);
+  const channels = new WebSocketChannels(socket, [STDIN, STDOUT, STDERR, ERROR, RESIZE], sent);
   const channel = (isWanted: boolean, number: number) =>
     isWanted ? channels.get(number) : undefined;
   const sizes = new TerminalSizes();

@@ -6,12 +6,14 @@ import { type WebSocketChannel, WebSocketChannels } from './websocket-channels.t
 /** Forwards ports between the channels of a WebSocket: port `i` has channel 2i for bytes and 2i+1 for what goes wrong. */
 export async function portForwardOverWebSocket(
   socket: WebSocket,
+  sent: () => void,
   ports: readonly number[],
   forward: (port: number, data: WebSocketChannel) => Promise<void>,
 ): Promise<void> {
   const channels = new WebSocketChannels(
     socket,
     ports.flatMap((_, index) => [2 * index, 2 * index + 1]),
+    sent,
   );
   const running = ports.map(async (port, index) => {
     const data = channels.get(2 * index);

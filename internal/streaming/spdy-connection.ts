@@ -1,4 +1,3 @@
-import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { TsError } from '../errors/index.ts';
 import {
@@ -81,7 +80,7 @@ export interface SpdyConnectionOptions {
  * clients) send no window updates: a slow reader of one stream slows the connection.
  */
 export class SpdyConnection {
-  readonly #socket: Socket;
+  readonly #socket: Duplex;
   readonly #onStream: (stream: SpdyStream) => void;
   readonly #codec = new HeaderCodec();
   readonly #streams = new Map<number, SpdyStream>();
@@ -92,7 +91,7 @@ export class SpdyConnection {
   readonly closed: Promise<unknown>;
 
   constructor(
-    socket: Socket,
+    socket: Duplex,
     options: SpdyConnectionOptions,
     role: 'server' | 'client' = 'server',
   ) {

@@ -1,7 +1,8 @@
-import { createServer, type IncomingMessage, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { WebSocketServer } from 'ws';
+import { createWebSocketStream, type WebSocket, WebSocketServer } from 'ws';
 import { TsError } from '../errors/index.ts';
 import type { Logger } from '../log/index.ts';
 import {
@@ -11,12 +12,15 @@ import {
   protocolVersion,
 } from './command-over-spdy.ts';
 import { commandOverWebSocket } from './command-over-websocket.ts';
+import { IdleTimer } from './idle-timer.ts';
 import { PORT_FORWARD_PROTOCOLS, PortForwardPairs } from './port-forward-over-spdy.ts';
 import { portForwardOverWebSocket } from './port-forward-over-websocket.ts';
+import type { KeyPair } from './self-signed-certificate.ts';
 import { SpdyConnection } from './spdy-connection.ts';
 import { StreamRequests } from './stream-requests.ts';
 import type { CommandRequest, ProcessStreams, StreamingBackend } from './streaming-backend.ts';
-import { WEBSOCKET_PROTOCOLS } from './websocket-channels.ts';
+import { protocolsOf, refuse, webSocketProtocolsOf } from './upgrade.ts';
+import { WEBSOCKET_COMMAND_PROTOCOLS, WEBSOCKET_PORT_PROTOCOLS } from './websocket-channels.ts';
 
 export interface StreamServerOptions {
   readonly address: string;
@@ -24,6 +28,8 @@ export interface StreamServerOptions {
   readonly port: number;
   /** A connection over which nothing goes so long is closed. */
   readonly idleTimeoutMs: number;
+  /** What is shown to clients over TLS; without it there is none. */
+  readonly certificate?: KeyPair | undefined;
   readonly backend: StreamingBackend;
   readonly log: Logger;
 }
@@ -37,6 +43,12 @@ type Asked =
     };
 
 const MAX_MESSAGE_BYTES = 1024 * 1024;
+/** SPDY inside of a WebSocket, as kubectl forwards ports since Kubernetes 1.31 (KEP-4006). */
+const SPDY_TUNNEL = 'SPDY/3.1+portforward.k8s.io';
+
+/** The protocols that are spoken over WebSocket to what was asked for, the best first. */
+const webSocketProtocols = (kind: Asked['kind']): readonly string[] =>
+  kind === 'portforward' ? [SPDY_TUNNEL, ...WEBSOCKET_PORT_PROTOCOLS] : WEBSOCKET_COMMAND_PROTOCOLS;
 
 /**
  * The server that Exec, Attach and PortForward of the CRI send their callers to: URLs with a token that works once,
@@ -47,16 +59,20 @@ export class StreamServer {
   readonly #requests = new StreamRequests<Asked>();
   readonly #http: Server;
   readonly #sockets = new Set<Duplex>();
+  readonly #tunnels = new WeakSet<IncomingMessage>();
   #listening: Promise<void> | undefined;
   readonly #webSockets = new WebSocketServer({
     noServer: true,
     maxPayload: MAX_MESSAGE_BYTES,
-    handleProtocols: (offered) => WEBSOCKET_PROTOCOLS.find((one) => offered.has(one)) ?? false,
+    handleProtocols: (offered, { url = '' }) =>
+      webSocketProtocols(url.startsWith('/portforward/') ? 'portforward' : 'exec').find((one) =>
+        offered.has(one),
+      ) ?? false,
   });
 
   constructor(options: StreamServerOptions) {
     this.#options = options;
-    this.#http = createServer((request, response) => {
+    const answer: RequestListener = (request, response) => {
       const status = this.#isKnownPath(request) ? 400 : 404;
       response.writeHead(status, { 'content-type': 'text/plain' });
       response.end(
@@ -64,6 +80,12 @@ export class StreamServer {
           ? '404 page not found\n'
           : 'unable to upgrade: missing upgrade headers in request\n',
       );
+    };
+    const { certificate } = options;
+    this.#http =
+      certificate === undefined ? createServer(answer) : createTlsServer(certificate, answer);
+    this.#webSockets.on('headers', (headers, request) => {
+      if (this.#tunnels.has(request)) headers.push(`Sec-WebSocket-Protocol: ${SPDY_TUNNEL}`);
     });
     this.#http.on('upgrade', (request, socket, head) =>
       this.#upgrade(request, socket as Socket, head),
@@ -119,7 +141,8 @@ export class StreamServer {
   #url(kind: string, token: string): string {
     const { address, family, port } = this.#http.address() as AddressInfo;
     const host = family === 'IPv6' ? `[${address}]` : address;
-    return `http://${host}:${port}/${kind}/${token}`;
+    const scheme = this.#options.certificate === undefined ? 'http' : 'https';
+    return `${scheme}://${host}:${port}/${kind}/${token}`;
   }
 
   #isKnownPath({ url = '' }: IncomingMessage): boolean {
@@ -136,8 +159,7 @@ export class StreamServer {
       refuse(socket, 404, 'Not Found', 'no such request, or it has been called for already');
       return;
     }
-    const { idleTimeoutMs, log } = this.#options;
-    if (idleTimeoutMs > 0) socket.setTimeout(idleTimeoutMs, () => socket.destroy());
+    const { log } = this.#options;
     const upgrade = (request.headers.upgrade ?? '').toLowerCase();
     const serving =
       upgrade === 'spdy/3.1'
@@ -184,21 +206,13 @@ export class StreamServer {
         `X-Stream-Protocol-Version: ${protocol}\r\n\r\n`,
     );
     if (head.length > 0) socket.unshift(head);
-    const gone = new AbortController();
+    const { idleTimeoutMs } = this.#options;
+    if (idleTimeoutMs > 0) socket.setTimeout(idleTimeoutMs, () => socket.destroy());
     if (asked.kind === 'portforward') {
-      const pairs = new PortForwardPairs(
-        () => connection,
-        (port, data) =>
-          this.#options.backend.portForward(asked.podSandboxId, port, data, gone.signal),
-      );
-      const connection: SpdyConnection = new SpdyConnection(socket, {
-        onStream: (stream) => pairs.add(stream),
-      });
-      await connection.closed;
-      pairs.close();
-      gone.abort();
+      await this.#forwardPorts(asked.podSandboxId, socket);
       return;
     }
+    const gone = new AbortController();
     const version = protocolVersion(protocol);
     const streams = new CommandStreams(asked.request, version);
     const connection = new SpdyConnection(socket, { onStream: (stream) => streams.add(stream) });
@@ -215,25 +229,68 @@ export class StreamServer {
     );
   }
 
+  /** Forwards ports over SPDY, until the connection is over. */
+  async #forwardPorts(podSandboxId: string, carrier: Duplex): Promise<void> {
+    const gone = new AbortController();
+    const pairs = new PortForwardPairs(
+      () => connection,
+      (port, data) => this.#options.backend.portForward(podSandboxId, port, data, gone.signal),
+    );
+    const connection: SpdyConnection = new SpdyConnection(carrier, {
+      onStream: (stream) => pairs.add(stream),
+    });
+    await connection.closed;
+    pairs.close();
+    gone.abort();
+  }
+
   async #serveWebSocket(
     asked: Asked,
     request: IncomingMessage,
     socket: Socket,
     head: Buffer,
   ): Promise<void> {
-    const webSocket = await new Promise<import('ws').WebSocket>((resolve) => {
+    const offered = webSocketProtocolsOf(request);
+    const served = webSocketProtocols(asked.kind);
+    if (offered.length > 0 && !offered.some((one) => served.includes(one))) {
+      refuse(
+        socket,
+        403,
+        'Forbidden',
+        `unable to upgrade: none of ${offered.join(', ')} is served, but ${served.join(', ')}`,
+      );
+      return;
+    }
+    const isTunnel = asked.kind === 'portforward' && offered.includes(SPDY_TUNNEL);
+    // The library refuses names with a slash: it neither reads nor writes this one.
+    if (isTunnel) {
+      delete request.headers['sec-websocket-protocol'];
+      this.#tunnels.add(request);
+    }
+    const webSocket = await new Promise<WebSocket>((resolve) => {
       this.#webSockets.handleUpgrade(request, socket, head, resolve);
     });
+    // A client's pings keep what is between alive; they are no use of the stream.
+    const idle = new IdleTimer(this.#options.idleTimeoutMs, () => webSocket.terminate());
+    webSocket.on('message', () => idle.touch());
     const gone = new AbortController();
-    webSocket.once('close', () => gone.abort());
+    webSocket.once('close', () => {
+      idle.stop();
+      gone.abort();
+    });
+    if (isTunnel) {
+      await this.#forwardPorts(asked.podSandboxId, createWebSocketStream(webSocket));
+      return;
+    }
+    const sent = (): void => idle.touch();
     if (asked.kind === 'portforward') {
       const { podSandboxId, ports } = asked;
-      await portForwardOverWebSocket(webSocket, ports, (port, data) =>
+      await portForwardOverWebSocket(webSocket, sent, ports, (port, data) =>
         this.#options.backend.portForward(podSandboxId, port, data, gone.signal),
       );
       return;
     }
-    await commandOverWebSocket(webSocket, asked.request, this.#runner(asked, gone.signal));
+    await commandOverWebSocket(webSocket, sent, asked.request, this.#runner(asked, gone.signal));
   }
 
   #runner(
@@ -246,21 +303,4 @@ export class StreamServer {
         ? backend.exec(request, streams, signal)
         : backend.attach(request, streams, signal);
   }
-}
-
-function protocolsOf({ rawHeaders }: IncomingMessage): string[] {
-  const offered: string[] = [];
-  for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
-    if (rawHeaders[index]?.toLowerCase() !== 'x-stream-protocol-version') continue;
-    offered.push(...(rawHeaders[index + 1] ?? '').split(',').map((one) => one.trim()));
-  }
-  return offered.filter((one) => one !== '');
-}
-
-function refuse(socket: Socket, status: number, reason: string, text: string, headers = ''): void {
-  const body = `${text}\n`;
-  socket.end(
-    `HTTP/1.1 ${status} ${reason}\r\nConnection: close\r\nContent-Type: text/plain\r\n${headers}` +
-      `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
-  );
 }

@@ -1,21 +1,34 @@
 /**
  * Channels over a WebSocket (Kubernetes' `channel.k8s.io` protocols): the first byte of each message is the number of its
- * channel; the base64 forms have a digit and base64 text instead.
+ * channel; the base64 forms have a digit and base64 text instead. Before version 5 a client could end its input only by
+ * closing the whole socket, and then never saw what the command answered (KEP-4006).
  */
 import { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
 
-export const WEBSOCKET_PROTOCOLS: readonly string[] = [
+/** Version 5: a message of this channel names another one that the client will not write to any more. */
+const CLOSE_CHANNEL = 255;
+const PROTOCOL_WITH_CLOSE = 'v5.channel.k8s.io';
+
+/** Protocols for forwarding ports by channels, the best first. */
+export const WEBSOCKET_PORT_PROTOCOLS: readonly string[] = [
   'v4.channel.k8s.io',
   'v4.base64.channel.k8s.io',
   'channel.k8s.io',
   'base64.channel.k8s.io',
 ];
 
+/** Protocols for exec and attach, the best first. */
+export const WEBSOCKET_COMMAND_PROTOCOLS: readonly string[] = [
+  PROTOCOL_WITH_CLOSE,
+  ...WEBSOCKET_PORT_PROTOCOLS,
+];
+
 /** One channel: what the client sends is read, what is written goes to the client. */
 export class WebSocketChannel extends Duplex {
   readonly #send: (data: Uint8Array) => Promise<void>;
   #resume: (() => void) | undefined;
+  #isEnded = false;
 
   constructor(send: (data: Uint8Array) => Promise<void>) {
     super({ allowHalfOpen: true });
@@ -24,8 +37,15 @@ export class WebSocketChannel extends Duplex {
   }
 
   receive(data: Buffer, pause: () => () => void): void {
-    if (this.destroyed || this.push(data)) return;
+    if (this.destroyed || this.#isEnded || this.push(data)) return;
     this.#resume = pause();
+  }
+
+  /** The client writes no more; what is written still goes to it. */
+  receiveEnd(): void {
+    if (this.#isEnded) return;
+    this.#isEnded = true;
+    this.push(null);
   }
 
   override _read(): void {
@@ -46,12 +66,15 @@ export class WebSocketChannel extends Duplex {
 export class WebSocketChannels {
   readonly #socket: WebSocket;
   readonly #isBase64: boolean;
+  readonly #sent: () => void;
   readonly #channels = new Map<number, WebSocketChannel>();
   /** Resolves when the socket is closed. */
   readonly closed: Promise<void>;
 
-  constructor(socket: WebSocket, numbers: readonly number[]) {
+  /** `sent` is called for each message that leaves. */
+  constructor(socket: WebSocket, numbers: readonly number[], sent: () => void) {
     this.#socket = socket;
+    this.#sent = sent;
     this.#isBase64 = socket.protocol.includes('base64');
     for (const number of numbers) {
       this.#channels.set(number, new WebSocketChannel((data) => this.#send(number, data)));
@@ -60,7 +83,7 @@ export class WebSocketChannels {
     this.closed = new Promise((resolve) => {
       socket.once('close', () => {
         for (const channel of this.#channels.values()) {
-          channel.push(null);
+          channel.receiveEnd();
           channel.destroy();
         }
         resolve();
@@ -83,6 +106,10 @@ export class WebSocketChannels {
     const first = message.readUInt8(0);
     const number = this.#isBase64 ? first - 0x30 : first;
     const rest = message.subarray(1);
+    if (number === CLOSE_CHANNEL && this.#socket.protocol === PROTOCOL_WITH_CLOSE) {
+      if (rest.length === 1) this.#channels.get(rest.readUInt8(0))?.receiveEnd();
+      return;
+    }
     const data = this.#isBase64 ? Buffer.from(rest.toString('latin1'), 'base64') : rest;
     this.#channels.get(number)?.receive(data, () => {
       this.#socket.pause();
@@ -94,6 +121,7 @@ export class WebSocketChannels {
     const message = this.#isBase64
       ? `${number}${Buffer.from(data).toString('base64')}`
       : Buffer.concat([Buffer.from([number]), data]);
+    this.#sent();
     return new Promise((resolve, reject) => {
       this.#socket.send(message, (error) => (error ? reject(error) : resolve()));
     });

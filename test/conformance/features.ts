@@ -217,6 +217,18 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       shownBy: [integration('cri-*')],
     },
     {
+      what: "CRI: streams in every version of remotecommand (v1 to v5, SPDY and WebSocket), with TLS (files or a self-made certificate), for `crictl` 1.36 and Debian's `kubectl` 1.36 and 1.20: exec, attach, port-forward, logs",
+      shownBy: [
+        'test/integration/cri-kubectl.test.ts',
+        'test/integration/cri-stream-protocols.test.ts',
+        'internal/streaming/*.test.ts',
+      ],
+    },
+    {
+      what: 'CRI: logs in lines of the CRI or of JSON (`log_format = "json"`), cut at `max_container_log_line_size`, rotated and attached to at once',
+      shownBy: ['test/integration/cri-logs.test.ts', 'test/integration/shim-log.test.ts'],
+    },
+    {
       what: 'CRI: networks of pods by CNI plugins: ports, bandwidth, DNS; addresses are given back whatever fails, after SIGKILL of the daemon at any step too',
       shownBy: [
         'test/integration/cri-networks.test.ts',

@@ -59,7 +59,7 @@ describe('streams of the CRI', { skip: skipCri() }, () => {
       url,
       'v5.channel.k8s.io,v4.channel.k8s.io,channel.k8s.io',
     );
-    assert.equal(protocol, 'v4.channel.k8s.io');
+    assert.equal(protocol, 'v5.channel.k8s.io');
     const error = await open(connection, 'error');
     const stdin = await open(connection, 'stdin');
     const stdout = await open(connection, 'stdout');

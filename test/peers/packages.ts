@@ -118,6 +118,9 @@ export const suites = {
     tests: ['cmd/critest'],
     variables: ['pkg/version.Version=1.36.0'],
   },
+  // Clients of a kubelet's streams: the old one speaks SPDY alone, the new one WebSocket first.
+  'kubectl-sid': { release: 'sid', packages: ['kubectl', 'libc6'] },
+  'kubectl-bookworm': { release: 'bookworm', packages: ['kubernetes-client', 'libc6'] },
   // What the images of critest are made of: a web server whose processes and logs it looks at, and a busybox whose shell,
   // unlike the static one's, looks for programs in the file system.
   'critest-images': {
@@ -166,6 +169,8 @@ export const peerFiles = {
   newgidmap: { suite: 'uidmap', file: 'usr/bin/newgidmap' },
   crictl: { suite: 'cri-tools', file: 'bin/crictl' },
   critest: { suite: 'cri-tools', file: 'bin/critest' },
+  kubectl: { suite: 'kubectl-sid', file: 'usr/bin/kubectl' },
+  'kubectl-1.20': { suite: 'kubectl-bookworm', file: 'usr/bin/kubectl' },
   // The directory of the plugins is that of any of them.
   'cni-bridge': { suite: 'cni', file: 'usr/lib/cni/bridge' },
   'docker-registry': { suite: 'bookworm', file: 'usr/bin/docker-registry' },

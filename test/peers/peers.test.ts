@@ -26,6 +26,8 @@ const versions: [PeerName, string[], RegExp][] = [
   ['recvtty', ['--version'], /^recvtty version /],
   ['crictl', ['--version'], /^crictl version 1\.36\.0$/m],
   ['critest', ['-version'], /^critest version: 1\.36\.0$/m],
+  ['kubectl', ['version', '--client'], /^Client Version: v1\.3/],
+  ['kubectl-1.20', ['version', '--client'], /GitVersion:"v1\.20/],
   ['cni-bridge', ['version'], /^CNI bridge plugin /m],
   ['docker-registry', ['--version'], /distribution/],
   ['busybox', ['--help'], /^BusyBox v/],

@@ -3,6 +3,9 @@ import { type ConfigFile, durationMs } from '../../config/index.ts';
 import type { CriConfig, RuntimeHandlerConfig } from '../../cri/cri-config.ts';
 import { TsError } from '../../errors/index.ts';
 
+/** What our shim takes for one line (`max-line` of its log addresses). */
+const [LEAST_LOG_LINE_BYTES, GREATEST_LOG_LINE_BYTES] = [16, 4 << 20];
+
 const DIRECTORY = 'io.containerd.grpc.v1.cri';
 type RuntimeTable =
   ConfigFile['plugins']['io.containerd.cri.v1.runtime']['containerd']['runtimes'][string];
@@ -28,8 +31,8 @@ export function criSettings({ root, state, plugins }: ConfigFile): CriConfig {
       confDir: cni.conf_dir,
       maxConfNum: cni.max_conf_num,
     },
-    maxContainerLogLineBytes: runtime.max_container_log_line_size,
-    logFormat: 'cri',
+    maxContainerLogLineBytes: logLineBytes(runtime.max_container_log_line_size),
+    logFormat: runtime.log_format === 'json' ? 'json' : 'cri',
     restrictsOomScoreAdj: runtime.restrict_oom_score_adj,
     disablesCgroup: false,
     disablesApparmor: runtime.disable_apparmor,
@@ -47,6 +50,11 @@ export function criSettings({ root, state, plugins }: ConfigFile): CriConfig {
       address: server.stream_server_address,
       port: portOf(server.stream_server_port),
       idleTimeoutMs: durationMs(server.stream_idle_timeout) ?? 0,
+      tls: {
+        isEnabled: server.enable_tls_streaming,
+        certFile: server.x509_key_pair_streaming.tls_cert_file,
+        keyFile: server.x509_key_pair_streaming.tls_key_file,
+      },
     },
   };
 }
@@ -68,6 +76,15 @@ function handlerOf(table: RuntimeTable): RuntimeHandlerConfig {
 function withoutDefaults(options: Readonly<Record<string, unknown>>): Record<string, unknown> {
   const isSet = (value: unknown): boolean => value !== '' && value !== 0 && value !== false;
   return Object.fromEntries(Object.entries(options).filter(([, value]) => isSet(value)));
+}
+
+/** 0 is "no limit"; what is more than the shim holds of one line is none either. */
+function logLineBytes(size: number): number {
+  if (size <= 0 || size > GREATEST_LOG_LINE_BYTES) return 0;
+  if (size >= LEAST_LOG_LINE_BYTES) return size;
+  throw new TsError('InvalidArgument', `max_container_log_line_size: ${size} is too short`, {
+    advice: `use ${LEAST_LOG_LINE_BYTES} or more, or -1 for no limit`,
+  });
 }
 
 function portOf(text: string): number {

@@ -25,6 +25,7 @@ import { grpcService } from '../../services/context.ts';
 import { imageDetails } from '../../services/image-details.ts';
 import { localClient } from '../../services/local-client.ts';
 import { mountAll } from '../../snapshots/temporary-mount.ts';
+import { streamCertificate } from '../../streaming/stream-certificate.ts';
 import { StreamServer } from '../../streaming/stream-server.ts';
 import type { Core } from '../core.ts';
 import type { DaemonModule } from '../module.ts';
@@ -40,6 +41,7 @@ export function openCri(core: Core): DaemonModule {
   const cri = new Cri(settings, servicesOf(core), describe, core.log);
   const streams = new StreamServer({
     ...settings.stream,
+    certificate: streamCertificate(settings.stream.tls),
     backend: new CriStreams(cri),
     log: core.log,
   });
