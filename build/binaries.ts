@@ -92,6 +92,8 @@ export const binaries: Readonly<Record<string, Binary>> = {
     // threads were tried on the idle daemon: its private memory stayed within 4 % of 18 MB.
     v8Options: [],
     compile: 'outermost',
+    // The daemon without what other commands and the client need.
+    parts: [{ entry: 'cmd/tscontainerd/serve.ts', always: [] }],
     nodeOptions: everyProgram,
     workers: { 'snapshot-worker.js': 'internal/snapshots/worker.ts' },
   },

@@ -13,9 +13,5 @@ if (basename(process.argv0) === 'tsctr') {
   process.exit(0);
 } else {
   const ended = import('./command-line.ts').then(({ run }) => run(args));
-  ended.catch(async (error: unknown) => {
-    const { TsError } = await import('../../internal/errors/index.ts');
-    console.error(`tscontainerd: ${TsError.from(error).text}`);
-    process.exit(1);
-  });
+  ended.catch(async (error: unknown) => (await import('./failure.ts')).endWith(error));
 }

@@ -1,13 +1,28 @@
-import { type ConfigFile, levelOf } from '../../internal/config/index.ts';
+import { levelOf } from '../../internal/config/index.ts';
 import { unblockSignal } from '../../internal/linux/signal-mask.ts';
 import { createLogger } from '../../internal/log/index.ts';
 import { Daemon } from '../../internal/server/daemon.ts';
 import { applyToProcess } from '../../internal/server/process-settings.ts';
 import { notifyServiceManager } from '../../internal/server/readiness.ts';
 import { widenThreadPool } from '../../internal/server/thread-pool.ts';
+import type { Arguments } from './arguments.ts';
+import { readConfig } from './configuration.ts';
+import { endWith } from './failure.ts';
 
-/** Runs the daemon until a signal ends it. */
-export async function serve(config: ConfigFile, warnings: readonly string[]): Promise<void> {
+/**
+ * Runs the daemon until a signal ends it. In the built program it shares no code with what calls it (build/binaries.ts):
+ * only plain values go in, and no error comes out.
+ */
+export async function serve(given: Arguments): Promise<void> {
+  try {
+    await start(given);
+  } catch (error) {
+    endWith(error);
+  }
+}
+
+async function start(given: Arguments): Promise<void> {
+  const { config, warnings } = readConfig(given);
   await widenThreadPool();
   const log = createLogger({
     name: 'tscontainerd',
