@@ -4,6 +4,7 @@
  * The socket is bound and listening before the serving process has loaded its first module, so the
  * daemon may connect at once; its request waits in the socket's queue.
  */
+
 import { spawn } from 'node:child_process';
 import {
   chmodSync,
@@ -19,6 +20,7 @@ import { dirname, join } from 'node:path';
 import { isatty } from 'node:tty';
 import { errnoNameOf, TsError } from '../errors/index.ts';
 import { listenUnix, OpenFlag, OwnedFd, runBlocking } from '../linux/index.ts';
+import { LEAN_PROCESS } from '../linux/lean-process.ts';
 import {
   answerForm,
   type BootstrapInput,
@@ -41,11 +43,6 @@ import {
 } from './socket-address.ts';
 import { isShimListening, lockSocketDirectory } from './socket-probe.ts';
 
-/**
- * What keeps the serving process small: fewer threads for files, which it seldom uses, and one heap
- * of malloc's for all of them.
- */
-const LEAN = { UV_THREADPOOL_SIZE: '2', MALLOC_ARENA_MAX: '1' } as const;
 const BACKLOG = 128;
 const STDIN = 0;
 
@@ -176,7 +173,7 @@ async function launch(
     stdio: ['ignore', 'ignore', log?.number ?? 'ignore', listener.number],
     env: {
       ...environmentOfChildren(process.env),
-      ...LEAN,
+      ...LEAN_PROCESS,
       ...(ttrpcAddress === undefined || ttrpcAddress === '' ? {} : { TTRPC_ADDRESS: ttrpcAddress }),
     },
   });

@@ -1,6 +1,8 @@
 /** The calls of a shim's program that are processes of their own: `start`, `delete`, `-info`. */
+
 import { spawn } from 'node:child_process';
 import { TsError } from '../errors/index.ts';
+import { LEAN_PROCESS } from '../linux/lean-process.ts';
 
 /** What every call of a shim is told of its daemon. */
 export interface DaemonAddresses {
@@ -64,12 +66,9 @@ export async function startOwnShim(call: Omit<ShimCall, 'verb'>): Promise<ShimOu
       ...['-namespace', call.namespace, '-id', call.id, '-address', call.daemon.grpc],
       ...(call.isDebug ? ['-debug'] : []),
     ],
-    { cwd: call.bundle, env: { ...shimEnvironment(call), ...LEAN }, isStaying: true },
+    { cwd: call.bundle, env: { ...shimEnvironment(call), ...LEAN_PROCESS }, isStaying: true },
   );
 }
-
-/** What keeps a process of Node small: fewer threads for files, and one heap of malloc's for all of them. */
-const LEAN = { UV_THREADPOOL_SIZE: '2', MALLOC_ARENA_MAX: '1' } as const;
 
 function shimEnvironment({ daemon, namespace }: Pick<ShimCall, 'daemon' | 'namespace'>) {
   return {
