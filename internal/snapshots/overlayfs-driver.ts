@@ -175,7 +175,14 @@ export function overlayfsObstacle(root: string, options: OverlayfsOptions): TsEr
     ];
     const merged = join(dir, 'merged');
     const overlay = { type: 'overlay', source: 'overlay', target: '' };
-    mountAll([{ ...overlay, options: [...layers, ...options.mountOptions] }], merged);
+    const mountWith = (...more: string[]): void =>
+      mountAll([{ ...overlay, options: [...layers, ...options.mountOptions, ...more] }], merged);
+    try {
+      // Else the unmount syncs the whole file system below: 10 ms, or seconds while others write to it.
+      mountWith('volatile');
+    } catch {
+      mountWith(); // a kernel before 5.10 does not know it; what else is wrong is told by this one
+    }
     unmountAll(merged);
     return undefined;
   } catch (error) {
