@@ -12,7 +12,7 @@ import {
   request as httpRequest,
   type IncomingMessage,
 } from 'node:http';
-import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import type { Agent as HttpsAgent } from 'node:https';
 import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
 import { TsError } from '../errors/index.ts';
 import { type CredentialsSent, connectionAdvice, statusAdvice } from './registry-advice.ts';
@@ -115,7 +115,7 @@ class Agents {
     };
     this.#http = new HttpAgent(shared);
     this.#makeHttps = () =>
-      new HttpsAgent({
+      new (https().Agent)({
         ...shared,
         rejectUnauthorized: !tls.isUnverified,
         secureContext: secureContext(tls),
@@ -132,6 +132,11 @@ class Agents {
     this.#http.destroy();
     this.#https?.destroy();
   }
+}
+
+/** Not imported: a daemon loads it at its first request over TLS, not when it starts. */
+function https(): typeof import('node:https') {
+  return process.getBuiltinModule('node:https');
 }
 
 /** Sends requests to hosts with one TLS configuration; keeps connections. */
@@ -213,7 +218,7 @@ export class HttpClient {
       ...(signal === undefined ? {} : { signal }),
     };
     return new Promise((resolve, reject) => {
-      const outgoing = isHttps ? httpsRequest(url, options) : httpRequest(url, options);
+      const outgoing = isHttps ? https().request(url, options) : httpRequest(url, options);
       const fail = (error: Error): void => reject(connectionError(what, url, error));
       const { headMs, dialMs } = this.#timeouts;
       const timer = setTimeout(() => {

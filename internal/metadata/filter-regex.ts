@@ -6,10 +6,16 @@
  * neither counted repetition nor case folding: both are written out here. What RE2 has and this has
  * not is refused, never taken for something else. (RE2's syntax: pkg.go.dev/regexp/syntax.)
  */
-import { setFlagsFromString } from 'node:v8';
 
-// It allows the flag `l` and changes no other expression; without it `l` is a syntax error.
-setFlagsFromString('--enable-experimental-regexp-engine');
+let isEngineOn = false;
+
+/** Allows the flag `l` and changes no other expression; without it `l` is a syntax error. */
+function switchEngineOn(): void {
+  if (isEngineOn) return;
+  // Not imported: it takes 3 ms of the start of a daemon, which often compiles no expression.
+  process.getBuiltinModule('node:v8').setFlagsFromString('--enable-experimental-regexp-engine');
+  isEngineOn = true;
+}
 
 /** Largest count of a repetition, as in RE2. */
 const MAX_REPEAT = 1000;
@@ -18,6 +24,7 @@ const MAX_LENGTH = 5000;
 
 /** Compiles an expression for `test`. Throws an Error with the reason when it cannot. */
 export function compileRegex(source: string): RegExp {
+  switchEngineOn();
   // RE2's leading flags are flags of the whole expression in JavaScript.
   const [prefix = '', flags = ''] = /^\(\?([ims]+)\)/.exec(source) ?? [];
   const translated = new Translator(source.slice(prefix.length), flags).run();

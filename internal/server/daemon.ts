@@ -18,14 +18,11 @@ import { versionService } from '../services/version.ts';
 import { callMetrics } from './call-metrics.ts';
 import { type Core, closeCore, openCore } from './core.ts';
 import { criMetrics } from './cri-metrics.ts';
-import { debugServer } from './debug-server.ts';
 import { eventServer } from './event-forwarding.ts';
 import { GrpcServer } from './grpc-server.ts';
 import { readIdentity } from './identity.ts';
-import { serveMetrics } from './metrics-server.ts';
 import type { DaemonModule } from './module.ts';
 import { MODULES } from './modules/index.ts';
-import { addProcessMetrics } from './process-metrics.ts';
 import { listenUnix } from './socket.ts';
 import { listenTcp } from './tcp-listener.ts';
 import { ttrpcAddress } from './ttrpc-address.ts';
@@ -95,10 +92,13 @@ export class Daemon implements AsyncDisposable {
       this.#sockets.push(await listenTcp(grpc, (socket) => this.#grpc.accept(socket), onError));
     }
     if (metrics.address !== '') {
+      const { serveMetrics } = await import('./metrics-server.ts');
+      const { addProcessMetrics } = await import('./process-metrics.ts');
       addProcessMetrics(this.#core.metrics, VERSION, REVISION);
       this.#httpServers.push(await serveMetrics(metrics.address, this.#core.metrics));
     }
     if (debug.address !== '') {
+      const { debugServer } = await import('./debug-server.ts');
       const { server, accept } = debugServer({ log: this.#core.log, waits: () => this.waits() });
       this.#httpServers.push(server);
       this.#sockets.push(await listenUnix(debug.address, debug, accept, onError));

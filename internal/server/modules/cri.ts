@@ -26,11 +26,11 @@ import { imageDetails } from '../../services/image-details.ts';
 import { localClient } from '../../services/local-client.ts';
 import { mountAll } from '../../snapshots/temporary-mount.ts';
 import { streamCertificate } from '../../streaming/stream-certificate.ts';
-import { StreamServer } from '../../streaming/stream-server.ts';
 import type { Core } from '../core.ts';
 import type { DaemonModule } from '../module.ts';
 import { VERSION } from '../version.ts';
 import { criSettings } from './cri-settings.ts';
+import { StreamsOnDemand } from './cri-stream-urls.ts';
 
 const DEFAULT_HOST_DIR = '/etc/containerd/certs.d';
 
@@ -39,7 +39,7 @@ export function openCri(core: Core): DaemonModule {
   const settings = criSettings(core.config);
   const describe = (record: Image) => imageDetails(core.content, SCOPE, targetOf(record));
   const cri = new Cri(settings, servicesOf(core), describe, core.log);
-  const streams = new StreamServer({
+  const streams = new StreamsOnDemand({
     ...settings.stream,
     certificate: streamCertificate(settings.stream.tls),
     backend: new CriStreams(cri),
