@@ -92,7 +92,8 @@ soak: all
 	SECONDS=$(SECONDS) WORKERS=$(WORKERS) SEED=$(SEED) $(node) test/soak/main.ts
 
 soak-daemon: all
-	SOAK_KILLS=$(KILLS) $(node) --test test/faults/daemon-kill.test.ts test/faults/pull-killed-daemon.test.ts
+	SOAK_KILLS=$(KILLS) TEST_DAEMON_PROGRAM=$(CURDIR)/$(dist)/bin/tscontainerd \
+		$(node) --test --test-concurrency=1 test/faults/daemon-kill.test.ts test/faults/pull-killed-daemon.test.ts
 
 lint: $(packages) $(generated)
 	node_modules/.bin/biome check

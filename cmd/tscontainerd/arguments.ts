@@ -9,6 +9,7 @@ Usage: tscontainerd [flags]                 serve
        tscontainerd [flags] config dump     print the configuration in effect
        tscontainerd [flags] config explain IMAGE  print where IMAGE would be fetched from, and why
        tscontainerd [flags] config migrate  print the configuration file as version 3
+       tscontainerd [flags] doctor disk     print whose the bytes below the root are; the daemon may be running
        tscontainerd [flags] fsck [--deep]   check the data of a stopped daemon; exit code 1 if damaged
        tscontainerd [flags] publish --namespace NS --topic TOPIC  publish an event from stdin
 
@@ -21,7 +22,14 @@ Flags:
   -v, --version          print the version
   -h, --help             print this`;
 
-const COMMANDS = ['config default', 'config dump', 'config migrate', 'fsck', 'publish'] as const;
+const COMMANDS = [
+  'config default',
+  'config dump',
+  'config migrate',
+  'doctor disk',
+  'fsck',
+  'publish',
+] as const;
 type Command = (typeof COMMANDS)[number] | 'config explain' | 'serve' | 'version' | 'help';
 
 /** What the command line asks for. */

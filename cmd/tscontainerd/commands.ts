@@ -32,6 +32,11 @@ export async function runCommand(
       process.exitCode = report.damage.length === 0 ? 0 : 1;
       return;
     }
+    case 'doctor disk': {
+      const { diskUsageText, readDiskUsage } = await import('../../internal/server/disk-usage.ts');
+      process.stdout.write(diskUsageText(readDiskUsage(readConfig(given).config.root)));
+      return;
+    }
     case 'publish': {
       const { publishEvent } = await import('../../internal/server/publish.ts');
       const { address } = readConfig(given).config.grpc;

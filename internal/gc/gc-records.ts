@@ -1,6 +1,11 @@
-import type { Database } from '../metadata/database.ts';
+import type { Parameter, Row } from '../metadata/database.ts';
 import { ReferenceGraph } from './mark.ts';
 import { type GcLabels, gcLabelsOf, type Node, node } from './references.ts';
+
+/** What records are read from: the daemon's database, or that of another process. */
+export interface RecordSource {
+  all<T = Row>(sql: string, ...parameters: Parameter[]): T[];
+}
 
 export interface LabelledRow {
   readonly namespace: string;
@@ -34,7 +39,7 @@ export class GcRecords {
   nextExpiryMs = Number.POSITIVE_INFINITY;
   readonly #nowMs = Date.now();
 
-  constructor(database: Database) {
+  constructor(database: RecordSource) {
     this.content = database.all('SELECT namespace, digest AS id, labels FROM content');
     this.snapshots = database.all(
       `SELECT s.id, s.namespace, s.snapshotter, s.name, s.labels, p.name AS parent
@@ -87,7 +92,7 @@ export class GcRecords {
     }
   }
 
-  #addContainers(database: Database): void {
+  #addContainers(database: RecordSource): void {
     const rows = database.all<LabelledRow & { snapshotter: string; key: string }>(
       'SELECT namespace, id, labels, snapshotter, snapshot_key AS key FROM containers',
     );
@@ -101,7 +106,7 @@ export class GcRecords {
     }
   }
 
-  #addLeases(database: Database): void {
+  #addLeases(database: RecordSource): void {
     const resources = Map.groupBy(
       database.all<{ namespace: string; lease: string; type: string; id: string }>(
         'SELECT namespace, lease, type, id FROM lease_resources',

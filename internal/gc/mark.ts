@@ -23,14 +23,34 @@ export class ReferenceGraph {
     this.#kept.push(kept);
   }
 
+  /** What is kept for its own sake. */
+  get roots(): readonly Node[] {
+    return this.#roots;
+  }
+
+  /** What is kept by itself only. */
+  get kept(): readonly Node[] {
+    return this.#kept;
+  }
+
+  /** All that one record keeps, and the record. */
+  keptBy(root: Node): ReadonlySet<Node> {
+    return this.#reach([root]);
+  }
+
   /** All that is kept. */
   mark(): ReadonlySet<Node> {
-    const marked = new Set<Node>(this.#roots);
-    // A set may grow while it is iterated: each node is visited once.
-    for (const from of marked) {
-      for (const to of this.#edges.get(from) ?? []) marked.add(to);
-    }
+    const marked = this.#reach(this.#roots);
     for (const kept of this.#kept) marked.add(kept);
     return marked;
+  }
+
+  #reach(roots: readonly Node[]): Set<Node> {
+    const reached = new Set<Node>(roots);
+    // A set may grow while it is iterated: each node is visited once.
+    for (const from of reached) {
+      for (const to of this.#edges.get(from) ?? []) reached.add(to);
+    }
+    return reached;
   }
 }

@@ -7,12 +7,13 @@
  * leftover: the next start of the daemon or its next collection removes it. The latter is damage.
  */
 import { createHash } from 'node:crypto';
-import { createReadStream, existsSync, readdirSync, statSync } from 'node:fs';
+import { createReadStream, existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { isErrno, TsError } from '../errors/index.ts';
+import { TsError } from '../errors/index.ts';
 import { ReadOnlyDatabase } from '../metadata/read-only-database.ts';
 import { CONTENT_DIRECTORY } from './core.ts';
+import { namesIn } from './disk-files.ts';
 import { RootLock } from './root-lock.ts';
 
 /** What a check found, a sentence each. */
@@ -199,16 +200,6 @@ const SNAPSHOTTER = 'io.containerd.snapshotter.v1.';
 
 function sizeOf(path: string): number | undefined {
   return statSync(path, { throwIfNoEntry: false })?.size;
-}
-
-/** Names in a directory; of one that is not there none. */
-function namesIn(path: string): string[] {
-  try {
-    return readdirSync(path).sort();
-  } catch (error) {
-    if (isErrno(error, 'ENOENT')) return [];
-    throw TsError.from(error, `read directory ${path}`);
-  }
 }
 
 /** The report as lines for a person. */

@@ -278,6 +278,10 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       shownBy: [integration('daemon-docker')],
     },
     {
+      what: '`tscontainerd doctor disk` tells whose each byte is (images, containers, leases, unfinished blobs), while the daemon runs',
+      shownBy: [integration('doctor-disk')],
+    },
+    {
       what: "`tscontainerd fsck` finds what a stopped daemon's data lack",
       shownBy: [integration('fsck')],
     },
