@@ -16,7 +16,7 @@ export interface Binary {
   readonly compile: 'everything' | 'outermost';
   /** Programs inside of it that share no code with the rest: each is one part, and holds nothing that it does not need. */
   readonly parts?: readonly Part[];
-  /** A list of the functions of `parts` that are compiled at build time, beside this file (test/bench/called-functions.ts). */
+  /** A list of the functions of `parts` that are compiled at build time, beside this file (test/bench/called-functions*.ts). */
   readonly called?: string;
   /** Options of Node itself. */
   readonly nodeOptions: readonly string[];
@@ -94,6 +94,7 @@ export const binaries: Readonly<Record<string, Binary>> = {
     compile: 'outermost',
     // The daemon without what other commands and the client need.
     parts: [{ entry: 'cmd/tscontainerd/serve.ts', always: [] }],
+    called: 'called-functions-daemon.json',
     nodeOptions: everyProgram,
     workers: { 'snapshot-worker.js': 'internal/snapshots/worker.ts' },
   },

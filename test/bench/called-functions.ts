@@ -17,14 +17,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { transform } from 'esbuild';
-import { type Binary, binaries } from '../../build/binaries.ts';
-import { bundle } from '../../build/bundle.ts';
-import { chunkFunction, chunkLoader } from '../../build/chunk-loader.ts';
-import { type CountedFunction, calledKeys, keyFunctions } from '../../build/function-keys.ts';
-import { baseNode, koffiAddon } from '../../build/platform.ts';
-import { makeSea } from '../../build/sea.ts';
+import { chunkFunction } from '../../build/chunk-loader.ts';
+import { keyFunctions } from '../../build/function-keys.ts';
 import { defaultSeccomp, defaultSpec, formatJson } from '../../internal/oci/index.ts';
 import { makeBundle } from './bundle.ts';
+import { buildRecording, recordedKeys } from './function-recorder.ts';
 
 const root = join(import.meta.dirname, '../..');
 const output = join(root, 'build/called-functions.json');
@@ -83,34 +80,12 @@ function engineLike(config: string): string {
 }
 
 async function main(): Promise<void> {
-  const binary = binaries['tsrunc'] as Binary;
   const directory = mkdtempSync(join(tmpdir(), 'called-functions-'));
   try {
-    const { chunks } = await bundle(root, binary.entry, binary.parts);
     const program = join(directory, 'tsrunc');
-    makeSea(
-      {
-        binary: { ...binary, compile: 'outermost', parts: [] },
-        code: chunkLoader + RECORDER,
-        chunks,
-        node: baseNode(root, 'x64'),
-        cacheMaker: [baseNode(root, 'x64')],
-        hostNode: process.execPath,
-        assets: { 'koffi.node': koffiAddon(root, 'x64') },
-      },
-      program,
-    );
+    const chunks = await buildRecording('tsrunc', RECORDER, program);
     await live(program, directory);
-    const called = new Set<string>();
-    for (const file of readdirSync(join(directory, 'calls'))) {
-      const text = readFileSync(join(directory, 'calls', file), 'utf8');
-      const scripts = JSON.parse(text) as { url: string; functions: CountedFunction[] }[];
-      for (const { url, functions } of scripts) {
-        const { head, tail } = chunkFunction;
-        const keys = calledKeys(head + (chunks.get(url) ?? '') + tail, functions);
-        for (const key of keys) if (!key.startsWith('./')) called.add(key);
-      }
-    }
+    const called = recordedKeys(join(directory, 'calls'), chunks);
     for (const key of await otherCgroups()) called.add(key);
     writeFileSync(output, `${JSON.stringify([...called].sort(), null, 2)}\n`);
     console.log(`${called.size} functions`);
