@@ -23,10 +23,16 @@ function pathsByInode(): Map<string, string> {
 }
 
 function openFiles(pid: number): string[] {
+  return unlessGone(() => readdirSync(`/proc/${pid}/fd`), []).map((fd) =>
+    unlessGone(() => readlinkSync(`/proc/${pid}/fd/${fd}`), ''),
+  );
+}
+
+/** A process may end, or close a file, while it is being read: that file must not hide its others. */
+function unlessGone<T>(read: () => T, otherwise: T): T {
   try {
-    return readdirSync(`/proc/${pid}/fd`).map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`));
+    return read();
   } catch {
-    // It ended, or closed a file, while it was being read.
-    return [];
+    return otherwise;
   }
 }

@@ -7,7 +7,6 @@ import {
   readFileSync,
   rmdirSync,
   rmSync,
-  statSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -78,9 +77,11 @@ async function endProcesses(path: string): Promise<number> {
   const seen = new Set<number>();
   const sockets = new Set<string>();
   const deadline = performance.now() + 10_000;
-  for (;;) {
+  for (let nothing = 0; ; ) {
     const pids = processesOf(path);
-    if (pids.length === 0) {
+    nothing = pids.length === 0 ? nothing + 1 : 0;
+    // A process has no arguments for a moment of its execve: one look can miss it.
+    if (nothing === 3) {
       for (const socket of sockets) rmSync(socket, { force: true });
       return seen.size;
     }
@@ -105,7 +106,7 @@ function processesOf(path: string): number[] {
     })
     .map(({ pid }) => pid);
   const inCgroup = cgroupsOf(path).flatMap((directory) => {
-    const text = readFileSync(join(directory, 'cgroup.procs'), 'utf8');
+    const text = unlessGone(() => readFileSync(join(directory, 'cgroup.procs'), 'utf8'), '');
     return text.split('\n').filter((line) => line !== '');
   });
   return [...new Set([...byName, ...inCgroup.map(Number)])].filter((pid) => pid > 0);
@@ -132,8 +133,21 @@ function cgroupsOf(path: string): string[] {
 }
 
 function innerFirst(directory: string): string[] {
-  const inner = readdirSync(directory).map((name) => join(directory, name));
-  return [...inner.filter((path) => statSync(path).isDirectory()).flatMap(innerFirst), directory];
+  const inner = unlessGone(() => readdirSync(directory, { withFileTypes: true }), [])
+    .filter((entry) => entry.isDirectory())
+    .map(({ name }) => join(directory, name));
+  return [...inner.flatMap(innerFirst), directory];
+}
+
+/** A runtime may remove its cgroup while it is being read. */
+function unlessGone<T>(read: () => T, otherwise: T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (['ENOENT', 'ENODEV'].includes((error as NodeJS.ErrnoException).code ?? ''))
+      return otherwise;
+    throw error;
+  }
 }
 
 /** The kernel refuses to remove a cgroup for a moment after its last process has ended. */
