@@ -7,8 +7,8 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { text } from 'node:stream/consumers';
 import { after, before, describe, it } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { busyboxRootfs } from '../fixtures/busybox-rootfs.ts';
 import { CriNode, IMAGE, removeParentCgroup, skipCri } from '../fixtures/cri.ts';
 import { buildImage } from '../fixtures/oci-image.ts';
@@ -16,8 +16,11 @@ import { TestRegistry } from '../fixtures/registry.ts';
 import { peer } from '../peers/index.ts';
 
 const CGROUP = `/crictl-${process.pid}`;
-/** Echoes its input, for attach; says where it is in the log. */
-const SCRIPT = 'echo ready; echo error >&2; while read line; do echo "got $line"; done; sleep 1000';
+/**
+ * Echoes its input, for attach. Standard error is written to when the log has been read: two streams have no order in it,
+ * and the last line is asked for.
+ */
+const SCRIPT = `echo first; echo ready; while read line; do echo "got $line"; echo error >&2; done; sleep 1000`;
 
 const POD = {
   metadata: { name: 'web', namespace: 'default', uid: 'u-1', attempt: 1 },
@@ -68,7 +71,7 @@ describe('crictl', { skip: skipCri() || skipCri('containerd-2.1') || peer('crict
     const normalised = (output: string): string =>
       names
         .reduce((result, [from, to]) => result.replace(from, to), output)
-        .replace(/\b(?:\d+ seconds?|Less than a second|About a minute) ago/g, 'AGO')
+        .replace(/\b(?:\d+ (?:seconds?|minutes)|Less than a second|About a minute) ago/g, 'AGO')
         .replace(/[ \t]+/g, ' ')
         .replace(/^(RuntimeVersion: ).*$/m, '$1VERSION')
         .replace(/time="[^"]*"/g, 'TIME')
@@ -95,7 +98,10 @@ describe('crictl', { skip: skipCri() || skipCri('containerd-2.1') || peer('crict
     const events = spawn(peer('crictl').path, node.crictlArgs('events'), {
       stdio: ['ignore', 'pipe', 'ignore'],
     });
-    const eventText = text(events.stdout);
+    let eventText = '';
+    events.stdout.setEncoding('utf8').on('data', (chunk: string) => {
+      eventText += chunk;
+    });
 
     await step('version', 'version');
     await step('info', 'info');
@@ -184,8 +190,13 @@ describe('crictl', { skip: skipCri() || skipCri('containerd-2.1') || peer('crict
     await step('rmp all', 'rmp', '-a', '-f');
     await step('rmi', 'rmi', pulled);
     await step('rmi again', 'rmi', pulled);
+    const deadlineMs = performance.now() + 30_000; // another process passes them on
+    while (!/pod: .* DELETED; container: .* DELETED$/.test(eventsOf(eventText, pod, id))) {
+      if (performance.now() > deadlineMs) break;
+      await delay(50);
+    }
     events.kill();
-    answers.set('events', eventsOf(await eventText, pod, id));
+    answers.set('events', eventsOf(eventText, pod, id));
     for (const [name, answer] of answers) answers.set(name, normalised(answer));
     return answers;
   };
@@ -194,7 +205,7 @@ describe('crictl', { skip: skipCri() || skipCri('containerd-2.1') || peer('crict
   const eventsOf = (output: string, pod: string, id: string): string => {
     const found = output
       .split(/(?<=^})\n/m)
-      .filter((part) => part.trim() !== '')
+      .slice(0, -1) // behind the last newline is what has not wholly come
       .map((part) => JSON.parse(part) as { containerId: string; containerEventType: string });
     const of = (wanted: string) =>
       found
