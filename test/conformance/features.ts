@@ -254,6 +254,10 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       shownBy: ['test/conformance/crictl.test.ts'],
     },
     {
+      what: '`critest` 1.36, the validation suite of the CRI: every spec passes that can run without AppArmor',
+      shownBy: ['test/conformance/critest/critest.test.ts'],
+    },
+    {
       what: 'CRI: checkpoints of running containers as archives (`crictl checkpoint`), where CRIU works; archives are not restored',
       shownBy: [integration('cri-checkpoint')],
     },

@@ -54,11 +54,13 @@ async function main(kind: string): Promise<number> {
   if (values.log !== undefined) writeFileSync(values.log, node.daemon.log);
   const count = (state: SpecResult['state']) => results.filter((one) => one.state === state).length;
   const isAll = values.focus.length === 0;
-  for (const { name, state, seconds, message } of results) {
+  for (const { name, state, seconds, message, first } of results) {
     if (state === 'skipped' && !isAll) continue;
     console.log(`${state.padEnd(8)} ${seconds.toFixed(1).padStart(5)} s  ${name}`);
+    const indented = (text: string) => text.replaceAll('\n', '\n                  ');
+    if (first !== undefined) console.log(`         failed at first: ${indented(first)}`);
     if (state !== 'passed' && message !== '') {
-      console.log(`                  ${message.replaceAll('\n', '\n                  ')}`);
+      console.log(`                  ${indented(message)}`);
     }
   }
   console.log(
