@@ -18,6 +18,11 @@ export interface Binary {
   readonly parts?: readonly Part[];
   /** A list of the functions of `parts` that are compiled at build time, beside this file (test/bench/called-functions*.ts). */
   readonly called?: string;
+  /**
+   * For a program of some tens of milliseconds: more of it and of its heap may be in memory than it uses, so that it is
+   * there at once (sea.ts, huge-heap.ts).
+   */
+  readonly isShortLived?: boolean;
   /** Options of Node itself. */
   readonly nodeOptions: readonly string[];
   /** Entry points of worker threads, relative to the repository, by the name of the asset that holds their bundle. */
@@ -63,6 +68,7 @@ export const binaries: Readonly<Record<string, Binary>> = {
       '--disable-wasm-trap-handler',
     ],
     compile: 'everything',
+    isShortLived: true,
     called: 'called-functions.json',
     parts: [
       single('create', 'runtime/cgroup-driver', 'linux/operation'),

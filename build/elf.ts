@@ -30,6 +30,12 @@ export interface ElfFile {
   readonly sections: readonly ElfSection[];
 }
 
+/** Where the memory of a function or variable begins, and how much it has. */
+export interface Place {
+  readonly address: number;
+  readonly size: number;
+}
+
 /** Program header types: a loadable segment, the dynamic section, the path of the loader. */
 export const PT_LOAD = 1;
 export const PT_DYNAMIC = 2;
@@ -43,6 +49,8 @@ export const SHF_ALLOC = 2;
 export const SECTION_HEADER_BYTES = 64;
 const PROGRAM_HEADER_BYTES = 56;
 const FILE_HEADER_BYTES = 64;
+/** Size of an entry of a symbol table. */
+export const SYMBOL_BYTES = 24;
 /** Machines: e_machine of the two architectures that the project builds for. */
 export const EM_X86_64 = 62;
 export const EM_AARCH64 = 183;
@@ -139,7 +147,8 @@ export function dynamicNeeds(elf: ElfFile): DynamicNeeds {
   };
 }
 
-function fileOffset(elf: ElfFile, address: number): number {
+/** Where in the file the byte of an address is. */
+export function fileOffset(elf: ElfFile, address: number): number {
   for (const s of elf.segments) {
     if (s.type === PT_LOAD && address >= s.vaddr && address < s.vaddr + s.fileSize) {
       return address - s.vaddr + s.offset;
@@ -150,6 +159,11 @@ function fileOffset(elf: ElfFile, address: number): number {
 
 function need(bytes: Buffer, offset: number, size: number, what: string): void {
   if (offset + size > bytes.length) throw new Error(`parse elf: ${what} reach past the end`);
+}
+
+/** A name in a table of strings. */
+export function symbolName(bytes: Buffer, offset: number): string {
+  return cString(bytes, offset);
 }
 
 function cString(bytes: Buffer, offset: number): string {

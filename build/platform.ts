@@ -13,20 +13,24 @@ import {
 import { dirname, join } from 'node:path';
 import type { Arch } from './binaries.ts';
 import { foreignPackage } from './foreign-packages.ts';
-import { stripElf } from './strip-elf.ts';
+import { makeLeanNode } from './lean-node.ts';
 
-/** The stripped Node of `arch`; made once and kept below dist/. */
-export function baseNode(root: string, arch: Arch): string {
+/** What the lean Node is made by: when one of them changes, it is made anew. */
+const MAKERS = ['lean-node.ts', 'huge-heap.ts', 'dynamic-symbols.ts', 'strip-elf.ts', 'elf.ts'];
+
+/** The lean Node of `arch` (lean-node.ts); made once and kept below dist/. */
+export function baseNode(root: string, arch: Arch, hasHugeHeap = false): string {
   const source = join(packageDirectory(root, `node-linux-${arch}`, arch), 'bin/node');
-  const stripped = join(root, 'dist/cache', arch, 'node');
-  if (existsSync(stripped) && statSync(stripped).mtimeMs >= statSync(source).mtimeMs)
-    return stripped;
-  mkdirSync(dirname(stripped), { recursive: true });
-  const partial = `${stripped}.${process.pid}`;
-  writeFileSync(partial, stripElf(readFileSync(source)));
+  const lean = join(root, 'dist/cache', arch, hasHugeHeap ? 'node-huge-heap' : 'node');
+  const makers = MAKERS.map((name) => join(import.meta.dirname, name));
+  const newest = Math.max(...[source, ...makers].map((path) => statSync(path).mtimeMs));
+  if (existsSync(lean) && statSync(lean).mtimeMs >= newest) return lean;
+  mkdirSync(dirname(lean), { recursive: true });
+  const partial = `${lean}.${process.pid}`;
+  writeFileSync(partial, makeLeanNode(readFileSync(source), hasHugeHeap));
   chmodSync(partial, 0o755);
-  renameSync(partial, stripped);
-  return stripped;
+  renameSync(partial, lean);
+  return lean;
 }
 
 /** koffi's native addon for `arch` and glibc. */

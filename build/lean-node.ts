@@ -1,0 +1,99 @@
+// Makes of Node's executable, as it was published, the one that our programs begin with: without symbols for debuggers
+// (strip-elf.ts), with few for the dynamic loader (dynamic-symbols.ts), and without four things that Node does in each
+// process and that are of no use to ours. Its own symbol table says where they are; it is still there before stripping.
+import { shortenDynamicSymbols } from './dynamic-symbols.ts';
+import {
+  EM_AARCH64,
+  EM_X86_64,
+  fileOffset,
+  type Place,
+  parseElf,
+  SYMBOL_BYTES,
+  symbolName,
+} from './elf.ts';
+import { HUGE_HEAP_SYMBOLS, useHugeHeap } from './huge-heap.ts';
+import { stripElf } from './strip-elf.ts';
+
+/**
+ * Functions that return at once.
+ * - UseDetailedSourcePositionsForProfiling walks V8's heap at each start, so that profiles that somebody might record
+ *   have exact places.
+ * - uv__iou_init maps two rings for each event loop, of which a process has three, so that several changes of what epoll
+ *   watches are one system call. Without them libuv makes one call for each, as it does on kernels without io_uring.
+ * - OPENSSL_cleanup frees at exit, piece by piece, memory that the kernel takes back anyway.
+ */
+const RETURN_AT_ONCE = [
+  '_ZN2v811CpuProfiler38UseDetailedSourcePositionsForProfilingEPNS_7IsolateE',
+  'uv__iou_init',
+  'OPENSSL_cleanup',
+];
+
+/**
+ * Whether absl's mutexes, which V8 locks with, look for deadlocks: a graph of 1 MB and a look-up for each lock, meant for
+ * builds for debugging. It has the value of an enumeration whose 0 is to ignore them (absl/synchronization/mutex.h).
+ */
+const DEADLOCK_DETECTION = '_ZN4absl12_GLOBAL__N_124synch_deadlock_detectionE.0';
+
+/** The instruction that returns from a function. */
+const RETURN: Readonly<Record<number, Buffer>> = {
+  [EM_X86_64]: Buffer.from([0xc3]),
+  [EM_AARCH64]: Buffer.from([0xc0, 0x03, 0x5f, 0xd6]),
+};
+
+/**
+ * `hasHugeHeap`: for a program that lives shortly (huge-heap.ts). Throws an Error when the executable lacks one of the
+ * functions: another version of Node, then, of which less is known.
+ */
+export function makeLeanNode(published: Buffer, hasHugeHeap: boolean): Buffer {
+  const patched = Buffer.from(published);
+  const place = placesIn(published);
+  const elf = parseElf(published);
+  const instruction = RETURN[elf.machine];
+  if (instruction === undefined) throw new Error(`make lean node: unknown machine ${elf.machine}`);
+  for (const name of RETURN_AT_ONCE) {
+    instruction.copy(patched, fileOffset(elf, place(name).address));
+  }
+  patched.writeUInt32LE(0, fileOffset(elf, place(DEADLOCK_DETECTION).address));
+  if (hasHugeHeap) {
+    const { table, allocate, room } = HUGE_HEAP_SYMBOLS;
+    const places = { table: place(table), allocate: place(allocate), room: place(room) };
+    useHugeHeap(patched, places);
+  }
+  return shortenDynamicSymbols(stripElf(patched), isAskedFor);
+}
+
+/** Finds functions and variables by name. */
+function placesIn(executable: Buffer): (name: string) => Place {
+  const elf = parseElf(executable);
+  const table = elf.sections.find(({ name }) => name === '.symtab');
+  const strings = elf.sections.find(({ name }) => name === '.strtab');
+  if (table === undefined || strings === undefined) {
+    throw new Error('make lean node: the executable is stripped already');
+  }
+  const places = new Map<string, Place>();
+  for (let at = table.offset; at < table.offset + table.size; at += SYMBOL_BYTES) {
+    places.set(symbolName(executable, strings.offset + executable.readUInt32LE(at)), {
+      address: Number(executable.readBigUInt64LE(at + 8)),
+      size: Number(executable.readBigUInt64LE(at + 16)),
+    });
+  }
+  return (name) => {
+    const place = places.get(name);
+    if (place === undefined) throw new Error(`make lean node: the executable has no ${name}`);
+    return place;
+  };
+}
+
+/**
+ * What addons ask of Node (ours asks for functions of Node-API alone), and what the C++ library shares with a program:
+ * of some of its variables and type descriptions there must be one for all of a process.
+ */
+function isAskedFor(name: string): boolean {
+  return (
+    /^(?:napi_|node_api_|uv_)/.test(name) ||
+    // A function, variable, table or guard of std, __gnu_cxx or __cxxabiv1; the type of a built-in type; new and delete.
+    /^_Z(?:GV|GR|Z|T[ISVTC])*N?K?(?:S|9__gnu_cxx|10__cxxabiv1)/.test(name) ||
+    /^_ZT[IS][a-zP]/.test(name) ||
+    /^_Z(?:nw|na|dl|da)/.test(name)
+  );
+}
