@@ -150,7 +150,10 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       what: "Each of runc's options, over tsrunc, runc and crun",
       shownBy: [integration('shim-options'), integration('shim-start'), integration('shim-stdio')],
     },
-    { what: 'Tasks and execs over tsrunc, runc and crun', shownBy: [integration('shim-life')] },
+    {
+      what: 'Tasks and execs over tsrunc, runc, crun and runsc; exits of processes that die before their start is answered',
+      shownBy: [integration('shim-life'), integration('shim-runsc')],
+    },
     {
       what: 'The same with tsrunc inside of the shim (`InProcess`): no program is started',
       shownBy: [integration('shim-in-process'), integration('shim-life')],

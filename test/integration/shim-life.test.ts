@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { unpackAny } from '../../internal/api/any.ts';
 import { TaskDelete, TaskExit, TaskOOM } from '../../internal/api/generated/containerd.events.ts';
 import { ProcessDetails } from '../../internal/api/generated/containerd.runc.v1.ts';
@@ -26,6 +27,9 @@ function skipWithCriu(): false | string {
 
 const SIGTERM = 15;
 const SIGKILL = 9;
+/** Between the death of a process and the answer to its start: far more than a clock may be read too late. */
+const SEPARATION_MS = 1_000;
+const EXECS = 5;
 
 for (const runtime of runtimes) {
   const skip = skipWithout(runtime);
@@ -84,6 +88,28 @@ for (const runtime of runtimes) {
       });
     }
     await shim.finish();
+  });
+
+  test(`an exec of ${runtime} that ends at once is told of after its start`, { skip }, async () => {
+    await using daemon = await PlayedDaemon.start();
+    const shim = await daemon.shim(['/bin/sleep', '1000'], { runtime });
+    await shim.create();
+    await shim.start();
+    const exec = ['/tasks/exec-added', '/tasks/exec-started', '/tasks/exit'];
+    for (let code = 1; code <= EXECS; code++) {
+      const id = `e${code}`;
+      await shim.exec(id, ['/bin/sh', '-c', `exit ${code}`]);
+      assert.equal(await shim.wait(id), code);
+      await shim.task.delete({ id: 'c1', execId: id });
+    }
+    await shim.task.kill({ id: 'c1', signal: SIGKILL });
+    assert.equal(await shim.wait(), 128 + SIGKILL);
+    await shim.finish();
+    assert.deepEqual(daemon.topics, [
+      ...['/tasks/create', '/tasks/start'],
+      ...Array.from({ length: EXECS }, () => exec).flat(),
+      ...['/tasks/exit', '/tasks/delete'],
+    ]);
   });
 
   test(`processes are executed beside the first one of ${runtime}`, { skip }, async () => {
@@ -365,3 +391,40 @@ test('a shim that was killed is cleaned up by delete', {
   assert.equal(existsSync(shim.socketPath), false);
   assert.equal(readFileSync('/proc/self/mountinfo', 'utf8').includes(shim.bundle), false);
 });
+
+// A poststart hook keeps the answer back.
+for (const runtime of ['tsrunc', 'in-process'] as const) {
+  test(`a process that ${runtime} has not yet told of may die: its exit is told after its start, with its own time`, {
+    skip: skipWithout(runtime),
+  }, async () => {
+    await using daemon = await PlayedDaemon.start();
+    const gate = join(daemon.directory, 'gate');
+    const wait = `until test -e ${gate}; do sleep 0.05; done`;
+    const hooks = { poststart: [{ path: '/bin/sh', args: ['sh', '-c', wait], timeout: 60 }] };
+    const shim = await daemon.shim(['/bin/sh', '-c', 'exit 7'], { runtime }, { hooks });
+    const pid = await shim.create();
+    const waiting = shim.wait();
+    const beforeNs = BigInt(Date.now()) * 1_000_000n;
+    let isAnswered = false;
+    const starting = shim.start().then(() => {
+      isAnswered = true;
+    });
+    await until(() => !existsSync(`/proc/${pid}`), 'the process to be dead and reaped');
+    await until(() => daemon.topics.length > 0, 'the event of the create');
+    await delay(SEPARATION_MS);
+    const gateNs = BigInt(Date.now()) * 1_000_000n;
+    assert.equal(isAnswered, false);
+    assert.deepEqual(daemon.topics, ['/tasks/create'], 'no exit without a start');
+    writeFileSync(gate, '');
+    await starting;
+    assert.equal(await waiting, 7);
+    const { status, exitStatus, exitedAt } = await shim.task.state({ id: 'c1' });
+    assert.deepEqual([status, exitStatus], [Status.STOPPED, 7]);
+    const exitedNs = timestampToNs(exitedAt ?? { seconds: 0n, nanos: 0 });
+    assert.ok(exitedNs >= beforeNs && exitedNs < gateNs, `${beforeNs} ${exitedNs} ${gateNs}`);
+    await shim.finish();
+    const life = ['/tasks/create', '/tasks/start', '/tasks/exit', '/tasks/delete'];
+    assert.deepEqual(daemon.topics, life);
+    assert.deepEqual(daemon.decoded('/tasks/exit', TaskExit)[0]?.exitedAt, exitedAt);
+  });
+}

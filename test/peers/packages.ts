@@ -95,6 +95,8 @@ export const suites = {
       ...['libbrotli1', 'libzstd1', 'zlib1g', 'libdrm2'],
     ],
   },
+  // gVisor, a kernel of its own for each container, behind the command line of an OCI runtime.
+  gvisor: { release: 'bookworm', packages: ['runsc'] },
   // The setuid helpers of rootless containers, and what tells a user's ranges.
   uidmap: {
     release: 'bookworm',
@@ -163,6 +165,7 @@ export const peerFiles = {
   'runc-1.3': { suite: 'sid', file: 'usr/sbin/runc' },
   'runc-1.1': { suite: 'bookworm', file: 'usr/sbin/runc' },
   crun: { suite: 'sid', file: 'usr/bin/crun' },
+  runsc: { suite: 'gvisor', file: 'usr/bin/runsc' },
   criu: { suite: 'criu', file: 'usr/sbin/criu' },
   recvtty: { suite: 'sid', file: 'usr/sbin/recvtty' },
   newuidmap: { suite: 'uidmap', file: 'usr/bin/newuidmap' },
