@@ -7,7 +7,8 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setChildSubreaper, waitForChild } from '../../internal/linux/index.ts';
 import { type Config, needsRoot, RuntimeFixture } from '../fixtures/runtime-bundle.ts';
-import { isAlive } from '../fixtures/shim.ts';
+import { isAlive, until } from '../fixtures/shim.ts';
+import { peer } from '../peers/index.ts';
 
 const skip = needsRoot;
 const fixtureFile = join(import.meta.dirname, 'killed-runtime.fixture.ts');
@@ -122,6 +123,40 @@ for (const [name, tried, change] of CREATES) {
         assert.deepEqual(runtime.leftovers(id), [], where);
       }
     }
+  });
+}
+
+/** Whoever wants the process gone with its exec ends it by its pid, or with the container. */
+for (const name of ['tsrunc', 'runc-1.3', 'runc-1.1'] as const) {
+  const original = name === 'tsrunc' ? undefined : peer(name);
+  test(`${name}: exec in the foreground, killed once its process runs: that goes on`, {
+    skip: skip || (original?.skip ?? false),
+  }, async () => {
+    using fixture = new RuntimeFixture(original === undefined ? undefined : [original.path]);
+    const id = fixture.newId('foreground');
+    fixture.startSleeping(id);
+    const [program = '', ...prefix] = fixture.command;
+    const script = 'echo > /runs; exec sleep 1000';
+    const args = [...prefix, '--root', fixture.stateRoot, 'exec', id, 'sh', '-c', script];
+    const child = spawn(program, args, { stdio: 'ignore' });
+    const ended = new Promise((resolve) => child.on('exit', (_, signal) => resolve(signal)));
+    try {
+      await until(() => existsSync(join(fixture.rootfs, 'runs')), 'the process', 30_000);
+    } finally {
+      child.kill('SIGKILL');
+    }
+    assert.equal(await ended, 'SIGKILL');
+    const pids = await survivors((found) => found.length === 2); // the container's own, and that
+    const listed: number[] = JSON.parse(fixture.run(['ps', '--format', 'json', id]).stdout);
+    assert.deepEqual([listed.sort(), pids.length], [pids.sort(), 2]);
+    // The container's init ends when that process is reaped, which is up to this one: it must not block meanwhile.
+    const deletion = [...prefix, '--root', fixture.stateRoot, 'delete', '--force', id];
+    const deleting = spawn(program, deletion, { stdio: ['ignore', 'ignore', 'inherit'] });
+    usual.push(deleting.pid ?? 0); // is reaped by Node
+    const status = new Promise((resolve) => deleting.on('exit', resolve));
+    assert.deepEqual(await survivors((found) => found.length === 0), []);
+    assert.equal(await status, 0);
+    assert.deepEqual(fixture.leftovers(id), []);
   });
 }
 
