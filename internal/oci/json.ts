@@ -19,10 +19,7 @@ export type Json =
  * Throws InvalidArgument with line and column if it is not JSON.
  */
 export function parseJson(input: Uint8Array | string, document: string): Json {
-  if (typeof input !== 'string' && !isUtf8(input)) {
-    throw new TsError('InvalidArgument', `${document}: not UTF-8`, { code: 'TS_SPEC_NOT_JSON' });
-  }
-  const text = typeof input === 'string' ? input : Buffer.from(input).toString('utf8');
+  const text = decodeJson(input, document);
   try {
     // 2^53 has 16 digits; a reviver costs several times the parse, so only texts that need it pay.
     return /[0-9]{16}/.test(text) ? JSON.parse(text, exactInteger) : JSON.parse(text);
@@ -37,6 +34,15 @@ export function parseJson(input: Uint8Array | string, document: string): Json {
       cause: thrown,
     });
   }
+}
+
+/** The text of a document. Throws InvalidArgument if it is not UTF-8. */
+export function decodeJson(input: Uint8Array | string, document: string): string {
+  if (typeof input === 'string') return input;
+  if (!isUtf8(input)) {
+    throw new TsError('InvalidArgument', `${document}: not UTF-8`, { code: 'TS_SPEC_NOT_JSON' });
+  }
+  return Buffer.from(input).toString('utf8');
 }
 
 function exactInteger(_key: string, value: unknown, context?: { source?: string }): unknown {

@@ -1,5 +1,6 @@
 import { TsError } from '../errors/index.ts';
-import { parseJson } from './json.ts';
+import { refuseCraftedStrings } from './crafted-strings.ts';
+import { decodeJson, type Json, parseJson } from './json.ts';
 import { CONFIG, PROCESS, RESOURCES, SECCOMP } from './schema.ts';
 import { checkDocument } from './schema-check.ts';
 import type { Process, Spec } from './spec.ts';
@@ -14,21 +15,21 @@ import { checkProcessRules, checkResourceRules, checkSpecRules } from './spec-ru
  * does not know are left out, as it demands (config.md#extensibility).
  */
 export function parseSpec(input: Uint8Array | string, document = 'config.json'): Spec {
-  const spec = checkDocument(CONFIG, parseJson(input, document), document) as Spec;
+  const spec = checkDocument(CONFIG, parseDocument(input, document), document) as Spec;
   checkSpecRules(spec, document);
   return spec;
 }
 
 /** Reads a process object, the document of `exec --process`. Errors as in {@link parseSpec}. */
 export function parseProcess(input: Uint8Array | string, document = 'process.json'): Process {
-  const process = checkDocument(PROCESS, parseJson(input, document), document) as Process;
+  const process = checkDocument(PROCESS, parseDocument(input, document), document) as Process;
   checkProcessRules(process, document, '');
   return process;
 }
 
 /** Reads a resources object, the document of `update --resources`. Errors as in {@link parseSpec}. */
 export function parseResources(input: Uint8Array | string, document = 'resources'): LinuxResources {
-  const json = parseJson(input, document);
+  const json = parseDocument(input, document);
   const resources = checkDocument(RESOURCES, json, document) as LinuxResources;
   checkResourceRules(resources, document, '');
   return resources;
@@ -36,7 +37,13 @@ export function parseResources(input: Uint8Array | string, document = 'resources
 
 /** Reads a seccomp profile, a document of its own. Errors as in {@link parseSpec}. */
 export function parseSeccomp(input: Uint8Array | string, document: string): Seccomp {
-  return checkDocument(SECCOMP, parseJson(input, document), document) as Seccomp;
+  return checkDocument(SECCOMP, parseDocument(input, document), document) as Seccomp;
+}
+
+function parseDocument(input: Uint8Array | string, document: string): Json {
+  const text = decodeJson(input, document);
+  refuseCraftedStrings(text, document);
+  return parseJson(text, document);
 }
 
 /**

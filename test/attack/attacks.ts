@@ -216,7 +216,10 @@ export const attacks: readonly Attack[] = [
   {
     id: 'a fixed hash seed meets crafted keys',
     what: 'quadratic time for one configuration',
-    triedBy: [[attack('names-from-containers'), 'keys that collide']],
+    triedBy: [
+      [attack('names-from-containers'), 'the attack: V8 with the hashes of tsrunc'],
+      [attack('names-from-containers'), 'keys of config.json that collide'],
+    ],
   },
   {
     id: 'numbers beyond 2^53',
