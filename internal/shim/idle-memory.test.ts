@@ -28,6 +28,24 @@ test('IdleMemory gives back once after the last of several touches, then pauses'
   assert.equal(releases, 2, 'not without a touch');
 });
 
+test('IdleMemory gives back after many touches that never leave it idle', (context) => {
+  context.mock.timers.enable({ apis: ['setTimeout'] });
+  const releases: boolean[] = [];
+  const release = (isIdle: boolean) => releases.push(isIdle);
+  using memory = new IdleMemory({ quietMs: 100, pauseMs: 0, busyTouches: 5, release });
+  for (let index = 0; index < 14; index++) {
+    memory.touch();
+    context.mock.timers.tick(60);
+  }
+  assert.deepEqual(releases, [false, false], 'twice after five');
+  context.mock.timers.tick(100);
+  assert.deepEqual(releases, [false, false, true]);
+  for (let index = 0; index < 4; index++) memory.touch();
+  assert.equal(releases.length, 3, 'the count begins again with what is given back');
+  memory.touch();
+  assert.deepEqual(releases, [false, false, true, false]);
+});
+
 test('IdleMemory collects for real', async () => {
   let garbage: unknown[] | undefined = Array.from({ length: 200_000 }, (_, index) => ({ index }));
   const usedBefore = process.memoryUsage().heapUsed;
