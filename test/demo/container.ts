@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { packAny } from '../../internal/api/any.ts';
 import { Options } from '../../internal/api/generated/containerd.runc.v1.ts';
 import { Containers } from '../../internal/api/generated/containerd.services.containers.v1.ts';
+import { Leases } from '../../internal/api/generated/containerd.services.leases.v1.ts';
 import { Snapshots } from '../../internal/api/generated/containerd.services.snapshots.v1.ts';
 import { Tasks } from '../../internal/api/generated/containerd.services.tasks.v1.ts';
 import { defaultSpec } from '../../internal/oci/index.ts';
@@ -34,8 +35,24 @@ export async function startContainer(
   connection: GrpcConnection,
   plan: ContainerPlan,
 ): Promise<number> {
+  const leases = connection.service(Leases);
+  const { lease } = await leases.create({ id: `run-${process.pid}` });
+  try {
+    return await startUnderLease(connection, plan, [['containerd-lease', lease?.id ?? '']]);
+  } finally {
+    await leases.delete({ id: lease?.id ?? '' });
+  }
+}
+
+/** Until the container has a record that names it, its snapshot is the collector's unless a lease holds it. */
+async function startUnderLease(
+  connection: GrpcConnection,
+  plan: ContainerPlan,
+  metadata: [string, string][],
+): Promise<number> {
   const { id, snapshotter, parent } = plan;
-  const { mounts } = await connection.service(Snapshots).prepare({ snapshotter, key: id, parent });
+  const snapshots = connection.service(Snapshots);
+  const { mounts } = await snapshots.prepare({ snapshotter, key: id, parent }, { metadata });
   const options = packAny(Options, {
     root: join(plan.workspace, 'runtime'),
     binaryName: plan.runtimeBinary,
