@@ -50,8 +50,8 @@ export const RUNTIME_FIELDS = {
   pod_annotations: strings(),
   container_annotations: strings(),
   privileged_without_host_devices: boolean(),
-  privileged_without_host_devices_all_devices_allowed: idle(boolean()),
-  cgroup_writable: idle(boolean()),
+  privileged_without_host_devices_all_devices_allowed: boolean(),
+  cgroup_writable: boolean(),
   base_runtime_spec: string(),
   cni_conf_dir: idle(string()),
   cni_max_conf_num: idle(integer()),
@@ -120,23 +120,23 @@ export const CRI_IMAGES = table(IMAGES_FIELDS);
 
 /** What the runtime part has beside runtimes and CNI. */
 export const NODE_FIELDS = {
-  enable_selinux: idle(boolean()),
-  selinux_category_range: idle(integer(1024)),
+  enable_selinux: boolean(),
+  selinux_category_range: integer(1024),
   max_container_log_line_size: integer(16384),
   log_format: own(choice(['cri', 'json'], 'cri')),
   disable_apparmor: boolean(),
   restrict_oom_score_adj: boolean(),
-  disable_proc_mount: idle(boolean()),
+  disable_proc_mount: boolean(),
   unset_seccomp_profile: string(),
   tolerate_missing_hugetlb_controller: boolean(true),
-  disable_hugetlb_controller: idle(boolean(true)),
-  device_ownership_from_security_context: idle(boolean()),
+  disable_hugetlb_controller: boolean(true),
+  device_ownership_from_security_context: boolean(),
   ignore_image_defined_volumes: boolean(),
-  netns_mounts_under_state_dir: idle(boolean()),
+  netns_mounts_under_state_dir: boolean(),
   enable_unprivileged_ports: boolean(true),
   enable_unprivileged_icmp: boolean(true),
-  enable_cdi: idle(boolean(true)),
-  cdi_spec_dirs: idle(strings('/etc/cdi', '/var/run/cdi')),
+  enable_cdi: boolean(true),
+  cdi_spec_dirs: strings('/etc/cdi', '/var/run/cdi'),
   drain_exec_sync_io_timeout: duration(),
   ignore_deprecation_warnings: idle(strings()),
 };
@@ -166,7 +166,7 @@ export const CRI_RUNTIME = table({
 
 /** `plugins."io.containerd.grpc.v1.cri"` of version 3. */
 export const CRI_SERVER_FIELDS = {
-  disable_tcp_service: idle(boolean(true)),
+  disable_tcp_service: boolean(true),
   stream_server_address: string('127.0.0.1'),
   stream_server_port: string('0'),
   stream_idle_timeout: duration('4h0m0s'),

@@ -103,6 +103,7 @@ const CRI_V2 = `version = 2
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "registry.k8s.io/pause:3.9"
   enable_selinux = true
+  ignore_deprecation_warnings = ["x"]
   max_container_log_line_size = 4096
   stream_idle_timeout = "1h"
   max_concurrent_downloads = 5
@@ -133,8 +134,8 @@ const CRI_V2 = `version = 2
 
 test('loadConfig: CRI of version 2 becomes the three plugins of version 3', (context) => {
   const { config, warnings } = load(context, CRI_V2);
-  const cri = 'config.toml:4: plugins."io.containerd.grpc.v1.cri"';
-  assert.deepEqual(warnings, [`${cri}.enable_selinux has no effect in this version`]);
+  const cri = 'config.toml:5: plugins."io.containerd.grpc.v1.cri"';
+  assert.deepEqual(warnings, [`${cri}.ignore_deprecation_warnings has no effect in this version`]);
   const images = config.plugins['io.containerd.cri.v1.images'];
   const runtime = config.plugins['io.containerd.cri.v1.runtime'];
   assert.equal(images.pinned_images['sandbox'], 'registry.k8s.io/pause:3.9');

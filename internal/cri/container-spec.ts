@@ -4,6 +4,7 @@ import { TsError } from '../errors/index.ts';
 import {
   DEFAULT_MASKED_PATHS,
   DEFAULT_READONLY_PATHS,
+  type Device,
   type LinuxResources,
   type Mount,
   OCI_VERSION,
@@ -17,6 +18,7 @@ import { cgroupsPath } from './cgroup-parent.ts';
 import type { CriConfig, RuntimeHandlerConfig } from './cri-config.ts';
 import type { CriHost } from './cri-host.ts';
 import type { Identity } from './image-user.ts';
+import type { SelinuxLabels } from './selinux-labels.ts';
 import { capabilitySets } from './spec-capabilities.ts';
 import { hostDevices, requestedDevices } from './spec-devices.ts';
 import {
@@ -55,6 +57,7 @@ export interface ContainerPlan {
   readonly identity: Identity;
   /** Mounts for the volumes that the image declares, and that the container does not mount itself. */
   readonly imageVolumes: readonly Mount[];
+  readonly selinux: SelinuxLabels;
 }
 
 /** The OCI spec of a container. Throws InvalidArgument that names the field of the request. */
@@ -100,6 +103,7 @@ function requestedSpec(plan: ContainerPlan, settings: CriConfig, host: CriHost):
   const devices = hasHostDevices
     ? hostDevices()
     : requestedDevices(config.devices, isPrivileged && plan.runtime.privilegedAllowsAllDevices);
+  const owner = settings.ownsDevicesByUser ? ownerOf(security) : {};
   const mappings = userMappings(plan.namespaces.options);
   const score = config.linux?.resources?.oomScoreAdj ?? 0n;
   return {
@@ -117,12 +121,14 @@ function requestedSpec(plan: ContainerPlan, settings: CriConfig, host: CriHost):
         settings.restrictsOomScoreAdj ? host.oomScoreAdj : undefined,
       ),
       ...(apparmor === undefined ? {} : { apparmorProfile: apparmor }),
+      ...(plan.selinux.process === '' ? {} : { selinuxLabel: plan.selinux.process }),
     },
     root: { path: 'rootfs', readonly: isReadonlyRoot },
     mounts: withoutHidden([
       ...baseMounts({
         isSysWritable: isPrivileged,
-        isCgroupWritable: isPrivileged,
+        isCgroupWritable:
+          isPrivileged || (plan.runtime.isCgroupWritable && host.cgroupVersion === 2),
         isHostNetwork,
         isUserNamespace: hasUserNamespace(plan.namespaces.options),
       }),
@@ -142,7 +148,7 @@ function requestedSpec(plan: ContainerPlan, settings: CriConfig, host: CriHost):
         hasCgroupNamespace: host.cgroupVersion === 2 && !isPrivileged,
       }),
       ...(mappings.uidMappings.length === 0 ? {} : mappings),
-      devices: [...devices.devices],
+      devices: devices.devices.map((device) => ({ ...device, ...owner })),
       cgroupsPath: cgroupsPath(plan.sandboxConfig.linux?.cgroupParent ?? '', plan.id, {
         name: plan.runtimeName,
         isSystemd: plan.isSystemdCgroup,
@@ -150,8 +156,20 @@ function requestedSpec(plan: ContainerPlan, settings: CriConfig, host: CriHost):
       resources: { ...resourcesOf(config, settings, host), devices: [...devices.rules] },
       rootfsPropagation: rootPropagation(config.mounts),
       ...(seccomp === undefined ? {} : { seccomp }),
-      ...pathsOf(security, isPrivileged),
+      ...(plan.selinux.mount === '' ? {} : { mountLabel: plan.selinux.mount }),
+      ...pathsOf(settings.disablesProcMount ? undefined : security, isPrivileged),
     },
+  };
+}
+
+/** The ids that the request names; what it does not name stays the host's. */
+function ownerOf(
+  security: NonNullable<ContainerConfig['linux']>['securityContext'],
+): Pick<Device, 'uid' | 'gid'> {
+  const { runAsUser: user, runAsGroup: group } = security ?? {};
+  return {
+    ...(user === undefined ? {} : { uid: Number(user.value) }),
+    ...(group === undefined ? {} : { gid: Number(group.value) }),
   };
 }
 
@@ -165,6 +183,9 @@ function runtimeDefault(host: CriHost) {
 function resourcesOf(config: ContainerConfig, settings: CriConfig, host: CriHost): LinuxResources {
   const resources = config.linux?.resources;
   if (resources === undefined || settings.disablesCgroup) return {};
+  if (settings.disablesHugetlbController) {
+    return linuxResources({ ...resources, hugepageLimits: [] }, host);
+  }
   const { hugepageLimits } = resources;
   if (
     hugepageLimits.length > 0 &&

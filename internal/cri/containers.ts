@@ -40,6 +40,8 @@ import { isSystemdCgroup, packRuntimeOptions } from './runtime-options.ts';
 import type { Sandbox } from './sandbox.ts';
 import { SandboxFiles } from './sandbox-files.ts';
 import type { Sandboxes } from './sandboxes.ts';
+import type { SelinuxAllocator } from './selinux-labels.ts';
+import { relabelAll } from './selinux-relabel.ts';
 import { snapshotLabels, userMappings } from './spec-namespaces.ts';
 import { signalNumber } from './stop-signal.ts';
 import { ignoreEnded, Undo, unlessGone } from './undo.ts';
@@ -55,6 +57,7 @@ export interface ContainersOptions {
   readonly settings: CriConfig;
   readonly host: CriHost;
   readonly images: CriImages;
+  readonly selinux: SelinuxAllocator;
   readonly sandboxes: Sandboxes;
   readonly onChange: (
     container: Container,
@@ -126,18 +129,20 @@ export class Containers {
     config: ContainerConfig,
     undo: Undo,
   ): Promise<Container> {
-    const { services, settings, host, images, sandboxes } = this.#options;
+    const { services, settings, host, images, sandboxes, selinux } = this.#options;
     const { name: runtimeName, runtime } = sandboxes.runtime(sandbox.state.runtime);
     const image = await images.get(config.image?.image ?? '');
     const snapshotter = runtime.snapshotter || settings.snapshotter;
-    const state = newContainerState({
-      name,
-      sandbox,
-      config,
-      image,
-      runtime: runtimeName,
-      snapshotter,
-    });
+    const security = config.linux?.securityContext;
+    const selinuxLabels = selinux.container(
+      security?.selinuxOptions,
+      sandbox.state.processLabel ?? '',
+    );
+    undo.add(async () => selinux.release(selinuxLabels.process));
+    const state = {
+      ...newContainerState({ name, sandbox, config, image, runtime: runtimeName, snapshotter }),
+      processLabel: selinuxLabels.process,
+    };
     const container = new Container(id, config, state);
     undo.add(() => unlessGone(services.containers.delete({ id })));
     const record: Init<ContainerMessage> = {
@@ -155,7 +160,6 @@ export class Containers {
     const labels = snapshotLabels(sandbox.namespaceOptions, snapshotter);
     const request = { snapshotter, key: id, parent: image.chainId, labels };
     const { mounts } = await services.snapshots.prepare(request);
-    const security = config.linux?.securityContext;
     const identity = resolveIdentity(
       {
         runAsUser: security?.runAsUser,
@@ -175,6 +179,13 @@ export class Containers {
       },
       undo,
     );
+    const isHostIpc = podOptions?.ipc === NamespaceMode.NODE;
+    const podFiles = new SandboxFiles(settings, sandbox.id).paths(isHostIpc);
+    await relabelAll(
+      selinuxLabels.mount,
+      [podFiles.hostname, podFiles.hosts, podFiles.resolvConf, isHostIpc ? '' : podFiles.shm],
+      config.mounts,
+    );
     const spec = containerSpec(
       {
         id,
@@ -187,13 +198,18 @@ export class Containers {
         namespaces: { pid: sandbox.pid, network: sandbox.state.netns, options: podOptions },
         targetPid: this.#targetPid(config),
         hostname: sandbox.config.hostname || host.hostname,
-        podFiles: new SandboxFiles(settings, sandbox.id).paths(
-          podOptions?.ipc === NamespaceMode.NODE,
-        ),
+        podFiles,
         image: image.process,
         imageName: state.image,
         identity,
         imageVolumes: volumes.imageVolumes,
+        selinux: {
+          mount: selinuxLabels.mount,
+          process: selinux.applied(selinuxLabels.process, {
+            isPrivileged: security?.privileged === true,
+            runtimeType: runtime.type,
+          }),
+        },
       },
       settings,
       host,
@@ -368,6 +384,7 @@ export class Containers {
       await this.#forget(container);
       this.#index.delete(container.id);
       this.#names.release(container.state.name, container.id);
+      this.#options.selinux.release(container.state.processLabel ?? '');
       this.#options.onChange(container, 'deleted');
     });
   }
@@ -390,6 +407,7 @@ export class Containers {
       return;
     }
     this.#names.reserve(state.name, container.id);
+    this.#options.selinux.reserve(state.processLabel ?? '');
     this.#index.set(container.id, container);
     if (state.finishedAt !== 0n) return;
     try {

@@ -26,11 +26,22 @@ export interface CriConfig {
   readonly disablesApparmor: boolean;
   readonly unsetSeccompProfile: string;
   readonly toleratesMissingHugetlbController: boolean;
+  /** Label pods and containers, where the machine has SELinux. */
+  readonly enablesSelinux: boolean;
+  /** How many categories there are to choose a pod's two from. */
+  readonly selinuxCategoryRange: number;
+  /** No limits of huge pages for containers: the kubelet limits the pod. */
+  readonly disablesHugetlbController: boolean;
+  /** Masked and read-only paths of requests do not count: every container has the default ones. */
+  readonly disablesProcMount: boolean;
+  /** Devices belong to the user of the container instead of to the host's owner. */
+  readonly ownsDevicesByUser: boolean;
+  /** Network namespaces are files below the state directory instead of in /run/netns. */
+  readonly netnsUnderStateDir: boolean;
   readonly enablesUnprivilegedPorts: boolean;
   readonly enablesUnprivilegedIcmp: boolean;
   readonly ignoresImageDefinedVolumes: boolean;
   readonly drainExecSyncIoTimeoutMs: number;
-  readonly imagePullProgressTimeoutMs: number;
   readonly enablesCdi: boolean;
   /** Later ones win. */
   readonly cdiSpecDirs: readonly string[];
@@ -50,6 +61,8 @@ export interface RuntimeHandlerConfig {
   readonly privilegedWithoutHostDevices: boolean;
   /** A privileged container without the host's devices may use every one that it makes itself. */
   readonly privilegedAllowsAllDevices: boolean;
+  /** Containers may make cgroups of their own (cgroup v2 alone can limit them to their part). */
+  readonly isCgroupWritable: boolean;
   readonly snapshotter: string;
   /** File with an OCI spec to start from instead of the default. */
   readonly baseRuntimeSpec: string;

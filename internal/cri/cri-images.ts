@@ -38,17 +38,14 @@ export type DescribeImage = (record: ImageRecord) => Promise<ImageDetails>;
 /** The images of the daemon as the CRI shows them: by the id of their configuration, each with its names. */
 export class CriImages {
   readonly #services: Pick<DaemonServices, 'images' | 'pull'>;
-  readonly #settings: Pick<
-    CriConfig,
-    'snapshotter' | 'sandboxImage' | 'imagePullProgressTimeoutMs'
-  >;
+  readonly #settings: Pick<CriConfig, 'snapshotter' | 'sandboxImage'>;
   readonly #describe: DescribeImage;
   /** By the digest that names point to: documents never change. */
   readonly #details = new Map<string, ImageDetails>();
 
   constructor(
     services: Pick<DaemonServices, 'images' | 'pull'>,
-    settings: Pick<CriConfig, 'snapshotter' | 'sandboxImage' | 'imagePullProgressTimeoutMs'>,
+    settings: Pick<CriConfig, 'snapshotter' | 'sandboxImage'>,
     describe: DescribeImage,
   ) {
     this.#services = services;

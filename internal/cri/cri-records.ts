@@ -38,6 +38,8 @@ export interface SandboxState {
   readonly ips: readonly string[];
   /** Name of the pause image; '' for the built-in pause. */
   readonly image: string;
+  /** SELinux label that is kept for the pod; none in records from before there were any. */
+  readonly processLabel?: string;
 }
 
 /** State of a container. Times are nanoseconds since the epoch, 0 for not yet. */
@@ -61,6 +63,8 @@ export interface ContainerState {
   readonly reason: string;
   readonly message: string;
   readonly isRemoving: boolean;
+  /** SELinux label that is kept for the container; none in records from before there were any. */
+  readonly processLabel?: string;
 }
 
 /** Prefixes of labels by which the daemon and other clients of it act: to keep, to restart, to run a program. */

@@ -13,6 +13,8 @@ import type { DaemonServices } from './daemon-services.ts';
 import { PodNetworks } from './pod-network.ts';
 import type { Sandbox } from './sandbox.ts';
 import { Sandboxes } from './sandboxes.ts';
+import { detectSelinux } from './selinux-host.ts';
+import { SelinuxAllocator } from './selinux-labels.ts';
 import { containerStatus, sandboxStatus } from './status-messages.ts';
 import { TaskEvents } from './task-events.ts';
 
@@ -41,14 +43,25 @@ export class Cri {
     this.log = log;
     this.host = detectCriHost();
     this.images = new CriImages(services, settings, describeImage);
-    this.networks = new PodNetworks(settings.cni, join(settings.rootDir, 'networks'), log);
+    this.networks = new PodNetworks(
+      settings.cni,
+      join(settings.rootDir, 'networks'),
+      log,
+      undefined,
+      settings.netnsUnderStateDir ? join(settings.stateDir, 'netns') : undefined,
+    );
     const { host, images, networks } = this;
+    const contexts = settings.enablesSelinux ? detectSelinux() : undefined;
+    if (settings.enablesSelinux && contexts === undefined) {
+      log.warn('enable_selinux: this machine has no SELinux, nothing is labelled');
+    }
+    const selinux = new SelinuxAllocator(contexts, settings.selinuxCategoryRange);
     this.sandboxes = new Sandboxes({
-      ...{ services, settings, host, images, networks },
+      ...{ services, settings, host, images, networks, selinux },
       onExit: (sandbox) => this.#tell(sandbox.id, sandbox, 'stopped'),
     });
     this.containers = new Containers({
-      ...{ services, settings, host, images, sandboxes: this.sandboxes },
+      ...{ services, settings, host, images, selinux, sandboxes: this.sandboxes },
       onChange: (container, what) => this.#changed(container, what),
       exitEvent: (id) => this.#taskEvents.exit(id),
     });

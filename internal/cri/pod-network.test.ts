@@ -25,6 +25,17 @@ const NEVER = new AbortController().signal;
 const NETNS = '/run/netns/test';
 
 describe('PodNetworks', () => {
+  it('puts namespaces into /run/netns, or where it is told to', () => {
+    const pathIn = (directory: string | undefined): string => {
+      const config = { binDirs: [], confDir: '/none', maxConfNum: 1 };
+      const log = createLogger({ level: 'fatal', name: 'test' });
+      return new PodNetworks(config, '/none', log, undefined, directory).newNamespacePath();
+    };
+    const name = /cni-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+    assert.match(pathIn(undefined), new RegExp(`^/run/netns/${name.source}`));
+    assert.match(pathIn('/state/netns'), new RegExp(`^/state/netns/${name.source}`));
+  });
+
   let directory = '';
   let networks: PodNetworks;
   const at = (...names: string[]): string => join(directory, ...names);

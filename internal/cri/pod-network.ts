@@ -29,6 +29,7 @@ export interface PodNetworkResult {
 /** The networks of pods: their namespaces and what CNI plugins put into them. */
 export class PodNetworks {
   readonly #config: CniConfig;
+  readonly #namespaceDir: string;
   readonly #plugins: CniPlugins;
   readonly #records: CniRecords;
   readonly #log: Logger;
@@ -37,9 +38,16 @@ export class PodNetworks {
   #retry: NodeJS.Timeout | undefined;
   #retryMs = RETRY_MS;
 
-  /** `recordDir` keeps what plugins made, until they have taken it back. */
-  constructor(config: CniConfig, recordDir: string, log: Logger, timeoutMs = PLUGIN_TIMEOUT_MS) {
+  /** `recordDir` keeps what plugins made, until they have taken it back; `namespaceDir` has the files of namespaces. */
+  constructor(
+    config: CniConfig,
+    recordDir: string,
+    log: Logger,
+    timeoutMs = PLUGIN_TIMEOUT_MS,
+    namespaceDir = NETNS_DIR,
+  ) {
     this.#config = config;
+    this.#namespaceDir = namespaceDir;
     this.#plugins = { binDirs: config.binDirs, timeoutMs };
     this.#records = new CniRecords(recordDir);
     this.#log = log;
@@ -64,7 +72,7 @@ export class PodNetworks {
   newNamespacePath(): string {
     const hex = randomBytes(16).toString('hex');
     return join(
-      NETNS_DIR,
+      this.#namespaceDir,
       `cni-${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`,
     );
   }

@@ -128,7 +128,10 @@ export function runtimeService(
     async updateContainerResources({ containerId, linux }) {
       const container = containers.get(containerId);
       const wanted = required(linux, 'linux');
-      const resources = linuxResources(wanted, cri.host);
+      const resources = linuxResources(
+        settings.disablesHugetlbController ? { ...wanted, hugepageLimits: [] } : wanted,
+        cri.host,
+      );
       if (container.isRunning) {
         await services.tasks.update({
           containerId: container.id,

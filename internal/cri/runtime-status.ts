@@ -31,7 +31,7 @@ export async function runtimeStatus(cri: Cri, isVerbose: boolean): Promise<Init<
       name,
       features: handlerFeatures(runtimes.get(name === '' ? defaultRuntime : name)?.type ?? ''),
     })),
-    features: { supplementalGroupsPolicy: true },
+    features: { supplementalGroupsPolicy: true, mountOptions: true },
   };
 }
 

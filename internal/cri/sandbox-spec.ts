@@ -19,6 +19,7 @@ import { cgroupsPath } from './cgroup-parent.ts';
 import type { CriConfig, RuntimeHandlerConfig } from './cri-config.ts';
 import type { CriHost } from './cri-host.ts';
 import type { Identity } from './image-user.ts';
+import type { SelinuxLabels } from './selinux-labels.ts';
 import { capabilitySets } from './spec-capabilities.ts';
 import { NO_DEVICES } from './spec-devices.ts';
 import { baseMounts } from './spec-mounts.ts';
@@ -47,6 +48,7 @@ export interface SandboxPlan {
   readonly identity: Identity;
   readonly resolvConf: string;
   readonly shm: string;
+  readonly selinux: SelinuxLabels;
 }
 
 /** The OCI spec of a pod's pause process. */
@@ -93,6 +95,7 @@ function requestedSpec(plan: SandboxPlan, settings: CriConfig, host: CriHost): S
         settings.restrictsOomScoreAdj ? host.oomScoreAdj : undefined,
       ),
       ...(apparmor === undefined ? {} : { apparmorProfile: apparmor }),
+      ...(plan.selinux.process === '' ? {} : { selinuxLabel: plan.selinux.process }),
     },
     root: { path: 'rootfs', readonly: true },
     ...(plan.hostname === '' || isHostNetwork ? {} : { hostname: plan.hostname }),
@@ -123,6 +126,7 @@ function requestedSpec(plan: SandboxPlan, settings: CriConfig, host: CriHost): S
       resources: { devices: [...NO_DEVICES.rules], cpu: { shares: CPU_SHARES } },
       sysctl: sandboxSysctls(config, settings, isHostNetwork),
       ...(seccomp === undefined ? {} : { seccomp }),
+      ...(plan.selinux.mount === '' ? {} : { mountLabel: plan.selinux.mount }),
       maskedPaths: isPrivileged ? [] : DEFAULT_MASKED_PATHS,
       readonlyPaths: isPrivileged ? [] : DEFAULT_READONLY_PATHS,
     },

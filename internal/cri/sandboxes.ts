@@ -31,6 +31,7 @@ import { isSystemdCgroup, packRuntimeOptions } from './runtime-options.ts';
 import { checkMetadata, Sandbox, sandboxName } from './sandbox.ts';
 import { SandboxFiles } from './sandbox-files.ts';
 import { sandboxSpec } from './sandbox-spec.ts';
+import type { SelinuxAllocator } from './selinux-labels.ts';
 import { hasUserNamespace, snapshotLabels } from './spec-namespaces.ts';
 import type { ImageProcess } from './spec-process.ts';
 import { ignoreEnded, Undo, unlessGone } from './undo.ts';
@@ -43,6 +44,7 @@ export interface SandboxesOptions {
   readonly host: CriHost;
   readonly images: CriImages;
   readonly networks: PodNetworks;
+  readonly selinux: SelinuxAllocator;
   /** Told when a pod's pause process has ended. */
   readonly onExit: (sandbox: Sandbox) => void;
 }
@@ -115,14 +117,17 @@ export class Sandboxes {
     undo: Undo,
     signal: AbortSignal,
   ): Promise<Sandbox> {
-    const { services, settings, host, networks } = this.#options;
+    const { services, settings, host, networks, selinux } = this.#options;
     const { name: runtimeName, runtime } = this.runtime(handler);
     // A kubelet with the other cgroup driver is told so before anything is made.
     cgroupsPath(config.linux?.cgroupParent ?? '', id, {
       name: runtimeName,
       isSystemd: isSystemdCgroup(runtime),
     });
-    const options = config.linux?.securityContext?.namespaceOptions;
+    const security = config.linux?.securityContext;
+    const labels = selinux.pod(security?.selinuxOptions);
+    undo.add(async () => selinux.release(labels.process));
+    const options = security?.namespaceOptions;
     const isHostNetwork = options?.network === NamespaceMode.NODE;
     const isHostIpc = options?.ipc === NamespaceMode.NODE;
     if (config.logDirectory !== '')
@@ -138,6 +143,7 @@ export class Sandboxes {
       netns,
       ips: [],
       image: root.imageName,
+      processLabel: labels.process,
     };
     const sandbox = new Sandbox(id, config, state);
     const files = new SandboxFiles(settings, id);
@@ -181,6 +187,13 @@ export class Sandboxes {
         identity,
         resolvConf: paths.resolvConf,
         shm: paths.shm,
+        selinux: {
+          mount: labels.mount,
+          process: selinux.applied(labels.process, {
+            isPrivileged: security?.privileged === true,
+            runtimeType: runtime.type,
+          }),
+        },
       },
       settings,
       host,
@@ -367,6 +380,7 @@ export class Sandboxes {
       await this.#forget(sandbox.id);
       this.#index.delete(sandbox.id);
       this.#names.release(sandbox.state.name, sandbox.id);
+      this.#options.selinux.release(sandbox.state.processLabel ?? '');
     });
   }
 
@@ -394,6 +408,7 @@ export class Sandboxes {
       return;
     }
     this.#names.reserve(state.name, sandbox.id);
+    this.#options.selinux.reserve(state.processLabel ?? '');
     this.#index.set(sandbox.id, sandbox);
     if (state.phase !== 'ready') return;
     try {

@@ -124,6 +124,12 @@ export function requestedMounts(mounts: readonly CriMount[]): Mount[] {
   return translated.sort((a, b) => depth(a.destination) - depth(b.destination));
 }
 
+/** Options that a request may add: such as take something away from the container, and what only saves writing times. */
+const MOUNT_OPTIONS: readonly string[] = [
+  ...['noexec', 'nosuid', 'nodev', 'nosymfollow'],
+  ...['noatime', 'nodiratime', 'relatime'],
+];
+
 function optionsOf(mount: CriMount): string[] {
   const propagation: Readonly<Record<number, string>> = {
     [MountPropagation.PROPAGATION_PRIVATE]: 'rprivate',
@@ -131,7 +137,15 @@ function optionsOf(mount: CriMount): string[] {
     [MountPropagation.PROPAGATION_BIDIRECTIONAL]: 'rshared',
   };
   const mode = mount.recursiveReadOnly ? 'rro' : mount.readonly ? 'ro' : 'rw';
-  return ['rbind', propagation[mount.propagation] ?? 'rprivate', mode];
+  for (const option of mount.mountOptions) {
+    if (MOUNT_OPTIONS.includes(option)) continue;
+    throw new TsError(
+      'InvalidArgument',
+      `mount ${JSON.stringify(mount.containerPath)}: mount option ${JSON.stringify(option)}`,
+      { advice: `use ${MOUNT_OPTIONS.join(', ')}` },
+    );
+  }
+  return ['rbind', propagation[mount.propagation] ?? 'rprivate', mode, ...mount.mountOptions];
 }
 
 function mappings(

@@ -14,6 +14,7 @@ import { type ContainerPlan, containerSpec } from './container-spec.ts';
 import type { CriConfig, RuntimeHandlerConfig } from './cri-config.ts';
 import type { CriHost } from './cri-host.ts';
 import { sandboxSpec } from './sandbox-spec.ts';
+import { NO_LABELS } from './selinux-labels.ts';
 
 export const RUNTIME: RuntimeHandlerConfig = {
   type: 'io.containerd.tsrunc.v2',
@@ -22,6 +23,7 @@ export const RUNTIME: RuntimeHandlerConfig = {
   containerAnnotations: [],
   privilegedWithoutHostDevices: false,
   privilegedAllowsAllDevices: false,
+  isCgroupWritable: false,
   snapshotter: '',
   baseRuntimeSpec: '',
 };
@@ -51,7 +53,7 @@ for (const name of ['hostname', 'hosts', 'resolv.conf']) writeFileSync(join(dire
 for (const name of ['shm', 'volume', 'cdi']) mkdirSync(join(directory, name));
 symlinkSync(join(directory, 'volume'), join(directory, 'link'));
 
-/** Settings with containerd's defaults. */
+/** Settings with containerd's defaults, and limits of huge pages. */
 const settings = (): CriConfig => ({
   rootDir: directory,
   stateDir: directory,
@@ -68,11 +70,16 @@ const settings = (): CriConfig => ({
   disablesApparmor: false,
   unsetSeccompProfile: '',
   toleratesMissingHugetlbController: true,
+  enablesSelinux: false,
+  disablesHugetlbController: false,
+  disablesProcMount: false,
+  ownsDevicesByUser: false,
+  netnsUnderStateDir: false,
+  selinuxCategoryRange: 1024,
   enablesUnprivilegedPorts: true,
   enablesUnprivilegedIcmp: true,
   ignoresImageDefinedVolumes: false,
   drainExecSyncIoTimeoutMs: 0,
-  imagePullProgressTimeoutMs: 0,
   enablesCdi: true,
   cdiSpecDirs: [join(directory, 'cdi')],
   statsCollectPeriodMs: 10_000,
@@ -129,6 +136,7 @@ export function translate({ config, pod, runtime, settings: more, host, plan }: 
       imageName: 'example.test/a:1',
       identity: { user: { uid: 7, gid: 8, additionalGids: [8, 9] }, home: '' },
       imageVolumes: [],
+      selinux: NO_LABELS,
       ...plan,
     },
     { ...settings(), ...more },
@@ -151,6 +159,7 @@ export function translatePod(given: Given): Spec {
       identity: { user: { uid: 65535, gid: 65535 }, home: '' },
       resolvConf: '/r',
       shm: '/s',
+      selinux: given.plan?.selinux ?? NO_LABELS,
     },
     { ...settings(), ...given.settings },
     { ...HOST, ...given.host },

@@ -19,7 +19,7 @@ import { callMetrics } from './call-metrics.ts';
 import { type Core, closeCore, openCore } from './core.ts';
 import { criMetrics } from './cri-metrics.ts';
 import { eventServer } from './event-forwarding.ts';
-import { GrpcServer } from './grpc-server.ts';
+import { GrpcServer, type GrpcServerOptions } from './grpc-server.ts';
 import { readIdentity } from './identity.ts';
 import type { DaemonModule } from './module.ts';
 import { MODULES } from './modules/index.ts';
@@ -31,11 +31,15 @@ import { REVISION, VERSION } from './version.ts';
 /** How long calls may go on when the daemon stops, and how long they may take to be aborted. */
 const SHUTDOWN_DRAIN_MS = 500;
 const SHUTDOWN_GRACE_MS = 5000;
+/** Services of the CRI (`disable_tcp_service`). */
+const CRI_PACKAGE = 'runtime.v1.';
 
 /** The daemon: stores, modules and the sockets they are served on. */
 export class Daemon implements AsyncDisposable {
   readonly #core: Core;
   readonly #grpc: GrpcServer;
+  /** The same services for clients over TCP, who may be kept from the CRI; none without such an address. */
+  readonly #tcpGrpc: GrpcServer | undefined;
   readonly #modules: DaemonModule[] = [];
   readonly #ttrpc: TtrpcServer;
   readonly #sockets: Server[] = [];
@@ -46,14 +50,16 @@ export class Daemon implements AsyncDisposable {
     this.#core = core;
     const { metrics } = core.config;
     const isMeasured = metrics.address !== '';
-    this.#grpc = new GrpcServer({
+    const options: GrpcServerOptions = {
       maxReceiveBytes: core.config.grpc.max_recv_message_size,
       maxSendBytes: core.config.grpc.max_send_message_size,
       onError: (path, error) => logFailure(core.log, path, error),
       observer: isMeasured
         ? criMetrics(core.metrics, callMetrics(core.metrics, metrics.grpc_histogram))
         : undefined,
-    });
+    };
+    this.#grpc = new GrpcServer(options);
+    this.#tcpGrpc = core.config.grpc.tcp_address === '' ? undefined : new GrpcServer(options);
     this.#ttrpc = eventServer(core.events, {
       onError: (error) => core.log.warn({ error }, 'shim connection'),
     });
@@ -88,8 +94,9 @@ export class Daemon implements AsyncDisposable {
         onError,
       ),
     );
-    if (grpc.tcp_address !== '') {
-      this.#sockets.push(await listenTcp(grpc, (socket) => this.#grpc.accept(socket), onError));
+    const tcp = this.#tcpGrpc;
+    if (tcp !== undefined) {
+      this.#sockets.push(await listenTcp(grpc, (socket) => tcp.accept(socket), onError));
     }
     if (metrics.address !== '') {
       const { serveMetrics } = await import('./metrics-server.ts');
@@ -130,8 +137,11 @@ export class Daemon implements AsyncDisposable {
 
   #add(module: DaemonModule): void {
     this.#modules.push(module);
+    const { disable_tcp_service } = this.#core.config.plugins['io.containerd.grpc.v1.cri'];
     for (const service of module.services) {
       this.#grpc.add(service);
+      const isHidden = disable_tcp_service && service.type.typeName.startsWith(CRI_PACKAGE);
+      if (!isHidden) this.#tcpGrpc?.add(service);
       this.#core.services.set(service.type.typeName, service);
     }
   }
@@ -158,8 +168,8 @@ export class Daemon implements AsyncDisposable {
 
   /** What the daemon waits for at the moment, a line each. */
   waits(): string[] {
-    const calls = this.#grpc
-      .runningCalls()
+    const calls = [this.#grpc, this.#tcpGrpc]
+      .flatMap((server) => server?.runningCalls() ?? [])
       .map(({ path, ageMs }) => `call ${path} for ${Math.round(ageMs)} ms`);
     return [...calls, ...this.#modules.flatMap((module) => module.waits?.() ?? [])];
   }
@@ -176,7 +186,11 @@ export class Daemon implements AsyncDisposable {
       server.close();
       server.closeAllConnections();
     }
-    await this.#grpc.close(SHUTDOWN_DRAIN_MS, SHUTDOWN_GRACE_MS);
+    await Promise.all(
+      [this.#grpc, this.#tcpGrpc].map((server) =>
+        server?.close(SHUTDOWN_DRAIN_MS, SHUTDOWN_GRACE_MS),
+      ),
+    );
     for (const module of this.#modules.toReversed()) await module.close?.();
     this.#ttrpc.close(); // last: until now shims could report what the modules ended
     closeCore(this.#core);

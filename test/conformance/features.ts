@@ -232,6 +232,21 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       shownBy: ['test/integration/cri-logs.test.ts', 'test/integration/shim-log.test.ts'],
     },
     {
+      what: 'CRI: keys of its configuration: devices of the user, huge pages, `/proc`, cgroups, network namespaces, TCP, pulls without progress; options of mounts',
+      shownBy: [
+        'internal/cri/spec-settings.test.ts',
+        'test/integration/cri-settings.test.ts',
+        'test/integration/cri-image-pulls.test.ts',
+        'test/conformance/config-keys.test.ts',
+      ],
+      note: 'the others that containerd has are told to have no effect',
+    },
+    {
+      what: 'CRI: SELinux labels of pods and containers, a pair of categories for each pod, volumes relabelled',
+      shownBy: ['internal/cri/selinux-labels.test.ts', 'test/integration/cri-settings.test.ts'],
+      note: 'decisions and labelling only: no machine here enforces SELinux',
+    },
+    {
       what: 'CRI: networks of pods by CNI plugins: ports, bandwidth, DNS; addresses are given back whatever fails, after SIGKILL of the daemon at any step too',
       shownBy: [
         'test/integration/cri-networks.test.ts',

@@ -237,6 +237,35 @@ test('grpc.tcp_address serves the API to who has no socket', { skip }, async () 
   assert.match((await versionOf(client)).version, /^\d+\.\d+\.\d+/);
 });
 
+test('the CRI is served over TCP only with disable_tcp_service = false', { skip }, async () => {
+  for (const isDisabled of [true, false]) {
+    const port = await freePort();
+    await using daemon = await TestDaemon.start('tscontainerd', {
+      hasCri: true,
+      config: [
+        `tcp_address = "127.0.0.1:${port}"`,
+        '[plugins."io.containerd.grpc.v1.cri"]',
+        `disable_tcp_service = ${isDisabled}`,
+      ].join('\n'),
+    });
+    assert.equal(daemon.process.exitCode, null);
+    const client = new Client(`127.0.0.1:${port}`, credentials.createInsecure());
+    const code = await new Promise((resolve) => {
+      client.makeUnaryRequest(
+        '/runtime.v1.RuntimeService/Version',
+        () => Buffer.alloc(0),
+        (bytes: Buffer) => bytes,
+        {},
+        (error) => {
+          client.close();
+          resolve(error?.code ?? 0);
+        },
+      );
+    });
+    assert.equal(code, isDisabled ? 12 : 0); // UNIMPLEMENTED
+  }
+});
+
 test('grpc.tcp_tls_*: only clients with a certificate of the authority are served', {
   skip: skip || skipCertificates,
 }, async (context) => {

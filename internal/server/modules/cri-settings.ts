@@ -6,6 +6,7 @@ import { TsError } from '../../errors/index.ts';
 /** What our shim takes for one line (`max-line` of its log addresses). */
 const [LEAST_LOG_LINE_BYTES, GREATEST_LOG_LINE_BYTES] = [16, 4 << 20];
 
+const GREATEST_CATEGORY_RANGE = 1024;
 const DIRECTORY = 'io.containerd.grpc.v1.cri';
 type RuntimeTable =
   ConfigFile['plugins']['io.containerd.cri.v1.runtime']['containerd']['runtimes'][string];
@@ -38,11 +39,16 @@ export function criSettings({ root, state, plugins }: ConfigFile): CriConfig {
     disablesApparmor: runtime.disable_apparmor,
     unsetSeccompProfile: runtime.unset_seccomp_profile,
     toleratesMissingHugetlbController: runtime.tolerate_missing_hugetlb_controller,
+    enablesSelinux: runtime.enable_selinux,
+    selinuxCategoryRange: categoryRange(runtime.selinux_category_range),
+    disablesHugetlbController: runtime.disable_hugetlb_controller,
+    disablesProcMount: runtime.disable_proc_mount,
+    ownsDevicesByUser: runtime.device_ownership_from_security_context,
+    netnsUnderStateDir: runtime.netns_mounts_under_state_dir,
     enablesUnprivilegedPorts: runtime.enable_unprivileged_ports,
     enablesUnprivilegedIcmp: runtime.enable_unprivileged_icmp,
     ignoresImageDefinedVolumes: runtime.ignore_image_defined_volumes,
     drainExecSyncIoTimeoutMs: durationMs(runtime.drain_exec_sync_io_timeout) ?? 0,
-    imagePullProgressTimeoutMs: durationMs(images.image_pull_progress_timeout) ?? 0,
     enablesCdi: runtime.enable_cdi,
     cdiSpecDirs: runtime.cdi_spec_dirs,
     statsCollectPeriodMs: images.stats_collect_period * 1000,
@@ -67,6 +73,7 @@ function handlerOf(table: RuntimeTable): RuntimeHandlerConfig {
     containerAnnotations: table.container_annotations,
     privilegedWithoutHostDevices: table.privileged_without_host_devices,
     privilegedAllowsAllDevices: table.privileged_without_host_devices_all_devices_allowed,
+    isCgroupWritable: table.cgroup_writable,
     snapshotter: table.snapshotter,
     baseRuntimeSpec: table.base_runtime_spec,
   };
@@ -84,6 +91,15 @@ function logLineBytes(size: number): number {
   if (size >= LEAST_LOG_LINE_BYTES) return size;
   throw new TsError('InvalidArgument', `max_container_log_line_size: ${size} is too short`, {
     advice: `use ${LEAST_LOG_LINE_BYTES} or more, or -1 for no limit`,
+  });
+}
+
+/** 0 is the default, as in containerd; a pair needs two of them, and a policy has 1024. */
+function categoryRange(range: number): number {
+  if (range === 0) return GREATEST_CATEGORY_RANGE;
+  if (range >= 2 && range <= GREATEST_CATEGORY_RANGE) return range;
+  throw new TsError('InvalidArgument', `selinux_category_range: ${range}`, {
+    advice: `use 2 to ${GREATEST_CATEGORY_RANGE}`,
   });
 }
 

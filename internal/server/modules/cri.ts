@@ -10,6 +10,7 @@ import { Snapshots } from '../../api/generated/containerd.services.snapshots.v1.
 import { Tasks } from '../../api/generated/containerd.services.tasks.v1.ts';
 import { ImageService, RuntimeService } from '../../api/generated/runtime.v1.ts';
 import type { ServiceType } from '../../api/service.ts';
+import { durationMs } from '../../config/index.ts';
 import { parseDigest } from '../../content/digest.ts';
 import { Cri } from '../../cri/cri.ts';
 import { NAMESPACE } from '../../cri/cri-records.ts';
@@ -31,6 +32,7 @@ import type { DaemonModule } from '../module.ts';
 import { VERSION } from '../version.ts';
 import { criSettings } from './cri-settings.ts';
 import { StreamsOnDemand } from './cri-stream-urls.ts';
+import { PullWatch } from './pull-watch.ts';
 
 const DEFAULT_HOST_DIR = '/etc/containerd/certs.d';
 
@@ -73,7 +75,8 @@ function servicesOf(core: Core): DaemonServices {
     return localClient({ type, handlers: service.handlers }, NAMESPACE);
   };
   const { tasks, transfer } = core;
-  const { registry } = core.config.plugins['io.containerd.cri.v1.images'];
+  const { registry, image_pull_progress_timeout } =
+    core.config.plugins['io.containerd.cri.v1.images'];
   const hostDir = registry.config_path || DEFAULT_HOST_DIR;
   if (tasks === undefined || transfer === undefined) {
     throw new TsError('Internal', 'internal error: CRI opened before tasks and transfer');
@@ -87,7 +90,7 @@ function servicesOf(core: Core): DaemonServices {
     leases: client(Leases),
     snapshots: client(Snapshots),
     tasks: client(Tasks),
-    pull: (request) => pull(transfer, hostDir, request),
+    pull: (request) => pull(transfer, hostDir, image_pull_progress_timeout, request),
     mount: mountAll,
     snapshotterRoot: (name) => join(core.config.root, `io.containerd.snapshotter.v1.${name}`),
     logs: {
@@ -102,11 +105,13 @@ function servicesOf(core: Core): DaemonServices {
 async function pull(
   transfer: NonNullable<Core['transfer']>,
   hostDir: string,
+  progressTimeout: string,
   { reference, auth, snapshotter, signal }: PullRequest,
 ): Promise<void> {
   const platform = hostPlatform();
-  await transfer.pull(
-    { ...SCOPE, signal },
+  using watch = new PullWatch(reference, durationMs(progressTimeout) ?? 0, progressTimeout);
+  const pulling = transfer.pull(
+    { ...SCOPE, signal: AbortSignal.any([signal, watch.signal]) },
     {
       reference,
       credentials: registryCredentials(auth, reference),
@@ -123,8 +128,13 @@ async function pull(
       names: [],
       unpacks: [{ platform, snapshotter }],
     },
-    () => undefined,
+    (event) => watch.event(event),
   );
+  try {
+    await pulling;
+  } catch (thrown) {
+    throw watch.signal.aborted ? watch.signal.reason : thrown; // rather than that it was cancelled
+  }
 }
 
 function targetOf({ name, target }: Image) {
