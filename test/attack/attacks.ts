@@ -190,6 +190,50 @@ export const attacks: readonly Attack[] = [
     ],
   },
   {
+    id: 'what a log tells',
+    what: 'credentials of a pull in logs, files and answers',
+    triedBy: [['test/integration/cri-image-pulls.test.ts', 'stand nowhere']],
+  },
+  {
+    id: 'CVE-2021-43816',
+    what: 'files of the host are relabelled',
+    triedBy: [
+      ['internal/cri/selinux-labels.test.ts', 'links themselves and nothing behind them'],
+      ['internal/cri/selinux-labels.test.ts', 'labels what the daemon made'],
+    ],
+  },
+  {
+    id: 'CVE-2022-23471, CVE-2025-64329',
+    what: 'clients that break off leave descriptors and processes behind',
+    triedBy: [
+      [attack('cri-streams'), 'attached clients that break off'],
+      [attack('cri-streams'), 'commands whose clients break off'],
+      [attack('cri-streams'), 'URLs that nobody calls for'],
+      ['test/integration/shim-log.test.ts', 'attached clients that break off leave no handle'],
+    ],
+  },
+  {
+    id: 'CVE-2023-25173, CRI-O CVE-2022-2995',
+    what: 'supplementary groups that were meant to be denied',
+    triedBy: [
+      [
+        attack('cri-streams'),
+        'the groups of a process, and of what is executed beside it, are those',
+      ],
+      ['internal/cri/image-user.test.ts', 'resolveIdentity: '],
+    ],
+  },
+  {
+    id: 'CVE-2020-15257',
+    what: 'a socket of the shim that containers of the host network reach',
+    triedBy: [['test/integration/shim-start.test.ts', 'CVE-2020-15257']],
+  },
+  {
+    id: 'CVE-2021-41103, CVE-2024-25621',
+    what: 'directories of the daemon that users traverse',
+    triedBy: [[attack('daemon-directories'), 'an unprivileged user reaches nothing']],
+  },
+  {
     id: 'NODE_*, OPENSSL_*, LD_* in the environment',
     what: 'code that a Node program would run as root',
     triedBy: [
