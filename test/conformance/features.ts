@@ -300,6 +300,10 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       shownBy: [integration('daemon-docker')],
     },
     {
+      what: 'CRI: a record that is damaged costs one pod and not the node; making a container mounts nothing',
+      shownBy: [integration('cri-restart'), integration('cri-create-mounts')],
+    },
+    {
       what: '`tscontainerd doctor disk` tells whose each byte is (images, containers, leases, unfinished blobs), while the daemon runs',
       shownBy: [integration('doctor-disk')],
     },

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { describe, it } from 'node:test';
 import { ContainerState, PodSandboxState } from '../../internal/api/generated/runtime.v1.ts';
 import { CriNode, skipCri } from '../fixtures/cri.ts';
@@ -63,6 +64,48 @@ describe('the CRI after SIGKILL of the daemon', { skip: skipCri() }, () => {
       );
       for (const podSandboxId of [pod, other.podSandboxId]) await node.remove(podSandboxId);
       assert.deepEqual((await node.runtime.listPodSandbox({})).items, []);
+      await node[Symbol.asyncDispose]();
+    } finally {
+      rmSync(directory, { recursive: true, force: true });
+    }
+  });
+
+  // containerd/containerd 6095, 7247, 9459, 10842: a record that cannot be read, or a name that stays reserved, kept the
+  // whole node from starting its pods.
+  it('one record that is damaged costs one pod: the others go on, and its name is free', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'daemon-'));
+    try {
+      let node = await CriNode.start({ directory });
+      await node.importImage();
+      const badConfig = node.podConfig();
+      const { podSandboxId: bad } = await node.runtime.runPodSandbox({ config: badConfig });
+      await node.runtime.stopPodSandbox({ podSandboxId: bad });
+      const { pod, id } = await node.run('echo first; read line </tmp/never; sleep 100000');
+      await node.daemon.kill('SIGKILL');
+      await node[Symbol.asyncDispose]();
+      const database = new DatabaseSync(join(node.daemon.root, 'metadata.db'));
+      const { changes } = database
+        .prepare('UPDATE container_extensions SET value = ? WHERE container = ? AND name = ?')
+        .run(Buffer.from('{"name":'), bad, 'io.cri-containerd.state');
+      assert.equal(Number(changes), 1);
+      database.close();
+
+      node = await CriNode.start({ directory });
+      const { items } = await node.runtime.listPodSandbox({});
+      assert.deepEqual(
+        items.map((item) => item.id),
+        [pod],
+      );
+      assert.match(node.daemon.log, /"level":"error".*"take up a sandbox again"/);
+      const { stdout } = await node.runtime.execSync({
+        containerId: id,
+        cmd: ['echo', 'goes on'],
+        timeout: 60n,
+      });
+      assert.equal(Buffer.from(stdout).toString(), 'goes on\n');
+      const again = await node.runtime.runPodSandbox({ config: badConfig });
+      assert.notEqual(again.podSandboxId, bad);
+      for (const podSandboxId of [pod, again.podSandboxId]) await node.remove(podSandboxId);
       await node[Symbol.asyncDispose]();
     } finally {
       rmSync(directory, { recursive: true, force: true });
