@@ -7,10 +7,10 @@ import {
   Content,
   type Info,
   type Status,
-  WriteAction,
 } from '../../api/generated/containerd.services.content.v1.ts';
 import { type TimestampMessage, timestampToNs } from '../../api/time.ts';
 import { TsError } from '../../errors/index.ts';
+import { writeBlob } from '../blob-write.ts';
 import type { Client } from '../client.ts';
 import type { CommandContext, CommandGroup } from '../command.ts';
 import { readBlob } from '../image-content.ts';
@@ -21,8 +21,6 @@ import { withLease } from '../work-lease.ts';
 import { fetchCommand } from './images-pull.ts';
 
 const DIGEST = /^(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/;
-/** Of one message of a write; a daemon takes 16 MiB. */
-const CHUNK_BYTES = 1 << 20;
 
 /** `tsctr content`. */
 export const CONTENT: CommandGroup = {
@@ -192,32 +190,6 @@ async function listContent(client: Client, filters: readonly string[]): Promise<
   const infos: Info[] = [];
   for await (const { info } of client.service(Content).list({ filters })) infos.push(...info);
   return infos;
-}
-
-/** Writes and commits a blob; returns its digest. */
-async function writeBlob(
-  client: Client,
-  source: AsyncIterable<Buffer>,
-  { ref, expected, total }: { ref: string; expected: string; total: bigint },
-): Promise<string> {
-  let digest = '';
-  for await (const answer of client.service(Content).write(requests())) digest = answer.digest;
-  return digest;
-
-  async function* requests() {
-    let offset = 0n;
-    for await (const data of chunks(source)) {
-      yield { action: WriteAction.WRITE, ref, offset, data };
-      offset += BigInt(data.length);
-    }
-    yield { action: WriteAction.COMMIT, ref, offset, expected, total };
-  }
-}
-
-async function* chunks(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void, undefined> {
-  for await (const data of source) {
-    for (let at = 0; at < data.length; at += CHUNK_BYTES) yield data.subarray(at, at + CHUNK_BYTES);
-  }
 }
 
 async function edit({ client, args, flags, output }: CommandContext): Promise<void> {

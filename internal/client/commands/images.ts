@@ -9,6 +9,7 @@ import { parsePlatform } from '../platform.ts';
 import { REGISTRY_FLAGS, registryEnd } from '../registry-flags.ts';
 import { transfer } from '../transfer.ts';
 import { EXPORT, IMPORT } from './images-archive.ts';
+import { CONVERT } from './images-convert.ts';
 import { CHECK, INSPECT, LIST, USAGE } from './images-list.ts';
 import { MOUNT, UNMOUNT } from './images-mount.ts';
 import { PULL } from './images-pull.ts';
@@ -25,6 +26,7 @@ export const IMAGES: CommandGroup = {
   summary: 'images',
   commands: [
     CHECK,
+    CONVERT,
     EXPORT,
     IMPORT,
     INSPECT,
