@@ -112,7 +112,7 @@ export const COMMON_PLUGINS = {
     slow_chown: idle(boolean()),
     mount_options: strings(),
   }),
-  [`${SNAPSHOTTER}.zfs` as const]: idle(table({ root_path: string() })),
+  [`${SNAPSHOTTER}.zfs` as const]: table({ root_path: string() }),
   'io.containerd.tracing.processor.v1.otlp': foreign(
     table({ endpoint: string(), protocol: string(), insecure: boolean() }),
   ),

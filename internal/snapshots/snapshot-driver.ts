@@ -43,4 +43,6 @@ export interface SnapshotDriver {
   remove(id: bigint): Promise<void>;
   /** Ids of all data, in an order in which they can be removed, also of what a crash left half made. */
   ids(): Promise<bigint[]>;
+  /** Lets go of what it holds, after the last call. */
+  close?(): void;
 }

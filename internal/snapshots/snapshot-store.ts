@@ -22,6 +22,7 @@ import type { Labels, Scope } from '../metadata/scope.ts';
 import { type DriverSnapshot, SNAPSHOT_REF, type SnapshotDriver } from './snapshot-driver.ts';
 import { type SnapshotIds, type SnapshotRecord, SnapshotRecords } from './snapshot-records.ts';
 import type { Mount, SnapshotInfo, Snapshotter, SnapshotUsage } from './snapshotter.ts';
+import { Turns } from './turns.ts';
 
 export class SnapshotStore implements Snapshotter, Cleaner {
   readonly name: string;
@@ -38,6 +39,8 @@ export class SnapshotStore implements Snapshotter, Cleaner {
   /** Names, with their namespace, that are being made. */
   readonly #reserved = new Set<string>();
   readonly #removals = new Set<Promise<void>>();
+  /** Data reaches the driver for deletion in the order of the removals: children before parents. */
+  readonly #syncs = new Turns();
 
   /** `log` is told of what nobody waits for. */
   constructor(
@@ -318,7 +321,7 @@ export class SnapshotStore implements Snapshotter, Cleaner {
   async #removeUnrecorded(id: bigint): Promise<void> {
     this.#busy.add(id); // before the wait: `clean` must not delete it too
     try {
-      await this.#database.sync();
+      await this.#syncs.take(() => this.#database.sync());
       await this.#driver.remove(id);
     } finally {
       this.#busy.delete(id);

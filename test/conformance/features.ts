@@ -204,6 +204,11 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       note: 'where the root of the snapshotter is on btrfs',
     },
     {
+      what: 'Snapshots as file systems of ZFS, by the command line of zfs',
+      shownBy: [integration('snapshotter-zfs')],
+      note: 'the commands and what zfs says to them; not yet on a machine with ZFS',
+    },
+    {
       what: 'Snapshotters in other processes (`proxy_plugins`); what a remote one has is not fetched',
       shownBy: [integration('proxy-snapshotter')],
     },

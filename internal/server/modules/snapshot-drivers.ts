@@ -9,6 +9,7 @@ import {
 } from '../../snapshots/overlayfs-driver.ts';
 import type { SnapshotDriver } from '../../snapshots/snapshot-driver.ts';
 import type { WorkerPool } from '../../snapshots/worker-pool.ts';
+import { ZfsDriver, zfsDataset } from '../../snapshots/zfs-driver.ts';
 import type { Core } from '../core.ts';
 
 /** Type of the plugins of snapshotters. */
@@ -27,7 +28,7 @@ export async function openDrivers(
   overlayfs: OverlayfsOptions,
 ): Promise<Drivers> {
   const { config, log } = core;
-  const rootOf = (id: 'overlayfs' | 'native' | 'btrfs'): string =>
+  const rootOf = (id: 'overlayfs' | 'native' | 'btrfs' | 'zfs'): string =>
     config.plugins[`${SNAPSHOTTER}.${id}`].root_path || join(config.root, `${SNAPSHOTTER}.${id}`);
   const openers: Readonly<Record<string, () => SnapshotDriver | Promise<SnapshotDriver>>> = {
     overlayfs: () => {
@@ -40,6 +41,10 @@ export async function openDrivers(
     btrfs: () => {
       const root = rootOf('btrfs');
       return new BtrfsDriver(root, btrfsDevice(root), workers);
+    },
+    zfs: () => {
+      const root = rootOf('zfs');
+      return new ZfsDriver(root, zfsDataset(root));
     },
   };
   const drivers: SnapshotDriver[] = [];

@@ -88,7 +88,7 @@ export async function openSnapshots(core: Core): Promise<DaemonModule> {
     ],
     async close() {
       await Promise.all(stores.map((store) => store.close()));
-      for (const driver of proxyDrivers) driver.close();
+      for (const driver of [...drivers, ...proxyDrivers]) driver.close?.();
       await workers.close();
     },
   };
