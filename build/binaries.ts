@@ -16,7 +16,7 @@ export interface Binary {
   readonly compile: 'everything' | 'outermost';
   /** Programs inside of it that share no code with the rest: each is one part, and holds nothing that it does not need. */
   readonly parts?: readonly Part[];
-  /** A list of the functions of `parts` that are compiled at build time, beside this file (test/bench/called-functions*.ts). */
+  /** A list of the functions of `parts`, or without parts of all chunks, that are compiled at build time, beside this file (test/bench/called-functions*.ts). */
   readonly called?: string;
   /**
    * For a program of some tens of milliseconds: more of it and of its heap may be in memory than it uses, so that it is
@@ -57,7 +57,7 @@ export const binaries: Readonly<Record<string, Binary>> = {
     v8Options: [
       '--no-rehash-snapshot',
       '--hash-seed=1',
-      '--v8-pool-size=0',
+      '--v8-pool-size=1',
       '--single-threaded',
       '--jitless',
       // Room for all that one command allocates: nothing is collected, which saves 3 ms of 53 in `run`.
@@ -87,10 +87,12 @@ export const binaries: Readonly<Record<string, Binary>> = {
     // grow to 32 MB under a burst of exec and stays so for long. Other options would cost more than they give: nearly all
     // (--single-threaded, --no-opt, …) make V8 refuse the compiled code of Node's own modules, which then are compiled at
     // each start: 65 ms instead of 20 ms for http2, child_process and sqlite (November 2026). The hash seed is random
-    // and the optimising compiler is there: a shim lives as long as its pod and reads what others send.
+    // and the optimising compiler is there: a shim lives as long as its pod and reads what others send. One thread in the
+    // background is enough for it, whereas Node starts four, each with a stack and a heap of malloc's.
     v8Options: ['--single-threaded-gc', '--max-semi-space-size=1'],
     compile: 'outermost',
-    nodeOptions: everyProgram,
+    called: 'called-functions-shim.json',
+    nodeOptions: [...everyProgram, '--v8-pool-size=1'],
   },
   tscontainerd: {
     entry: 'cmd/tscontainerd/main.ts',

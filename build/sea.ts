@@ -103,16 +103,16 @@ function chunkAssets(input: SeaInput, dir: string): Record<string, Buffer> {
   return { [PARTS_ASSET]: packParts(files) };
 }
 
-/** Of a part of the program the functions that are known to be called, of the other chunks what the binary says. */
+/** Of a part of the program (of all of it when it has no parts) the functions that are known to be called, of the other chunks what the binary says. */
 function compileChunks(
   { binary, cacheMaker = [] }: SeaInput,
   texts: ReadonlyMap<string, string>,
   dir: string,
 ): Map<string, Buffer> {
   const { v8Options, compile, parts = [], called } = binary;
-  const names = new Set(
-    called === undefined ? [] : parts.map(({ entry }) => `${partName(entry)}.js`),
-  );
+  const ofParts = parts.map(({ entry }) => `${partName(entry)}.js`);
+  const counted = parts.length === 0 ? texts.keys() : ofParts;
+  const names = new Set(called === undefined ? [] : counted);
   const [some, others] = [true, false].map((isSome) => {
     return new Map([...texts].filter(([name]) => names.has(name) === isSome));
   });

@@ -2,7 +2,7 @@
 // has to compile ahead (build/code-cache.ts).
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { binaries } from '../../build/binaries.ts';
+import { type Binary, binaries } from '../../build/binaries.ts';
 import { bundle, bundleWorker } from '../../build/bundle.ts';
 import { chunkFunction, chunkLoader } from '../../build/chunk-loader.ts';
 import { type CountedFunction, calledKeys } from '../../build/function-keys.ts';
@@ -16,16 +16,18 @@ export type Chunks = ReadonlyMap<string, string>;
 
 /**
  * Builds the program `name` to the file `output`, with `recorder` in place of its entry point: JavaScript that runs one of
- * the parts by `require.part` and writes what the inspector's Profiler counted, as JSON.
+ * the parts by `require.part` and writes what the inspector's Profiler counted, as JSON. Or with `recorder` before the entry
+ * point, which then runs as it does.
  */
 export async function buildRecording(
   name: string,
   recorder: string,
   output: string,
+  place: 'instead' | 'before' = 'instead',
 ): Promise<Chunks> {
   const binary = binaries[name];
   if (binary === undefined) throw new Error(`no program ${name}`);
-  const { chunks } = await bundle(root, binary.entry, binary.parts);
+  const { code, chunks } = await bundle(root, binary.entry, binary.parts);
   const workers = await Promise.all(
     Object.entries(binary.workers ?? {}).map(async ([asset, entry]) => {
       const { code } = await bundleWorker(root, entry);
@@ -34,8 +36,8 @@ export async function buildRecording(
   );
   makeSea(
     {
-      binary: { ...binary, compile: 'outermost', parts: [] },
-      code: chunkLoader + recorder,
+      binary: withoutCalled({ ...binary, compile: 'outermost', parts: [] }),
+      code: place === 'before' ? recorder + code : chunkLoader + recorder,
       chunks,
       node: baseNode(root, 'x64'),
       cacheMaker: [baseNode(root, 'x64')],
@@ -45,6 +47,11 @@ export async function buildRecording(
     output,
   );
   return chunks;
+}
+
+/** Nothing is compiled ahead: what the list has may be of another version. */
+function withoutCalled({ called: _, ...binary }: Binary): Binary {
+  return binary;
 }
 
 /** The keys of all functions that were called according to the files in a directory. */
