@@ -1,7 +1,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { nowNs } from '../api/time.ts';
-import { TsError } from '../errors/index.ts';
+import { isErrno, TsError } from '../errors/index.ts';
 import { checkLabels } from '../metadata/labels.ts';
 import type { Labels, TimeNs } from '../metadata/scope.ts';
 import { type BlobFiles, readBlocks } from './blob-files.ts';
@@ -94,6 +94,7 @@ export class LocalWriter implements ContentWriter {
         written += (await handle.write(data, written, rest, position)).bytesWritten;
       }
     } catch (error) {
+      if (isErrno(error, 'ENOSPC', 'EDQUOT')) throw this.#diskFull(error);
       throw TsError.from(error, `write ingest ${this.#state.ref}`);
     }
     this.#hash.update(data);
@@ -169,6 +170,17 @@ export class LocalWriter implements ContentWriter {
       this.#handle = undefined;
       this.#host.release();
     }
+  }
+
+  #diskFull(error: unknown): TsError {
+    const { kind, message, fields } = TsError.from(error, `write ingest ${this.#state.ref}`);
+    const advice = 'free disk space';
+    return new TsError(kind, message, {
+      code: 'TS_CONTENT_DISK_FULL',
+      cause: error,
+      fields,
+      advice,
+    });
   }
 
   #assertOpen(): void {

@@ -1,3 +1,4 @@
+import { closeSync, fstatSync, openSync, writeSync } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
 import { DatabaseSync, type SQLOutputValue, type StatementSync } from 'node:sqlite';
 import { Worker } from 'node:worker_threads';
@@ -11,12 +12,15 @@ export type Parameter = null | number | bigint | string | Uint8Array;
 /** A row by column name. Integers are bigint: times in nanoseconds do not fit a number. */
 export type Row = Record<string, SQLOutputValue>;
 
+const DISK_FULL = 'TS_METADATA_DISK_FULL';
 /** SQLite's result code for a disk without space. */
 const SQLITE_FULL = 13;
 /** Commits between two looks at the size of the write-ahead log. */
 const COMMITS_PER_CHECK = 256;
 /** Size of the write-ahead log from which it is copied into the database. */
 const CHECKPOINT_BYTES = 4 * 1024 * 1024;
+/** Space that the write-ahead log has from the beginning. */
+const RESERVED_BYTES = 2 * 1024 * 1024;
 
 /**
  * The metadata of the daemon in one SQLite file.
@@ -27,6 +31,9 @@ const CHECKPOINT_BYTES = 4 * 1024 * 1024;
  * before, so whoever destroys data on disk awaits `sync()` first. Syncing, and copying the log into
  * the database, happen in other threads. All other calls are synchronous: no transaction is
  * interleaved with another.
+ *
+ * Removing something is a commit too, and must work when the disk is full, or it stays full: the
+ * log has space in reserve, which no image can take.
  */
 export class Database implements Disposable {
   readonly #path: string;
@@ -52,6 +59,7 @@ export class Database implements Disposable {
         'PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0;',
       );
       this.#migrate(path, migrations);
+      reserveLog(path);
     } catch (error) {
       this.#db.close();
       throw TsError.from(error, `open metadata database ${path}`);
@@ -102,6 +110,7 @@ export class Database implements Disposable {
       return result;
     } catch (error) {
       if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
+      if (error instanceof TsError && error.code === DISK_FULL) this.#restartLog();
       throw error;
     } finally {
       this.#depth--;
@@ -142,10 +151,20 @@ export class Database implements Disposable {
     } catch (error) {
       if ((error as { errcode?: number }).errcode !== SQLITE_FULL) throw error;
       throw new TsError('ResourceExhausted', `write metadata database ${this.#path}: ENOSPC`, {
-        code: 'TS_METADATA_DISK_FULL',
+        code: DISK_FULL,
         cause: error,
         advice: 'free disk space',
       });
+    }
+  }
+
+  /** Copies the log into the database, so that the next commit begins the log anew, in space that it has. */
+  #restartLog(): void {
+    try {
+      this.#db.exec('PRAGMA wal_checkpoint(RESTART)');
+    } catch (error) {
+      // The database cannot grow either: what was to be said of the disk is being said.
+      if ((error as { errcode?: number }).errcode !== SQLITE_FULL) throw error;
     }
   }
 
@@ -194,6 +213,28 @@ export class Database implements Disposable {
 
   #isEmpty(): boolean {
     return this.get('SELECT 1 FROM sqlite_schema LIMIT 1') === undefined;
+  }
+}
+
+/**
+ * Lengthens the log with zeros. They are no frames of it: who reads the log stops before them, and
+ * who writes writes over them. Without space for it now the log has what it has.
+ */
+function reserveLog(path: string): void {
+  let fd: number;
+  try {
+    fd = openSync(`${path}-wal`, 'r+');
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return; // in memory, or of a file system that has no shared memory
+    throw error;
+  }
+  try {
+    const { size } = fstatSync(fd);
+    if (size < RESERVED_BYTES) writeSync(fd, Buffer.alloc(RESERVED_BYTES - size), 0, null, size);
+  } catch (error) {
+    if (!isErrno(error, 'ENOSPC', 'EDQUOT')) throw error;
+  } finally {
+    closeSync(fd); // SQLite holds no lock on this file
   }
 }
 

@@ -80,7 +80,7 @@ test('a full disk stops writers only, and neither a restart nor recovery', {
       assert.equal(writing.code, RESOURCE_EXHAUSTED, writing.details);
       assert.match(
         writing.details,
-        /^write ingest sha256:[0-9a-f]{64}: ENOSPC: resource exhausted$/,
+        /^write ingest sha256:[0-9a-f]{64}: ENOSPC: free disk space: resource exhausted$/,
       );
       const creating = await untilItFails((i) => create(`c${i}`, 30_000));
       assert.equal(creating.code, RESOURCE_EXHAUSTED, creating.details);
