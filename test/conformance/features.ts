@@ -281,6 +281,10 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       shownBy: ['test/conformance/crictl.test.ts'],
     },
     {
+      what: 'CRI: images that cannot be pulled, a daemon that does not answer, another cgroup driver, a full disk, a RuntimeClass that is not there: what `crictl` shows says what to do, and that helps',
+      shownBy: [integration('runbooks')],
+    },
+    {
       what: '`critest` 1.36, the validation suite of the CRI: every spec passes that can run without AppArmor',
       shownBy: ['test/conformance/critest/critest.test.ts'],
     },
