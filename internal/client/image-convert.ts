@@ -7,7 +7,7 @@ import { ensureBlob } from './blob-write.ts';
 import type { Client } from './client.ts';
 import { type Descriptor, isIndex, isManifest, platformOf, readDocument } from './image-content.ts';
 import { convertLayer, type LayerForm } from './layer-convert.ts';
-import { formatPlatform, type Platform } from './platform.ts';
+import { type Platform, platformText } from './platform.ts';
 
 /** What an image is to become. */
 export interface Conversion {
@@ -123,7 +123,7 @@ export class ImageConverter {
     const { platforms } = this.#conversion;
     if (platforms === undefined || platform === undefined) return true;
     // Not what also runs there: the image is to be smaller.
-    return platforms.some((wanted) => formatPlatform(wanted) === formatPlatform(platform));
+    return platforms.some((wanted) => platformText(wanted) === platformText(platform));
   }
 
   /** Writes a document with some of its fields changed, in their places; an unchanged one stays. */

@@ -3,7 +3,7 @@ import { timestampToNs } from '../api/time.ts';
 import { formatJson } from '../oci/index.ts';
 import type { ImageNode } from './image-content.ts';
 import { goTime } from './message-json.ts';
-import { formatPlatform } from './platform.ts';
+import { platformText } from './platform.ts';
 
 /** Labels of blobs by digest; without them only the descriptors are drawn. */
 type Labels = ReadonlyMap<string, ReadonlyMap<string, string>> | undefined;
@@ -28,7 +28,7 @@ function nodeLines(node: ImageNode, indent: string, isLast: boolean, labels: Lab
   const { mediaType, digest, size, platform } = descriptor;
   return [
     `${indent}${isLast ? '└' : '├'}── ${mediaType} @${digest} (${size} bytes)`,
-    ...(platform === undefined ? [] : [`${bar}Platform: ${formatPlatform(platform)}`]),
+    ...(platform === undefined ? [] : [`${bar}Platform: ${platformText(platform)}`]),
     ...(labels === undefined ? [] : contentLines(node, labels, bar)),
     ...children.flatMap((child, index) => {
       return nodeLines(child, below, index === children.length - 1, labels);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { formatPlatform, parsePlatform, platformMatches } from './platform.ts';
+import { parsePlatform, platformMatches, platformText } from './platform.ts';
 
 for (const [text, platform] of [
   ['linux/amd64', 'linux/amd64'],
@@ -11,7 +11,7 @@ for (const [text, platform] of [
   ['linux/armel', 'linux/arm/v6'],
 ] as const) {
   test(`parsePlatform: ${text}`, () => {
-    assert.equal(formatPlatform(parsePlatform(text)), platform);
+    assert.equal(platformText(parsePlatform(text)), platform);
   });
 }
 

@@ -1,41 +1,7 @@
 import { TsError } from '../errors/index.ts';
+import { formatPlatform, hostPlatform, normalizePlatform, type Platform } from '../oci/index.ts';
 
-/** What an image runs on, in Go's words (image-spec image-index.md#platform-object). */
-export interface Platform {
-  readonly os: string;
-  readonly architecture: string;
-  /** `v7`, `v8`; '' when there is none. */
-  readonly variant: string;
-}
-
-const ARCHITECTURES: ReadonlyMap<string, readonly [architecture: string, variant: string]> =
-  new Map([
-    ['x86_64', ['amd64', '']],
-    ['x86-64', ['amd64', '']],
-    ['i386', ['386', '']],
-    ['aarch64', ['arm64', '']],
-    ['armhf', ['arm', 'v7']],
-    ['armel', ['arm', 'v6']],
-  ]);
-
-/** One spelling of a platform: `x86_64` is amd64, arm64 is v8 and needs not say it, arm is v7. */
-export function normalizePlatform(platform: Platform): Platform {
-  const os = platform.os.toLowerCase();
-  const given = platform.architecture.toLowerCase();
-  const [architecture, implied] = ARCHITECTURES.get(given) ?? [given, ''];
-  let variant = (platform.variant || implied).toLowerCase();
-  if (/^[0-9]/.test(variant)) variant = `v${variant}`;
-  if (architecture === 'arm64' && variant === 'v8') variant = '';
-  if (architecture === 'arm' && variant === '') variant = 'v7';
-  if (architecture === 'amd64' && variant === 'v1') variant = '';
-  return { os, architecture, variant };
-}
-
-/** The platform of this machine. */
-export function hostPlatform(): Platform {
-  const architecture = { x64: 'amd64', ia32: '386' }[process.arch as string] ?? process.arch;
-  return normalizePlatform({ os: 'linux', architecture, variant: '' });
-}
+export { formatPlatform, hostPlatform, normalizePlatform, type Platform };
 
 /**
  * How well an image for `candidate` runs where `wanted` is asked for: 0 for the same, more for what
@@ -59,11 +25,6 @@ function distanceOfVariants(want: Platform, have: Platform): number | undefined 
   const level = (p: Platform): number => Number(/^v([1-9])$/.exec(p.variant)?.[1] ?? 1);
   if (want.architecture !== 'amd64') return want.variant === have.variant ? 0 : undefined;
   return level(have) > level(want) ? undefined : level(want) - level(have); // x86-64-v2, -v3, …
-}
-
-/** `linux/arm/v7`. */
-export function formatPlatform({ os, architecture, variant }: Platform): string {
-  return [os, architecture, variant].filter((part) => part !== '').join('/');
 }
 
 /**

@@ -13,6 +13,7 @@ export {
   parseSpec,
   refuseProperties,
 } from './parse-spec.ts';
+export { formatPlatform, hostPlatform, normalizePlatform, type Platform } from './platform.ts';
 export { propertyError } from './schema-check.ts';
 export type * from './spec.ts';
 export { HOOK_POINTS } from './spec.ts';

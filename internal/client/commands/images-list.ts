@@ -16,7 +16,7 @@ import {
 } from '../image-content.ts';
 import { imageTree } from '../image-tree.ts';
 import { argument, labelText } from '../labels.ts';
-import { formatPlatform, hostPlatform } from '../platform.ts';
+import { hostPlatform, platformText } from '../platform.ts';
 import { binarySize } from '../sizes.ts';
 import { SNAPSHOTTER_FLAG, snapshotterOf } from '../snapshotter.ts';
 
@@ -129,7 +129,7 @@ async function describe(client: Client, image: Image) {
   const above = tree === manifest ? 0 : tree.descriptor.size;
   const size = manifest === undefined ? undefined : above + sizeOf(manifest);
   const present = manifestsOf(tree).filter(({ node }) => node.document !== undefined);
-  const platforms = present.flatMap(({ platform }) => (platform ? [formatPlatform(platform)] : []));
+  const platforms = present.flatMap(({ platform }) => (platform ? [platformText(platform)] : []));
   return { image, size, platforms: [...new Set(platforms)].sort() };
 }
 
