@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { TsError } from '../errors/index.ts';
+import { type ErrnoName, TsError } from '../errors/index.ts';
 import type { CgroupResources } from './cgroup-manager.ts';
 import { FakeCgroupFiles } from './fake-cgroup-files.ts';
 import { setV1Limits } from './v1-limits.ts';
@@ -345,6 +345,59 @@ test('setV1Limits: a controller that is not mounted', () => {
       'mount it (mount -t cgroup -o pids cgroup DIRECTORY) or leave the limit out',
   });
 });
+
+const REFUSED_MEMORY: readonly [string, string, ErrnoName, CgroupResources, string][] = [
+  [
+    'a limit below what is in use',
+    'memory/memory.limit_in_bytes=4096',
+    'EBUSY',
+    { memory: { limit: 4096n } },
+    'linux.resources.memory.limit: write "4096" to /c/memory/memory.limit_in_bytes: EBUSY: 5000 bytes are in use (7000 at most so far): set a limit above that, or have the container use less first',
+  ],
+  [
+    'a limit of memory and swap below what is in use',
+    'memory/memory.memsw.limit_in_bytes=8192',
+    'EBUSY',
+    { memory: { swap: 8192n } },
+    'linux.resources.memory.swap: write "8192" to /c/memory/memory.memsw.limit_in_bytes: EBUSY: 6000 bytes are in use (8000 at most so far): set a limit above that, or have the container use less first',
+  ],
+  [
+    'a limit of memory above that of memory and swap',
+    'memory/memory.limit_in_bytes=4096',
+    'EINVAL',
+    { memory: { limit: 4096n } },
+    'linux.resources.memory.limit: write "4096" to /c/memory/memory.limit_in_bytes: EINVAL: memory and swap together are limited to 2048: raise memory.swap in the same update',
+  ],
+  [
+    'a limit of memory and swap below that of memory',
+    'memory/memory.memsw.limit_in_bytes=1024',
+    'EINVAL',
+    { memory: { swap: 1024n } },
+    'linux.resources.memory.swap: write "1024" to /c/memory/memory.memsw.limit_in_bytes: EINVAL: memory alone is limited to 2000: lower memory.limit in the same update',
+  ],
+  [
+    'another error',
+    'memory/memory.limit_in_bytes=4096',
+    'EACCES',
+    { memory: { limit: 4096n } },
+    'linux.resources.memory.limit: write "4096" to /c/memory/memory.limit_in_bytes: EACCES',
+  ],
+];
+for (const [what, write, errno, resources, text] of REFUSED_MEMORY) {
+  test(`setV1Limits: ${what}: the error says what to do`, () => {
+    const files = new FakeCgroupFiles('/c');
+    files.addDirectory('/c/memory', {
+      'memory.limit_in_bytes': '2000\n',
+      'memory.usage_in_bytes': '5000\n',
+      'memory.max_usage_in_bytes': '7000\n',
+      'memory.memsw.limit_in_bytes': '2048\n',
+      'memory.memsw.usage_in_bytes': '6000\n',
+      'memory.memsw.max_usage_in_bytes': '8000\n',
+    });
+    files.refuse(write, errno);
+    assert.throws(() => setV1Limits(files, { memory: '/c/memory' }, resources), { text });
+  });
+}
 
 test('setV2Limits: a controller that is not enabled, and a value that the kernel refuses', () => {
   const files = new FakeCgroupFiles('/c');

@@ -86,10 +86,46 @@ function isInUserNamespace(files: CgroupFiles): boolean {
   return map !== undefined && map !== '0 0 4294967295';
 }
 
+/** What the kernel means: a limit below what is in use and cannot be reclaimed, or two limits that contradict each other. */
+function explainMemory(error: TsError, file: string, limits: LimitWriter): TsError {
+  const advice = memoryAdvice(error.fields['errno'], file, limits);
+  if (advice === undefined) return error;
+  return new TsError(error.kind, error.message, {
+    code: 'TS_CGROUP_BAD_LIMIT',
+    advice,
+    cause: error,
+    fields: error.fields,
+  });
+}
+
+function memoryAdvice(errno: unknown, file: string, limits: LimitWriter): string | undefined {
+  const value = (name: string): string => limits.read('memory', name)?.trim() ?? 'unknown';
+  if (errno === 'EBUSY' && file.endsWith('limit_in_bytes')) {
+    const usage = value(file.replace('limit_in_bytes', 'usage_in_bytes'));
+    const peak = value(file.replace('limit_in_bytes', 'max_usage_in_bytes'));
+    return `${usage} bytes are in use (${peak} at most so far): set a limit above that, or have the container use less first`;
+  }
+  if (errno !== 'EINVAL') return undefined;
+  if (file === 'memory.limit_in_bytes') {
+    const both = value('memory.memsw.limit_in_bytes');
+    return `memory and swap together are limited to ${both}: raise memory.swap in the same update`;
+  }
+  if (file === 'memory.memsw.limit_in_bytes') {
+    const alone = value('memory.limit_in_bytes');
+    return `memory alone is limited to ${alone}: lower memory.limit in the same update`;
+  }
+  return undefined;
+}
+
 function setMemory(limits: LimitWriter, { memory }: CgroupResources): void {
   if (memory === undefined) return;
-  const set = (file: string, value: bigint, property: string): void =>
-    limits.set('memory', file, value, `memory.${property}`);
+  const set = (file: string, value: bigint, property: string): void => {
+    try {
+      limits.set('memory', file, value, `memory.${property}`);
+    } catch (thrown) {
+      throw explainMemory(TsError.from(thrown), file, limits);
+    }
+  };
   const limit = memory.limit ?? 0n;
   let swap = memory.swap ?? 0n;
   const hasSwap = (): boolean => limits.has('memory', 'memory.memsw.limit_in_bytes');

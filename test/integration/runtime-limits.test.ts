@@ -1,10 +1,12 @@
 // Limits, device access and seccomp of config.json, as a container's process and the kernel's files show them.
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { detectCgroupHost } from '../../internal/cgroups/index.ts';
 import { SyscallTable } from '../../internal/linux/index.ts';
 import { type Config, needsRoot, RuntimeFixture } from '../fixtures/runtime-bundle.ts';
+import { until } from '../fixtures/shim.ts';
 
 const made = needsRoot ? undefined : new RuntimeFixture();
 after(() => made?.[Symbol.dispose]());
@@ -208,6 +210,36 @@ test('memory: a limit that is too small for any process is what the error names'
     'the container process was killed for want of memory before it was ready: raise linux.resources.memory.limit, which is 4096 bytes',
   );
   assert.deepEqual(fixture().leftovers(id), []);
+});
+
+const hasSwap = readFileSync('/proc/swaps', 'latin1').trim().split('\n').length > 1;
+
+test('update: a memory limit below what cannot be reclaimed says what is in use, and changes nothing', {
+  skip:
+    needsRoot ||
+    (isV2 && 'cgroup v2 takes such a limit, and kills') ||
+    (hasSwap && 'with swap all can be reclaimed'),
+}, async () => {
+  const runtime = fixture();
+  const id = runtime.newId('in-use');
+  runtime.startSleeping(
+    id,
+    (config) => {
+      config.linux.resources.memory = { limit: 256 << 20 };
+    },
+    'dd if=/dev/zero of=/dev/shm/data bs=1M count=24 2>/dev/null; echo > /written',
+  );
+  await until(() => existsSync(join(runtime.rootfs, 'written')), 'the data', 30_000);
+  const { status, error } = runtime.run(['update', '--memory', '8m', id]);
+  assert.equal(status, 1);
+  const [, used = '', most = ''] =
+    /^linux\.resources\.memory\.limit: write "8388608" to \S+\/memory\.limit_in_bytes: EBUSY \(device or resource busy\): (\d+) bytes are in use \((\d+) at most so far\): set a limit above that, or have the container use less first$/.exec(
+      error,
+    ) ?? assert.fail(error);
+  assert.ok(Number(used) >= 24 << 20 && Number(most) >= Number(used), error);
+  const { data } = JSON.parse(runtime.run(['events', '--stats', id]).stdout);
+  assert.equal(data.memory.usage.limit, 256 << 20);
+  assert.equal(runtime.run(['delete', '--force', id]).status, 0);
 });
 
 test('a controller that this machine does not have is named, with what to do', {
