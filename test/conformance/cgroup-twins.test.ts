@@ -212,8 +212,9 @@ const FLAGS: readonly (readonly string[])[] = [
   ['--cpu-period', '50000'],
   ['--cpu-quota', '20000'],
   ['--cpu-quota', '40000', '--cpu-period', '80000'],
-  ['--cpu-burst', '5000'],
+  // runc forgets the period in an update of neither quota nor period, as the next one: not after that.
   ['--cpu-quota', '-1'],
+  ['--cpu-burst', '5000'],
   ['--cpu-idle', '1'],
   ['--cpu-idle', '0'],
   ['--cpuset-cpus', '0'],
