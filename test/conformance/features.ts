@@ -105,6 +105,7 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       what: '`checkpoint`, `restore`, where CRIU works',
       shownBy: [
         integration('runtime-checkpoint'),
+        integration('runtime-checkpoint-flags'),
         integration('shim-restore'),
         'test/attack/checkpoint.test.ts',
       ],
