@@ -242,6 +242,10 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       shownBy: ['test/integration/cri-logs.test.ts', 'test/integration/shim-log.test.ts'],
     },
     {
+      what: 'CRI: events of pods and containers in order, to every reader; the Stream calls answer as the lists do',
+      shownBy: ['test/integration/cri-events.test.ts'],
+    },
+    {
       what: 'CRI: keys of its configuration: devices of the user, huge pages, `/proc`, cgroups, network namespaces, TCP, pulls without progress; options of mounts',
       shownBy: [
         'internal/cri/spec-settings.test.ts',
