@@ -23,6 +23,17 @@ test('Database: a new file has the newest schema and opens again', (context) => 
   assert.equal(database.version, MIGRATIONS.length);
 });
 
+test('Database: its log has space that nothing else can take, and what is there is no record', (context) => {
+  const path = temporaryPath(context);
+  using database = new Database(path, COUNTER);
+  assert.equal(statSync(`${path}-wal`).size, 2 << 20);
+  database.run('INSERT INTO counter (value) VALUES (1)');
+  assert.equal(statSync(`${path}-wal`).size, 2 << 20);
+  using after = new Database(path, COUNTER); // as if the first had been killed
+  assert.equal(after.all('SELECT value FROM counter').length, 1);
+  assert.equal(after.run('UPDATE counter SET value = 2'), 1);
+});
+
 test('Database: a file of an older schema is migrated', (context) => {
   const path = temporaryPath(context);
   new Database(path, COUNTER).close();
