@@ -322,6 +322,11 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       shownBy: [integration('cri-restart'), integration('cri-create-mounts')],
     },
     {
+      what: 'The systemd unit: ready when it serves; containers live on while systemd restarts the daemon, sees it die and stops it',
+      shownBy: ['test/vm/daemon-unit.test.ts'],
+      note: 'in the virtual machine',
+    },
+    {
       what: '`tscontainerd doctor disk` tells whose each byte is (images, containers, leases, unfinished blobs), while the daemon runs',
       shownBy: [integration('doctor-disk')],
     },
