@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { explainExecFailure } from './exec-failure.ts';
+import { explainExecFailure, type SecurityModules } from './exec-failure.ts';
 
 function elf({ machine = 62, loader = '' } = {}): Buffer {
   const bytes = Buffer.alloc(256);
@@ -116,6 +116,24 @@ test('explainExecFailure: program headers that lie lead nowhere', () => {
   endless.writeUInt16LE(0, 54);
   endless.writeUInt16LE(0xffff, 56);
   assert.equal(explainExecFailure('exec /p', 'ENOENT', endless).operation, 'exec /p');
+});
+
+test('explainExecFailure: what nothing else explains may be the denial of a security module', () => {
+  const explain = (errno: string, head: string, modules: SecurityModules) =>
+    explainExecFailure('exec /p', errno, Buffer.from(head), () => modules);
+  assert.deepEqual(explain('EACCES', '\x7fELF', ['SELinux', 'AppArmor']), {
+    operation: 'exec /p',
+    advice:
+      'look for the denial with "ausearch -m avc -ts recent", and give the files a label that the process may execute (linux.mountLabel, or chcon)',
+  });
+  assert.deepEqual(explain('EACCES', '\x7fELF', ['AppArmor']), {
+    operation: 'exec /p',
+    advice:
+      'look for the denial with "dmesg | grep apparmor", and allow the program in the profile of the process',
+  });
+  assert.deepEqual(explain('EACCES', '\x7fELF', []), { operation: 'exec /p' });
+  assert.deepEqual(explain('EPERM', '\x7fELF', ['SELinux']), { operation: 'exec /p' });
+  assert.match(explain('EACCES', '#!/i\n', ['SELinux']).advice ?? '', /^make the interpreter/);
 });
 
 test('explainExecFailure: the advice names the program', () => {

@@ -14,18 +14,34 @@ export interface ExecFailure {
   readonly advice?: string;
 }
 
+/** What a module that may have denied the execution is called, and where it tells of that. */
+const DENIALS = {
+  SELinux:
+    'look for the denial with "ausearch -m avc -ts recent", and give the files a label that the process may execute (linux.mountLabel, or chcon)',
+  AppArmor:
+    'look for the denial with "dmesg | grep apparmor", and allow the program in the profile of the process',
+} as const;
+
+/** Modules that are on, in the order in which they are likely to be the reason. */
+export type SecurityModules = readonly (keyof typeof DENIALS)[];
+
 /**
  * `operation` is the label of the failed step, `errno` the name of its error; `head` has the first bytes of the program,
- * undefined where they could not be read.
+ * undefined where they could not be read. `modules` are asked for where nothing else explains that permission was denied:
+ * what the modes of files refuse, the step before has found.
  */
 export function explainExecFailure(
   operation: string,
   errno: string,
   head: Uint8Array | undefined,
+  modules: () => SecurityModules = () => [],
 ): ExecFailure {
   if (!operation.startsWith('exec /') && !operation.startsWith('exec .')) return { operation };
   const found = explainErrno(errno) ?? (head === undefined ? undefined : explainHead(errno, head));
-  if (found === undefined) return { operation };
+  if (found === undefined) {
+    const [module] = errno === 'EACCES' ? modules() : [];
+    return module === undefined ? { operation } : { operation, advice: DENIALS[module] };
+  }
   const { problem, advice } = found;
   const explained = `${operation}: ${problem}`;
   return advice === undefined

@@ -40,7 +40,7 @@ import { sendListener } from './seccomp-listener.ts';
 import { hookState } from './start.ts';
 import { statePath } from './state-directory.ts';
 import { containerStatus } from './status.ts';
-import { refuseMissingModules } from './unsupported.ts';
+import { denyingModules, refuseMissingModules } from './unsupported.ts';
 
 export interface ExecRequest extends ExecProcessOptions {
   readonly id: string;
@@ -330,7 +330,7 @@ function explained(error: TsError, id: string, head: Uint8Array | undefined): Ts
           // cgroup v2's No Internal Process Constraint, met by clone3 with CLONE_INTO_CGROUP.
           advice: `name a cgroup inside of the container's own, which takes no processes: exec --cgroup PATH ${id}`,
         }
-      : explainExecFailure(label, errno, head);
+      : explainExecFailure(label, errno, head, denyingModules);
   if (advice === undefined && operation === label) return error;
   const { kind, fields } = error;
   return new TsError(kind, `${operation}${end}`, {

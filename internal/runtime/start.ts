@@ -16,6 +16,7 @@ import { inheritedOpenFiles } from './inherited-limits.ts';
 import type { RuntimeOptions } from './runtime-options.ts';
 import { statePath } from './state-directory.ts';
 import { containerStatus } from './status.ts';
+import { denyingModules } from './unsupported.ts';
 
 /**
  * Returns when the program was executed, or has failed to be: then it throws what failed.
@@ -95,7 +96,7 @@ function throwFailure(state: ContainerState, reports: Buffer): void {
   if (failure === undefined) return;
   const { errno, step, hookStatus, head } = failure;
   const label = state.startLabels[step] ?? `step ${step}`;
-  const { operation, advice } = explainExecFailure(label, errno, head);
+  const { operation, advice } = explainExecFailure(label, errno, head, denyingModules);
   const how = hookStatus === undefined ? `: ${errno}` : `: ${describeStatus(hookStatus)}`;
   throw new TsError(errno === 'ENOENT' ? 'NotFound' : 'FailedPrecondition', `${operation}${how}`, {
     code: 'TS_START_FAILED',

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { TsError } from '../errors/index.ts';
 import { type Process, refuseProperties, type Spec } from '../oci/index.ts';
+import type { SecurityModules } from './exec-failure.ts';
 
 /** Properties of the spec that this version does not apply, and so refuses by name. */
 const UNSUPPORTED = ['linux.intelRdt'];
@@ -43,6 +44,16 @@ function missingModule(property: string, module: string): TsError {
 
 export function hasSelinux(): boolean {
   return existsSync('/sys/fs/selinux/enforce');
+}
+
+/** Those that may deny something to a process, SELinux unless it only tells what it would deny. */
+export function denyingModules(): SecurityModules {
+  return [
+    ...(hasSelinux() && readFileSync('/sys/fs/selinux/enforce', 'latin1').startsWith('1')
+      ? (['SELinux'] as const)
+      : []),
+    ...(hasApparmor() ? (['AppArmor'] as const) : []),
+  ];
 }
 
 export function hasApparmor(): boolean {
