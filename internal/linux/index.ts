@@ -7,6 +7,7 @@
 export * from './bpf.ts';
 export * from './bpf-instructions.ts';
 export * from './constants/index.ts';
+export * from './deliver-fds.ts';
 export * from './descriptor-io.ts';
 export * as entry from './entry.ts';
 export * from './eventfd.ts';

@@ -10,10 +10,11 @@ import {
 } from './constants/socket.ts';
 import { OwnedFd } from './fd.ts';
 import { koffi } from './koffi.ts';
-import { restartedSyscall, syscall } from './syscall.ts';
+import { rawSyscall, restartedSyscall, syscall } from './syscall.ts';
 
 /** sizeof(sockaddr_un.sun_path); the last byte is the NUL. */
 const SUN_PATH_BYTES = 108;
+const EAGAIN = 11;
 
 function socketAddress(path: string): Buffer {
   const bytes = Buffer.from(path);
@@ -45,6 +46,17 @@ export function connectUnix(path: string): OwnedFd {
     socket.close();
     throw thrown;
   }
+}
+
+/** As {@link connectUnix}, but a non-blocking socket; undefined while the listener's queue is full. */
+export function connectUnixNow(path: string): OwnedFd | undefined {
+  const address = socketAddress(path);
+  const socket = createSocket(['SOCK_STREAM', 'SOCK_NONBLOCK']);
+  const result = rawSyscall('connect', socket.number, address, address.length);
+  if (result === 0) return socket;
+  socket.close();
+  if (result === -EAGAIN) return undefined;
+  throw TsError.ofErrno(-result, `connect to ${path}`);
 }
 
 /** A listening, non-blocking stream socket at a path that must not exist yet. */
@@ -116,8 +128,11 @@ export function receiveFds(socket: number, maxBytes = 4096): FdMessage {
   return { data: data.subarray(0, length), fds };
 }
 
-/** sendmsg(2) of at least one byte with descriptors, of which this process keeps its own copies. */
-export function sendFds(socket: number, data: Uint8Array, fds: readonly number[]): void {
+/**
+ * sendmsg(2) of at least one byte with descriptors, of which this process keeps its own copies. Returns how many bytes were
+ * taken: all of them if the socket is blocking.
+ */
+export function sendFds(socket: number, data: Uint8Array, fds: readonly number[]): number {
   const control = Buffer.alloc(CMSG_HEADER_BYTES + Math.ceil(fds.length / 2) * 8);
   control.writeBigUInt64LE(BigInt(CMSG_HEADER_BYTES + fds.length * 4), 0);
   control.writeInt32LE(SOL_SOCKET, 8);
@@ -125,7 +140,7 @@ export function sendFds(socket: number, data: Uint8Array, fds: readonly number[]
   fds.forEach((fd, position) => void control.writeInt32LE(fd, CMSG_HEADER_BYTES + position * 4));
   const header = messageHeader(data, control);
   const operation = () => 'send file descriptors';
-  restartedSyscall(operation, 'sendmsg', socket, header, MessageFlag.MSG_NOSIGNAL);
+  return restartedSyscall(operation, 'sendmsg', socket, header, MessageFlag.MSG_NOSIGNAL);
 }
 
 /** struct msghdr over one buffer. The buffers must stay referenced until the call is over. */

@@ -122,7 +122,7 @@ export class Birth {
         yield* this.#runHooks();
         this.#sayGoOn();
       } else if (announcement === listener) {
-        this.#sendListener(Number(value));
+        yield* this.#sendListener(Number(value));
         this.#sayGoOn();
       } else if (hookEnds.has(announcement) && value !== 0n) {
         throw this.#innerHookError(announcement.name, Number(value));
@@ -156,10 +156,10 @@ export class Birth {
     moved.move(devices);
   }
 
-  #sendListener(fd: number): void {
+  *#sendListener(fd: number): Operation<void> {
     const { seccomp } = this.#bundle.spec.linux ?? {};
     if (seccomp === undefined) return;
-    sendListener(seccomp, { pid: this.#pid, fd, state: this.#specState('creating') });
+    yield* sendListener(seccomp, { pid: this.#pid, fd, state: this.#specState('creating') });
   }
 
   /**

@@ -290,7 +290,7 @@ class ExecBirth {
       this.#complete(pid, rollback);
     } else if (announcement === listener) {
       const { seccomp, state } = this.#plan.supervised;
-      if (seccomp !== undefined) sendListener(seccomp, { pid, fd: Number(value), state });
+      if (seccomp !== undefined) yield* sendListener(seccomp, { pid, fd: Number(value), state });
     } else {
       return;
     }

@@ -1,6 +1,6 @@
 /** Hands what supervises a seccomp filter to its agent (runtime-spec config-linux.md#seccomp, containerprocessstate). */
 import { TsError } from '../errors/index.ts';
-import { connectUnix, copyFdOf, openPidfd, sendFds } from '../linux/index.ts';
+import { copyFdOf, deliverFds, type Operation, openPidfd } from '../linux/index.ts';
 import { OCI_VERSION, type Seccomp, type State } from '../oci/index.ts';
 
 /** The process that installed the filter, and its container. */
@@ -12,10 +12,13 @@ export interface SupervisedProcess {
 }
 
 /**
- * Sends the listener's fd with the state of the process to `listenerPath`. Throws if nobody listens there: the
- * process would wait for ever at its first call that is notified.
+ * Sends the listener's fd with the state of the process to `listenerPath`, and waits for an agent that is busy. Throws if
+ * nobody listens there: the process would wait for ever at its first call that is notified.
  */
-export function sendListener(seccomp: Seccomp, { pid, fd, state }: SupervisedProcess): void {
+export function* sendListener(
+  seccomp: Seccomp,
+  { pid, fd, state }: SupervisedProcess,
+): Operation<void> {
   const { listenerPath = '', listenerMetadata } = seccomp;
   const message = {
     ociVersion: OCI_VERSION,
@@ -28,8 +31,7 @@ export function sendListener(seccomp: Seccomp, { pid, fd, state }: SupervisedPro
     using process = openPidfd(pid);
     if (process === undefined) throw new TsError('NotFound', `process ${pid} has ended`);
     using listener = copyFdOf(process, fd);
-    using socket = connectUnix(listenerPath);
-    sendFds(socket.number, Buffer.from(JSON.stringify(message)), [listener.number]);
+    yield* deliverFds(listenerPath, Buffer.from(JSON.stringify(message)), [listener.number]);
   } catch (thrown) {
     const error = TsError.from(thrown);
     const place = 'config.json: linux.seccomp.listenerPath';

@@ -12,7 +12,7 @@ const NOTHING = {
   hasOwnPidNamespace: false,
   rootfs: '/b/rootfs',
   sources: [],
-  hasSeccompAgent: false,
+  seccompAgent: undefined,
 };
 
 for (const [what, config, expected] of [
@@ -39,7 +39,7 @@ for (const [what, config, expected] of [
     },
     { sources: ['/one', '/b/two'] },
   ],
-  ['an agent', { linux: { seccomp: { listenerPath: '/agent' } } }, { hasSeccompAgent: true }],
+  ['an agent', { linux: { seccomp: { listenerPath: '/agent' } } }, { seccompAgent: '/agent' }],
 ] as const) {
   test(`a bundle's config of ${what}`, () => {
     assert.deepEqual(parseBundleConfig(config, '/b'), { ...NOTHING, ...expected });

@@ -10,8 +10,8 @@ export interface BundleConfig {
   readonly rootfs: string;
   /** Absolute paths of what is bound into the container. */
   readonly sources: readonly string[];
-  /** Whether an agent is told of the container's system calls: connecting to it may take its time. */
-  readonly hasSeccompAgent: boolean;
+  /** Path of the socket of an agent that is told of the container's system calls, if any. */
+  readonly seccompAgent: string | undefined;
 }
 
 /**
@@ -61,7 +61,7 @@ export function parseBundleConfig(config: unknown, bundle: string): BundleConfig
       .map(({ source }) => source)
       .filter((source) => typeof source === 'string')
       .map((source) => resolve(bundle, source)),
-    hasSeccompAgent: listener !== undefined && listener !== '',
+    seccompAgent: typeof listener === 'string' && listener !== '' ? listener : undefined,
   };
 }
 

@@ -43,7 +43,7 @@ export async function createContainer(
   const place = { bundle, namespace: context.namespace, isDebug };
   const runtime = await runtimeFor(options, place, context.children, runner, {
     create: config === undefined || rootfs.mayHang || createMayHang(config, mounts),
-    agent: config?.hasSeccompAgent ?? false,
+    agent: config?.seccompAgent !== undefined && mounts.mayHang(config.seccompAgent),
   });
   const stdio = {
     stdin: request.stdin,

@@ -13,7 +13,7 @@ import { releaseFreeMemory } from '../linux/index.ts';
 const QUIET_MS = 3_000;
 /** Shortest time between two collections: an exec probe every ten seconds must not cost one each. */
 const PAUSE_MS = 10 * 60_000;
-/** Touches after which memory is given back in any case: some 50 execs, and a fiftieth of their processor time. */
+/** Touches after which memory is given back in any case: those of some 50 execs. */
 const BUSY_TOUCHES = 250;
 
 export interface IdleMemoryOptions {

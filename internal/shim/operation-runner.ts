@@ -69,7 +69,7 @@ export class OperationRunner {
       case 'exit':
         return this.#exit(wait.pid, wait.timeoutMs, held, signal);
       case 'time':
-        return new Promise((resolve) => setTimeout(resolve, wait.ms));
+        return passes(wait.ms, signal);
       case 'settled':
         return wait.promise;
     }
@@ -89,6 +89,21 @@ export class OperationRunner {
     }
     if (exit !== undefined && held.delete(pid)) this.#children.release(pid);
     return exit;
+  }
+}
+
+/** Waits for so long. Rejects when `signal` is aborted. */
+async function passes(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  signal?.throwIfAborted();
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, ms);
+  const abort = () => reject(signal?.reason);
+  signal?.addEventListener('abort', abort);
+  try {
+    await promise;
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener('abort', abort);
   }
 }
 

@@ -35,13 +35,13 @@ export function programFor(
 export interface Waits {
   /** A create that looks at file systems which may never answer. */
   readonly create: boolean;
-  /** Every new process: an agent is told of it. */
+  /** Every new process: an agent is told of it, whose socket is on such a file system. */
   readonly agent: boolean;
 }
 
 /**
  * The client that the options ask for. InProcess is left to the program where the runtime would have
- * to wait for others: for systemd or an agent, and without privileges for the helpers that map ids.
+ * to wait for others: for systemd or a file system, and without privileges for the helpers that map ids.
  *
  * Throws InvalidArgument if InProcess is set for another runtime than tsrunc.
  */

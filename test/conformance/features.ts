@@ -160,6 +160,10 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       shownBy: [integration('shim-in-process'), integration('shim-life')],
     },
     {
+      what: 'Agents for seccomp (`SCMP_ACT_NOTIFY`) in both ways: one that is busy holds up only its own container',
+      shownBy: [integration('shim-seccomp-agent')],
+    },
+    {
       what: 'A file system that never answers holds up the one request that needs it, until its deadline',
       shownBy: ['test/faults/shim-hanging-files.test.ts'],
     },
