@@ -21,7 +21,9 @@ import {
 } from '../fixtures/shim.ts';
 
 const SIGKILL = 9;
+/** The least time that a request which hangs is given, and in how many times that of the others it ends. */
 const DEADLINE_MS = 1_500;
+const ROUNDS = 5;
 const annotations = { 'io.kubernetes.cri.sandbox-id': 'pod' };
 
 interface Hanging {
@@ -82,14 +84,29 @@ async function pod(
 
 /** What the shim does for others while one of its requests hangs. */
 async function servesOthers(shim: Shim, round: string): Promise<void> {
-  const startMs = performance.now();
   assert.equal((await shim.task.state({ id: 'c1' })).pid > 0, true);
   await shim.task.stats({ id: 'c1' });
   await shim.exec(`e-${round}`, ['/bin/sh', '-c', 'exit 4']);
   assert.equal(await shim.wait(`e-${round}`), 4);
   await shim.task.delete({ id: 'c1', execId: `e-${round}` });
-  const tookMs = performance.now() - startMs;
-  assert.ok(tookMs < DEADLINE_MS, `others waited ${tookMs} ms`);
+}
+
+/** A deadline until which others are served several times over, as slow as this machine is now. */
+async function deadlineMs(shim: Shim): Promise<number> {
+  const startMs = performance.now();
+  await servesOthers(shim, 'before');
+  return Math.max(DEADLINE_MS, ROUNDS * (performance.now() - startMs));
+}
+
+/** Others do not have to wait for the end of what hangs. */
+async function servesOthersDuring(late: Promise<void>, shim: Shim): Promise<void> {
+  let isOver = false;
+  const over = () => {
+    isOver = true;
+  };
+  late.then(over, over);
+  await servesOthers(shim, 'during');
+  assert.equal(isOver, false, 'others waited for the one that hangs');
 }
 
 /** What a container of the shim's may leave: processes, descriptors, mounts, the state of the runtime. */
@@ -162,8 +179,8 @@ for (const runtime of ['tsrunc', 'in-process'] as const) {
       const { rootfs = [], spec = {} } = hang(far.path, daemon.directory);
       const [first, second] = await pod(daemon, runtime, spec);
       const before = traces(daemon, first, second);
-      const late = createInVain(second, rootfs, DEADLINE_MS);
-      await servesOthers(first, 'during');
+      const late = createInVain(second, rootfs, await deadlineMs(first));
+      await servesOthersDuring(late, first);
       await late;
       await isGone(daemon, first, second, before);
     });
@@ -176,8 +193,8 @@ for (const runtime of ['tsrunc', 'in-process'] as const) {
     const config = join(second.bundle, 'config.json');
     rmSync(config);
     makeFifo(second.bundle, 'config.json');
-    const late = createInVain(second, bound(sharedRootfs()), DEADLINE_MS);
-    await servesOthers(first, 'during');
+    const late = createInVain(second, bound(sharedRootfs()), await deadlineMs(first));
+    await servesOthersDuring(late, first);
     await late;
     await isGone(daemon, first, second, before);
   });
@@ -188,7 +205,7 @@ for (const runtime of ['tsrunc', 'in-process'] as const) {
     const [first, second] = await pod(daemon, runtime, withVolume(far.path));
     const before = traces(daemon, first, second);
     const given = createInVain(second, bound(sharedRootfs()));
-    await servesOthers(first, 'during');
+    await servesOthersDuring(given, first);
     const gone = isGone(daemon, first, second, before);
     await given;
     await gone;
@@ -212,9 +229,10 @@ for (const runtime of ['tsrunc', 'in-process'] as const) {
       using _far = new HangingFileSystem(join(shared, 'far'));
       const before = [childrenOf(shim.pid), shim.fds.length];
       await shim.addExec('e1', ['/bin/true'], {}, { cwd: '/tmp/mnt/far/x' });
-      const starting = shim.task.start({ id: 'c1', execId: 'e1' }, { timeoutMs: DEADLINE_MS });
+      const timeoutMs = await deadlineMs(shim);
+      const starting = shim.task.start({ id: 'c1', execId: 'e1' }, { timeoutMs });
       const late = assert.rejects(starting, { code: Code.DEADLINE_EXCEEDED });
-      await servesOthers(shim, 'during');
+      await servesOthersDuring(late, shim);
       await late;
       await until(() => {
         return String([childrenOf(shim.pid), shim.fds.length]) === String(before);
@@ -245,6 +263,6 @@ test('a create that hangs ends some time after its client has gone away', {
     message: 'task c2: already exists',
   });
   await servesOthers(first, 'during');
-  await until(() => sameTraces(daemon, first, second, before), 'the clean-up', 15_000);
+  await until(() => sameTraces(daemon, first, second, before), 'the clean-up');
   await isGone(daemon, first, second, before);
 });
