@@ -85,17 +85,15 @@ export const COMMON_PLUGINS = {
     }),
   ),
   [`${SNAPSHOTTER}.btrfs` as const]: table({ root_path: string() }),
-  [`${SNAPSHOTTER}.devmapper` as const]: idle(
-    table({
-      root_path: string(),
-      pool_name: string(),
-      base_image_size: string(),
-      async_remove: boolean(),
-      discard_blocks: boolean(),
-      fs_type: string(),
-      fs_options: string(),
-    }),
-  ),
+  [`${SNAPSHOTTER}.devmapper` as const]: table({
+    root_path: string(),
+    pool_name: string(),
+    base_image_size: string(),
+    async_remove: boolean(),
+    discard_blocks: boolean(),
+    fs_type: string(),
+    fs_options: string(),
+  }),
   [`${SNAPSHOTTER}.erofs` as const]: foreign(
     table({
       root_path: string(),

@@ -209,6 +209,14 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       note: 'where the root of the snapshotter is on btrfs',
     },
     {
+      what: 'Snapshots as thin devices of the device mapper, by the command line of dmsetup',
+      shownBy: [
+        integration('snapshotter-devmapper'),
+        'internal/server/modules/devmapper-settings.test.ts',
+      ],
+      note: 'the commands and what dmsetup says to them; on a real pool where the kernel has dm-thin, which has not been seen yet',
+    },
+    {
       what: 'Snapshots as file systems of ZFS, by the command line of zfs',
       shownBy: [integration('snapshotter-zfs')],
       note: 'the commands and what zfs says to them; not yet on a machine with ZFS',

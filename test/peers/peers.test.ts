@@ -32,6 +32,7 @@ const versions: [PeerName, string[], RegExp][] = [
   ['docker-registry', ['--version'], /distribution/],
   ['busybox', ['--help'], /^BusyBox v/],
   ['mkfs-btrfs', ['--version'], /^mkfs.btrfs, part of btrfs-progs v/m],
+  ['dmsetup', ['version'], /^Library version: +1\.02/m],
   ['time', ['--version'], /GNU Time/],
   ['strace', ['--version'], /^strace -- version /],
   ['objdump', ['--version'], /^GNU objdump /],

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { TsError } from '../../errors/index.ts';
 import { BtrfsDriver, btrfsDevice } from '../../snapshots/btrfs-driver.ts';
+import { DevmapperDriver } from '../../snapshots/devmapper-driver.ts';
 import { NativeDriver } from '../../snapshots/native-driver.ts';
 import {
   OverlayfsDriver,
@@ -11,6 +12,7 @@ import type { SnapshotDriver } from '../../snapshots/snapshot-driver.ts';
 import type { WorkerPool } from '../../snapshots/worker-pool.ts';
 import { ZfsDriver, zfsDataset } from '../../snapshots/zfs-driver.ts';
 import type { Core } from '../core.ts';
+import { devmapperOptions } from './devmapper-settings.ts';
 
 /** Type of the plugins of snapshotters. */
 export const SNAPSHOTTER = 'io.containerd.snapshotter.v1';
@@ -28,7 +30,7 @@ export async function openDrivers(
   overlayfs: OverlayfsOptions,
 ): Promise<Drivers> {
   const { config, log } = core;
-  const rootOf = (id: 'overlayfs' | 'native' | 'btrfs' | 'zfs'): string =>
+  const rootOf = (id: 'overlayfs' | 'native' | 'btrfs' | 'devmapper' | 'zfs'): string =>
     config.plugins[`${SNAPSHOTTER}.${id}`].root_path || join(config.root, `${SNAPSHOTTER}.${id}`);
   const openers: Readonly<Record<string, () => SnapshotDriver | Promise<SnapshotDriver>>> = {
     overlayfs: () => {
@@ -41,6 +43,10 @@ export async function openDrivers(
     btrfs: () => {
       const root = rootOf('btrfs');
       return new BtrfsDriver(root, btrfsDevice(root), workers);
+    },
+    devmapper: async () => {
+      const options = devmapperOptions(config.plugins[`${SNAPSHOTTER}.devmapper`]);
+      return await DevmapperDriver.open(rootOf('devmapper'), options);
     },
     zfs: () => {
       const root = rootOf('zfs');
