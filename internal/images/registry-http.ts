@@ -17,6 +17,7 @@ import { createSecureContext, getCACertificates, type SecureContext } from 'node
 import { TsError } from '../errors/index.ts';
 import { type CredentialsSent, connectionAdvice, statusAdvice } from './registry-advice.ts';
 import { isLoopback, type RegistryTls } from './registry-host.ts';
+import { secretsOf, withoutSecrets } from './registry-secrets.ts';
 
 export interface HttpTimeouts {
   /** Longest wait for a connection. */
@@ -44,6 +45,8 @@ const IDLE_TIMEOUT_MS = 30_000;
 const MAX_REDIRECTS = 10;
 /** Largest body that is read as an error's text. */
 const MAX_ERROR_BYTES = 64 * 1024;
+/** So much of a registry's words is in an error. */
+const MAX_REASON_LENGTH = 200;
 
 export interface HttpRequest {
   readonly method: string;
@@ -62,6 +65,8 @@ export interface HttpResponse {
   readonly headers: ReadonlyMap<string, readonly string[]>;
   /** Of a 401: whether there were credentials to send. */
   readonly credentialsSent?: CredentialsSent;
+  /** What the request gave away: no error repeats it. */
+  readonly secrets?: readonly string[];
   /** The body; a pause that is too long, or an early end, breaks it off with Unavailable. */
   readonly body: AsyncIterable<Buffer>;
   /** Closes the connection without reading the rest. */
@@ -200,6 +205,7 @@ export class HttpClient {
     return {
       status: message.statusCode ?? 0,
       what,
+      secrets: secretsOf(request.headers, request.body, (name) => HARMLESS_HEADERS.has(name)),
       url: url.href,
       headers,
       body: readBody(message, what, url, this.#timeouts),
@@ -392,7 +398,8 @@ async function errorReason(response: HttpResponse): Promise<string> {
     const { errors } = JSON.parse(text) as { errors?: unknown };
     const [first] = Array.isArray(errors) ? (errors as Record<string, unknown>[]) : [];
     const message = first?.['message'] ?? first?.['code'];
-    return typeof message === 'string' ? message.slice(0, 200) : '';
+    if (typeof message !== 'string') return '';
+    return withoutSecrets(message, response.secrets ?? []).slice(0, MAX_REASON_LENGTH);
   } catch {
     return ''; // no document: the status says it all
   }

@@ -143,3 +143,20 @@ test('RegistrySession: requests that are challenged at once all get the one pass
   assert.deepEqual(statuses, [200, 200, 200]);
   assert.equal(asked, 1);
 });
+
+test('RegistrySession: a registry that repeats what it was sent does not bring it into an error', async (t) => {
+  const home = await serve(t, ({ headers }, response) => {
+    const isKnown = headers.authorization !== undefined;
+    const message = `you said ${headers.authorization}, that is me:hidden, with ${headers['x-api-key']}`;
+    response
+      .writeHead(isKnown ? 503 : 401, { 'www-authenticate': 'Basic realm="x"' })
+      .end(JSON.stringify({ errors: [{ message }] }));
+  });
+  const credentials: CredentialSource = async () => {
+    return { kind: 'password', username: 'me', secret: 'hidden' };
+  };
+  const opened = session(t, home, { host: [['x-api-key', 'secret']] }, credentials);
+  await assert.rejects(opened.send({ method: 'GET', path: '/x', headers: new Map() }), {
+    message: `GET ${home}/v2/x: 503 Service Unavailable: you said …, that is …, with …`,
+  });
+});
