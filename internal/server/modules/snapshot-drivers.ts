@@ -61,9 +61,10 @@ export async function openDrivers(
     } catch (thrown) {
       const error = TsError.from(thrown);
       obstacles.set(id, error);
-      // As with containerd: what a machine merely lacks is no fault of anyone.
-      const level = isSkipped(error) ? 'info' : 'warn';
-      log[level]({ error }, `snapshotter ${id} cannot be used`);
+      const text = `snapshotter ${id} cannot be used`;
+      // As with containerd: what a machine merely lacks is no fault of anyone, and needs no stack.
+      if (isSkipped(error)) log.info({ error: error.message }, text);
+      else log.warn({ error }, text);
     }
   }
   return { drivers, obstacles };
