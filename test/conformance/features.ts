@@ -346,7 +346,11 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       what: "`tscontainerd fsck` finds what a stopped daemon's data lack",
       shownBy: [integration('fsck')],
     },
-    { what: 'NRI, metrics', shownBy: [] },
+    {
+      what: "Metrics under containerd's names, the debug socket, logs as JSON or text, a listener on TCP with TLS",
+      shownBy: [integration('daemon-observability')],
+    },
+    { what: 'NRI', shownBy: [] },
   ],
 };
 
