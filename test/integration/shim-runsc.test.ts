@@ -1,7 +1,8 @@
 // The shim over gVisor's runtime, which is no relative of runc: a container is a kernel in user space, its processes are
 // none of the host's, and an exec is a program that waits for one of them.
 import assert from 'node:assert/strict';
-import { chmodSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { chmodSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { Status } from '../../internal/api/generated/containerd.v1.types.ts';
@@ -15,10 +16,19 @@ const SIGKILL = 9;
 const runsc = peer('runsc');
 const skip = skipWithout('tsrunc') || runsc.skip;
 
-/** Debian's release tells a new network namespace from the host's by a file that kernels of today have in both. */
-function withoutNetwork(daemon: PlayedDaemon): string {
+/**
+ * The runtime as it can run here. Debian's release tells a new network namespace from the host's by a file that kernels of
+ * today have in both; and it makes `nobody` the owner of its stdio, also of the host's /dev/null: it gets another one.
+ */
+function adaptedRunsc(daemon: PlayedDaemon): string {
   const program = join(daemon.directory, 'runsc');
-  writeFileSync(program, `#!/bin/sh\nexec ${runsc.path} --network=none "$@"\n`);
+  const nullDevice = join(daemon.directory, 'null');
+  assert.equal(spawnSync('mknod', ['-m', '666', nullDevice, 'c', '1', '3']).status, 0);
+  const lines = ['<', '>', '2>'].map((redirect, fd) => {
+    return `[ /proc/self/fd/${fd} -ef /dev/null ] && exec ${redirect}${nullDevice}`;
+  });
+  const script = ['#!/bin/sh', ...lines, `exec ${runsc.path} --network=none "$@"`, ''];
+  writeFileSync(program, script.join('\n'));
   chmodSync(program, 0o755);
   return program;
 }
@@ -30,7 +40,7 @@ async function makeShim(daemon: PlayedDaemon, script: string): Promise<Shim> {
   const cgroupsPath = `/${daemon.directory.split('/').at(-1)}/c1`;
   const spec = { linux: { ...linux, namespaces, cgroupsPath } };
   const shim = await daemon.shim(args, { runtime: 'tsrunc' }, spec);
-  shim.binary = withoutNetwork(daemon);
+  shim.binary = adaptedRunsc(daemon);
   return shim;
 }
 
@@ -86,4 +96,9 @@ test('a task of runsc is killed; a program that is not there is an error', { ski
   assert.equal(await shim.wait(), 128 + SIGKILL);
   await shim.finish();
   await expectNothingLeft(daemon);
+});
+
+test("no runsc has made the host's /dev/null another user's", { skip }, () => {
+  const { uid, gid } = statSync('/dev/null');
+  assert.deepEqual({ uid, gid }, { uid: 0, gid: 0 });
 });
