@@ -174,11 +174,13 @@ for (const version of ['ctr-2.1', 'ctr-1.6'] as const) {
       assert.equal(cells(ctr(['containers', 'ls'])).length, 1);
     });
 
-    test('plugins: all are ok', () => {
+    test('plugins: all are ok, but for snapshotters that the machine lacks', () => {
       const [header, ...rows] = cells(ctr(['plugins', 'ls']));
       assert.deepEqual(header, ['TYPE', 'ID', 'PLATFORMS', 'STATUS']);
+      const isOptional = ([, id = '', , status]: readonly string[]) =>
+        status === 'skip' && ['btrfs', 'devmapper', 'zfs'].includes(id);
       assert.deepEqual(
-        rows.filter((row) => row.at(-1) !== 'ok'),
+        rows.filter((row) => row.at(-1) !== 'ok' && !isOptional(row)),
         [],
       );
       const uris = rows.map(([type, id]) => `${type}.${id}`);
