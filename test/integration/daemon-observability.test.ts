@@ -20,6 +20,7 @@ import {
 import { makeCertificate, skipCertificates } from '../fixtures/certificates.ts';
 import { type DaemonKind, skipWithout, TestDaemon } from '../fixtures/daemon.ts';
 import { GrpcConnection } from '../fixtures/grpc-client.ts';
+import { until } from '../fixtures/shim.ts';
 
 /** A port that is free now; the daemon takes it a moment later. */
 async function freePort(): Promise<number> {
@@ -173,7 +174,8 @@ test('the debug socket tells what runs, sets the log level, and makes profiles',
   const config = `[debug]\naddress = ${JSON.stringify(socket)}\nformat = "text"`;
   await using daemon = await TestDaemon.start('tscontainerd', { config, directory: work });
   assert.equal(statSync(socket).mode & 0o777, 0o660);
-  assert.match(daemon.log, /^time="[^"]+Z" level=info msg="serving" address=\S+/m);
+  const serving = /^time="[^"]+Z" level=info msg="serving" address=\S+/m;
+  await until(() => serving.test(daemon.log), 'the line that it serves'); // it answers before it says so
 
   assert.deepEqual(await ask(socket, 'GET', '/debug/level'), { status: 200, body: 'info\n' });
   using connection = new GrpcConnection(daemon.address, 'default');
@@ -184,8 +186,8 @@ test('the debug socket tells what runs, sets the log level, and makes profiles',
     body: 'debug\n',
   });
   await assert.rejects(connection.service(Containers).get({ id: 'after' }));
-  await ask(socket, 'GET', '/debug/level'); // what the call had logged is logged by then
-  assert.match(daemon.log, /level=debug msg="call refused" .*after/);
+  const refused = /level=debug msg="call refused" .*after/;
+  await until(() => refused.test(daemon.log), 'the line of the refused call');
   assert.deepEqual(await ask(socket, 'PUT', '/debug/level', 'loud'), {
     status: 400,
     body: 'log level "loud" is none of trace, debug, info, warn, error, fatal\n',
