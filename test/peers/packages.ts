@@ -129,11 +129,13 @@ export const suites = {
     release: 'bookworm',
     packages: ['nginx', 'busybox', 'libc6', 'libcrypt1', 'libpcre2-8-0', 'libssl3', 'zlib1g'],
   },
-  // What the devmapper snapshotter speaks to the kernel with; the virtual machine runs it too.
+  // What the devmapper snapshotter speaks to the kernel with. The virtual machine, which lacks the libraries, runs it too:
+  // so it is of the release whose programs bring theirs along.
   devmapper: {
-    release: 'bookworm',
+    release: 'sid',
     packages: [
-      ...['dmsetup', 'libdevmapper1.02.1', 'libselinux1', 'libpcre2-8-0', 'libudev1', 'libc6'],
+      ...['dmsetup', 'libdevmapper1.02.1', 'libselinux1', 'libpcre2-8-0', 'libudev1', 'libcap2'],
+      'libc6',
     ],
   },
   // Makes the file system that the btrfs snapshotter is tested on.
@@ -195,7 +197,7 @@ export const peerFiles = {
   'busybox-dynamic': { suite: 'critest-images', file: 'bin/busybox' },
   'iptables-nft': { suite: 'cni', file: 'usr/sbin/xtables-nft-multi' },
   'mkfs-btrfs': { suite: 'btrfs', file: 'sbin/mkfs.btrfs' },
-  dmsetup: { suite: 'devmapper', file: 'sbin/dmsetup' },
+  dmsetup: { suite: 'devmapper', file: 'usr/sbin/dmsetup' },
   time: { suite: 'bookworm', file: 'usr/bin/time' },
   strace: { suite: 'bookworm', file: 'usr/bin/strace' },
   objdump: { suite: 'bookworm', file: 'usr/bin/x86_64-linux-gnu-objdump' },
