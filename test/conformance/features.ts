@@ -214,7 +214,7 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
         integration('snapshotter-devmapper'),
         'internal/server/modules/devmapper-settings.test.ts',
       ],
-      note: 'the commands and what dmsetup says to them; on a real pool where the kernel has dm-thin, which has not been seen yet',
+      note: 'by recorded commands; on a real thin pool in the virtual machine',
     },
     {
       what: 'Snapshots as file systems of ZFS, by the command line of zfs',

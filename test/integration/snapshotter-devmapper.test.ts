@@ -39,6 +39,9 @@ const STANDING_IN: DevmapperOptions = {
 };
 
 const dmsetup = peer('dmsetup');
+// A machine that has only the program lacks the rules by which udev makes the nodes in /dev/mapper: dmsetup makes them.
+process.env['DM_DISABLE_UDEV'] = '1';
+dmsetup.env['DM_DISABLE_UDEV'] = '1';
 const skip = dmsetup.skip || noThinPools();
 
 /** Why the kernel has no thin pools, or false. */
@@ -109,7 +112,13 @@ async function open(
 }
 
 if (skip !== false) test('devmapper', { skip }, () => {});
-else snapshotterContract('devmapper', () => open(REAL), { hasOurMessages: true });
+else {
+  snapshotterContract('devmapper', () => open(REAL), {
+    hasOurMessages: true,
+    emptyBytes: BigInt(8 * MIB), // an ext4 with its journal
+    layers: 12,
+  });
+}
 
 test('devmapper: usage is what a snapshot has of its own; blocks come back', {
   skip,
@@ -128,7 +137,8 @@ test('devmapper: usage is what a snapshot has of its own; blocks come back', {
   await withMounts(await s.prepare(scope, 'b', 'A', none), large('two'));
   await s.commit(scope, 'B', 'b', none);
   const { sizeBytes } = await s.usage(scope, 'B');
-  assert.ok(sizeBytes >= 4n * 1048576n && sizeBytes < 8n * 1048576n, String(sizeBytes));
+  // Some of it is in blocks of 64 KiB that its parent has, too.
+  assert.ok(sizeBytes >= 3n * 1048576n && sizeBytes < 8n * 1048576n, String(sizeBytes));
   await s.remove(scope, 'B');
   await s.remove(scope, 'A');
   await s.close();

@@ -31,6 +31,7 @@ export const suites: Readonly<Record<Form, readonly VmSuite[]>> = {
         'internal/cgroups/*.test.ts',
         'internal/linux/*.test.ts',
         'internal/runtime/*.test.ts',
+        integration('snapshotter-devmapper'),
         integration('trampoline'),
         'test/attack/checkpoint.test.ts',
         'test/attack/host-binary.test.ts',
