@@ -21,6 +21,8 @@ const scope = { namespace: 'default' };
 const none = new Map<string, string>();
 const script = join(import.meta.dirname, '../fixtures/thin-pool-stand-in.ts');
 const MIB = 1024 * 1024;
+/** Of the pool: 128 sectors, as its table says. */
+const BLOCK_BYTES = 64 * 1024;
 
 const REAL: DevmapperOptions = {
   pool: `snapshots-${process.pid}`,
@@ -115,7 +117,6 @@ if (skip !== false) test('devmapper', { skip }, () => {});
 else {
   snapshotterContract('devmapper', () => open(REAL), {
     hasOurMessages: true,
-    emptyBytes: BigInt(8 * MIB), // an ext4 with its journal
     layers: 12,
   });
 }
@@ -137,8 +138,9 @@ test('devmapper: usage is what a snapshot has of its own; blocks come back', {
   await withMounts(await s.prepare(scope, 'b', 'A', none), large('two'));
   await s.commit(scope, 'B', 'b', none);
   const { sizeBytes } = await s.usage(scope, 'B');
-  // Some of it is in blocks of 64 KiB that its parent has, too.
-  assert.ok(sizeBytes >= 3n * 1048576n && sizeBytes < 8n * 1048576n, String(sizeBytes));
+  // The ends of the file may be in blocks that the parent has, too.
+  const least = BigInt(4 * MIB - 2 * BLOCK_BYTES);
+  assert.ok(sizeBytes >= least && sizeBytes < BigInt(8 * MIB), String(sizeBytes));
   await s.remove(scope, 'B');
   await s.remove(scope, 'A');
   await s.close();
