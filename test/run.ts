@@ -22,6 +22,8 @@ const FILE_GRACE_MS = 30_000;
 /** With more files than this something is broken, and nothing is run again. */
 const MAX_REPEATED_FILES = 10;
 const SLOWEST_FILES = 12;
+/** How much the totals repeat of each failure: whoever sees only the end of the output knows what to look for. */
+const DETAIL_LINES = 14;
 
 interface Totals {
   passed: number;
@@ -163,9 +165,18 @@ async function repeatFailed(results: readonly TestResult[]): Promise<TestResult[
 function countResults(results: readonly TestResult[]): void {
   for (const { file, name, outcome, detail } of results) {
     if (outcome === 'passed') totals.passed++;
-    else if (outcome === 'failed') totals.failures.push(`${file}: ${name}`);
+    else if (outcome === 'failed') totals.failures.push(`${file}: ${name}${shortened(detail)}`);
     else totals.skips.push(`${file}: ${name} (${detail})`);
   }
+}
+
+/** The first lines of an error's text, indented. */
+function shortened(detail: string): string {
+  const lines = detail.split('\n').filter((line) => line.trim() !== '');
+  return lines
+    .slice(0, DETAIL_LINES)
+    .map((line) => `\n      ${line}`)
+    .join('');
 }
 
 function printTotals(): void {

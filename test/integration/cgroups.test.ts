@@ -45,7 +45,7 @@ const DEADLINE_MS = 30_000;
 after(() => {
   if (root) return;
   const paths = locateCgroup({ id: 'x', cgroupsPath: `/${parent}` }, host).paths;
-  runBlocking(openCgroup(paths).remove());
+  runBlocking(openCgroup(paths).remove(DEADLINE_MS));
 });
 
 let count = 0;
