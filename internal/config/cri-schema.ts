@@ -7,7 +7,6 @@ import {
   boolean,
   choice,
   duration,
-  foreign,
   idle,
   integer,
   map,
@@ -112,7 +111,7 @@ export const IMAGES_FIELDS = {
   pinned_images: map(string(), { sandbox: 'registry.k8s.io/pause:3.10' }),
   runtime_platforms: idle(map(table({ platform: string(), snapshotter: string() }))),
   registry: REGISTRY,
-  image_decryption: foreign(table({ key_model: string('node') })),
+  image_decryption: table({ key_model: string('node') }),
 };
 
 /** `plugins."io.containerd.cri.v1.images"`. */

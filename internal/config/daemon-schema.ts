@@ -85,7 +85,7 @@ export const DAEMON_FIELDS = {
     }),
     'unknown',
   ),
-  stream_processors: { ...idle(STREAM_PROCESSORS), default: DECRYPTION },
+  stream_processors: { ...STREAM_PROCESSORS, default: DECRYPTION },
 };
 
 /** A configuration file of version 3. */

@@ -13,6 +13,9 @@ export const MediaType = {
   dockerSchema1: 'application/vnd.docker.distribution.manifest.v1+prettyjws',
 } as const;
 
+/** Layers that need a stream processor too: encrypted ones, `….tar+gzip+encrypted`. */
+const OCI_LAYERS = 'application/vnd.oci.image.layer.';
+
 /** What a descriptor leads to. */
 export type MediaKind = 'index' | 'manifest' | 'config' | 'layer' | 'other';
 
@@ -28,7 +31,7 @@ export function mediaKind(mediaType: string): MediaKind {
     case MediaType.dockerConfig:
       return 'config';
     default:
-      return isLayerMediaType(mediaType) ? 'layer' : 'other';
+      return isLayerMediaType(mediaType) || mediaType.startsWith(OCI_LAYERS) ? 'layer' : 'other';
   }
 }
 

@@ -1,4 +1,5 @@
 import type { Diff } from '../api/generated/containerd.services.diff.v1.ts';
+import { Any } from '../api/generated/google.protobuf.ts';
 import type { ServiceHandlers } from '../api/service.ts';
 import { timestampToNs } from '../api/time.ts';
 import type { Differ } from '../snapshots/differ.ts';
@@ -10,10 +11,11 @@ import { required } from './request.ts';
 /** The diff service: layers to snapshots and back. */
 export function diffService(differ: Differ): ServiceHandlers<typeof Diff, GrpcContext> {
   return {
-    async apply({ diff, mounts, syncFs }, { scope, signal }) {
+    async apply({ diff, mounts, syncFs, payloads }, { scope, signal }) {
       const layer = descriptorOf(required(diff, 'diff'));
       const applied = await differ.apply({ ...scope, signal }, layer, mounts.map(mountOf), {
         isSynced: syncFs,
+        payloads: new Map([...payloads].map(([id, payload]) => [id, Any.encode(payload)])),
       });
       return { applied: descriptorMessage(applied) };
     },

@@ -1,10 +1,13 @@
 import type { Descriptor } from '../images/image-store.ts';
 import type { Labels, Scope, TimeNs } from '../metadata/scope.ts';
 import type { Mount } from './snapshotter.ts';
+import type { ProcessorPayloads } from './stream-processors.ts';
 
 export interface ApplyOptions {
   /** Whether to flush the file system to the disk before the promise resolves. */
   readonly isSynced?: boolean;
+  /** What the client gives to stream processors. */
+  readonly payloads?: ProcessorPayloads;
 }
 
 export interface DiffOptions {

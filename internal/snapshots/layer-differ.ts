@@ -18,10 +18,12 @@ import type { LayerLimits } from './layer-apply.ts';
 import { layerTarget, overlayLayers } from './layer-target.ts';
 import type { LayerTreeOptions } from './layer-tree.ts';
 import type { Mount } from './snapshotter.ts';
+import type { StreamProcessors } from './stream-processors.ts';
 import { withMounts } from './temporary-mount.ts';
 import type { WorkerPool } from './worker-pool.ts';
 
 const NO_ANNOTATIONS: ReadonlyMap<string, string> = new Map();
+const NO_PAYLOADS: ReadonlyMap<string, Uint8Array> = new Map();
 const COPY_BYTES = 256 * 1024;
 /** More files than any real layer has; each costs an inode, whose number is limited too. */
 const MAX_ENTRIES = 10_000_000;
@@ -35,6 +37,8 @@ export interface LayerDifferOptions {
   readonly mountDirectory: string;
   /** On the disk that has room for a layer: where it is written before its digest is known. */
   readonly fileDirectory: string;
+  /** Programs that make layers out of other media types. */
+  readonly processors: StreamProcessors;
 }
 
 /** Applies and makes layers in worker threads. */
@@ -57,12 +61,11 @@ export class LayerDiffer implements Differ {
   ): Promise<Descriptor> {
     const { hasUserXattrs } = this.#options;
     const target = layerTarget(mounts, hasUserXattrs);
-    const isSynced = options.isSynced ?? false;
     if (target !== undefined)
-      return (await this.#applyTo(scope, layer, target, isSynced)).descriptor;
+      return (await this.#applyTo(scope, layer, target, options)).descriptor;
     return await this.#withMounts(mounts, async (root) => {
       const tree: LayerTreeOptions = { root, kind: 'plain', lowers: [], hasUserXattrs };
-      return (await this.#applyTo(scope, layer, tree, isSynced)).descriptor;
+      return (await this.#applyTo(scope, layer, tree, options)).descriptor;
     });
   }
 
@@ -75,7 +78,7 @@ export class LayerDiffer implements Differ {
     if (target === undefined) {
       throw new TsError('Internal', 'internal error: a detached layer has no directory');
     }
-    return await this.#applyTo(scope, layer, { ...target, kind: 'overlay' }, false);
+    return await this.#applyTo(scope, layer, { ...target, kind: 'overlay' }, {});
   }
 
   async attach(scope: Scope, layer: DetachedLayer, mounts: readonly Mount[]): Promise<void> {
@@ -89,14 +92,18 @@ export class LayerDiffer implements Differ {
     scope: Scope,
     layer: Descriptor,
     tree: LayerTreeOptions,
-    isSynced: boolean,
+    { isSynced = false, payloads = NO_PAYLOADS }: ApplyOptions,
   ): Promise<DetachedLayer> {
     try {
       await using blob = await this.#content.open(scope, layer.digest);
-      checkLayerMediaType(layer.mediaType, layer.digest); // after that: what is not there has no type
+      const { processors } = this.#options;
+      const processed = await processors.process(layer, blob.fd, payloads, scope.signal);
+      await using plain = processed?.file;
+      // After the blob was opened: what is not there has no type.
+      checkLayerMediaType(processed?.mediaType ?? layer.mediaType, layer.digest);
       const limits = await limitsOf(tree.root);
       const applied = await this.#workers.run(
-        { kind: 'apply', fd: blob.fd, tree, limits, isSynced },
+        { kind: 'apply', fd: plain?.fd ?? blob.fd, tree, limits, isSynced },
         scope.signal,
       );
       const descriptor = {

@@ -226,6 +226,10 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       shownBy: [integration('proxy-snapshotter')],
     },
     {
+      what: 'Encrypted layers: decrypted by a program of `[stream_processors]` for every client that unpacks, with what imgcrypt gives it',
+      shownBy: [integration('stream-processors'), 'internal/snapshots/stream-processors.test.ts'],
+    },
+    {
       what: 'Registries: hosts.toml and the older tables, TLS, passwords, tokens, Docker’s config.json; one error that says what to do',
       shownBy: [integration('registry-*'), integration('images-pull')],
     },

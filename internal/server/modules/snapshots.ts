@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { Diff } from '../../api/generated/containerd.services.diff.v1.ts';
 import { Mounts } from '../../api/generated/containerd.services.mounts.v1.ts';
 import { Snapshots } from '../../api/generated/containerd.services.snapshots.v1.ts';
+import type { ConfigFile } from '../../config/index.ts';
 import { grpcService } from '../../services/context.ts';
 import { diffService } from '../../services/diff.ts';
 import { mountsService } from '../../services/mounts.ts';
@@ -12,6 +13,7 @@ import { detectOverlayfsOptions } from '../../snapshots/overlayfs-driver.ts';
 import { ProxyDriver } from '../../snapshots/proxy-driver.ts';
 import { SnapshotIds } from '../../snapshots/snapshot-records.ts';
 import { SnapshotStore } from '../../snapshots/snapshot-store.ts';
+import { StreamProcessors } from '../../snapshots/stream-processors.ts';
 import { sweepMounts } from '../../snapshots/temporary-mount.ts';
 import { WorkerPool } from '../../snapshots/worker-pool.ts';
 import type { Core } from '../core.ts';
@@ -63,6 +65,7 @@ export async function openSnapshots(core: Core): Promise<DaemonModule> {
     hasUserXattrs: overlayOptions.hasUserXattrs,
     mountDirectory,
     fileDirectory: core.config.root,
+    processors: streamProcessors(core.config),
   });
   core.differs.set('walking', differ);
   const metadata = ['io.containerd.metadata.v1'];
@@ -92,4 +95,13 @@ export async function openSnapshots(core: Core): Promise<DaemonModule> {
       await workers.close();
     },
   };
+}
+
+function streamProcessors({ root, stream_processors, plugins }: ConfigFile): StreamProcessors {
+  const { key_model } = plugins['io.containerd.cri.v1.images'].image_decryption;
+  return new StreamProcessors({
+    processors: Object.entries(stream_processors).map(([id, processor]) => ({ id, ...processor })),
+    fileDirectory: root,
+    hasNodeKeys: key_model === 'node',
+  });
 }
