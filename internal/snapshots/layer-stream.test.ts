@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -44,6 +44,28 @@ for (const [what, blob] of blobs) {
   });
 }
 
+test('readLayer: zstd that is larger than all buffers, with much and with little to undo', async (t) => {
+  const parts = [randomBytes(3_000_001), Buffer.alloc(5_000_000, 'a'), randomBytes(700_000), plain];
+  const all = Buffer.concat(parts);
+  const frames = Buffer.concat(parts.map((part) => zstdCompressSync(part)));
+  for (const blob of [zstdCompressSync(all), frames]) {
+    const hash = createHash('sha256');
+    const read = await readLayer(fileOf(t, blob), (chunk) => void hash.update(chunk));
+    const diffId = `sha256:${createHash('sha256').update(all).digest('hex')}`;
+    assert.deepEqual(read, { diffId, sizeBytes: all.length });
+    assert.equal(`sha256:${hash.digest('hex')}`, diffId);
+  }
+});
+
+test('readLayer: an error of who takes the layer is passed on, whatever the compression', async (t) => {
+  for (const [, blob] of blobs) {
+    const refuse = (): never => {
+      throw new Error('no room');
+    };
+    await assert.rejects(readLayer(fileOf(t, blob), refuse), { message: 'no room' });
+  }
+});
+
 const damaged: [string, Buffer, RegExp][] = [
   [
     'gzip that is cut',
@@ -55,6 +77,17 @@ const damaged: [string, Buffer, RegExp][] = [
     zstdCompressSync(plain).subarray(0, -3),
     /^decompress zstd: unexpected end of file$/,
   ],
+  [
+    'zstd that is cut between two blocks',
+    zstdCompressSync(randomBytes(600_000)).subarray(0, 300_000),
+    /^decompress zstd: unexpected end of file$/,
+  ],
+  [
+    'zstd with something else behind it',
+    Buffer.concat([zstdCompressSync(plain), Buffer.from('something else')]),
+    /^decompress zstd: something else follows the last frame$/,
+  ],
+  ['zstd that was changed', zstdCompressSync(plain).fill(0xff, 8, 30), /^decompress zstd: /],
   ['gzip that was changed', gzipSync(plain).fill(0xff, 20, 60), /^decompress gzip: /],
 ];
 for (const [what, blob, message] of damaged) {

@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
-import { readSync } from 'node:fs';
+import { fstatSync, readSync } from 'node:fs';
 import type { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip, createZstdDecompress } from 'node:zlib';
 import { TsError } from '../errors/index.ts';
 import { releaseBuffer } from '../linux/release-buffer.ts';
+import { decompressZstd } from './sync-zstd.ts';
 
 export type Compression = 'none' | 'gzip' | 'zstd';
 
@@ -38,17 +39,28 @@ export async function readLayer(
   const compression = detectCompression(head.subarray(0, length));
   const hash = createHash('sha256');
   let sizeBytes = 0;
+  function use(chunk: Buffer): void {
+    hash.update(chunk);
+    sizeBytes += chunk.length;
+    take(chunk);
+  }
   async function consume(source: AsyncIterable<Buffer>): Promise<void> {
     for await (const chunk of source) {
-      hash.update(chunk);
-      sizeBytes += chunk.length;
-      take(chunk);
+      use(chunk);
       releaseBuffer(chunk);
     }
   }
   try {
-    if (compression === 'none') await pipeline(blocks(fd), consume);
-    else await pipeline(blocks(fd), decompressor(compression), consume);
+    // Undoing gzip takes longer than all the rest: another thread does it meanwhile.
+    if (compression === 'gzip') await pipeline(blocks(fd), decompressor('gzip'), consume);
+    else if (compression === 'zstd') {
+      for (const chunk of decompressZstd(fd, fstatSync(fd).size)) use(chunk);
+    } else {
+      for (const chunk of blocks(fd)) {
+        use(chunk);
+        releaseBuffer(chunk);
+      }
+    }
   } catch (error) {
     throw decompressionError(compression, error);
   }
