@@ -42,6 +42,7 @@ function single(command: string, ...modules: readonly string[]): Part {
   return {
     entry: `cmd/tsrunc/single/${command}.ts`,
     always: modules.map((module) => `internal/${module}.ts`),
+    isShortLived: true,
   };
 }
 

@@ -21,7 +21,7 @@ for (const name of positionals) {
   if (binary === undefined) {
     throw new Error(`build ${name}: there is no such program, only ${Object.keys(binaries)}`);
   }
-  const { code, chunks, inputs } = await bundle(root, binary.entry, binary.parts);
+  const { code, chunks, inputs } = await bundle(root, binary.entry, binary.parts, arch);
   const target = join(out, name);
   const workers = await bundleWorkers(binary);
   makeSea(
@@ -47,7 +47,7 @@ async function bundleWorkers(
   const assets: Record<string, Buffer> = {};
   const inputs: string[] = [];
   for (const [name, entry] of Object.entries(binary.workers ?? {})) {
-    const worker = await bundleWorker(root, entry);
+    const worker = await bundleWorker(root, entry, arch);
     assets[name] = Buffer.from(worker.code);
     inputs.push(...worker.inputs);
   }

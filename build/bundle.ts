@@ -3,8 +3,10 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type BuildOptions, build, type Metafile, type Plugin, transform } from 'esbuild';
+import type { Arch } from './binaries.ts';
 import { chunkLoader } from './chunk-loader.ts';
 import { joinFiles, outputName, outputOf, staticClosure } from './joined-parts.ts';
+import { putKnownValues } from './known-values.ts';
 import { revision } from './revision.ts';
 
 /** What a bundle consists of; `inputs` are the source files, relative to `root`, for a build that asks what changed. */
@@ -20,24 +22,27 @@ export interface Bundle {
 export interface Part {
   readonly entry: string;
   readonly always: readonly string[];
+  /** Puts what is known at build time where it is used (known-values.ts). */
+  readonly isShortLived?: boolean;
 }
 
 /**
  * Bundles `entry` (relative to `root`). Those of its import()s that name the entry of one of `parts` get a bundle of its
- * own, which shares no code with the others. Throws an Error when esbuild finds an error or has a warning: a warning means
+ * own, which shares no code with the others. `arch`: of the machine that runs it. Throws an Error when esbuild finds an error or has a warning: a warning means
  * code that works from sources and not in a bundle, for example `import.meta` without a substitute.
  */
 export async function bundle(
   root: string,
   entry: string,
   parts: readonly Part[] = [],
+  arch: Arch = process.arch === 'arm64' ? 'arm64' : 'x64',
 ): Promise<Bundle> {
   const names = new Map(parts.map((part) => [join(root, part.entry), partName(part.entry)]));
-  const whole = await bundleSplit(root, { entry, always: [] }, 'main', names);
+  const whole = await bundleSplit(root, { entry, always: [] }, 'main', names, arch);
   const { [MAIN]: code = '', ...chunks } = whole.texts;
   const inputs = new Set(whole.inputs);
   for (const part of parts) {
-    const bundled = await bundleSplit(root, part, partName(part.entry), new Map());
+    const bundled = await bundleSplit(root, part, partName(part.entry), new Map(), arch);
     Object.assign(chunks, bundled.texts);
     for (const input of bundled.inputs) inputs.add(input);
   }
@@ -55,16 +60,17 @@ export function partName(entry: string): string {
 /** One bundle: a file `NAME.js` that holds all which it always needs, and one for each other part that import() names. */
 async function bundleSplit(
   root: string,
-  { entry, always }: Part,
+  { entry, always, isShortLived }: Part,
   name: string,
   elsewhere: ReadonlyMap<string, string>,
+  arch: Arch,
 ): Promise<{ texts: Record<string, string>; inputs: string[] }> {
   const main = `${name}.js`;
   const isWhole = main === MAIN;
   const reached = new Set<string>();
   for (;;) {
     // Only ES modules are split; what comes out is then made CommonJS, file by file.
-    const { files, inputs, outputs } = await run(root, entry, {
+    const { files, inputs, outputs } = await run(root, entry, arch, {
       format: 'esm',
       splitting: true,
       outdir: 'out',
@@ -82,8 +88,9 @@ async function bundleSplit(
     const split = { files, outputs };
     const roots = [...always.map((source) => outputOf(split, source)), main];
     const members = staticClosure(split, roots);
+    const joined = await joinFiles(split, members, COMMON_JS);
     const texts: Record<string, string> = {
-      [main]: await joinFiles(split, members, COMMON_JS),
+      [main]: isShortLived === true ? putKnownValues(joined) : joined,
     };
     for (const [file, text] of files) {
       if (!members.includes(file)) texts[file] = await asCommonJs(text);
@@ -125,14 +132,19 @@ function importsLeft(
 }
 
 /** Bundles the entry point of a worker thread, which gets its code as one text. */
-export async function bundleWorker(root: string, entry: string): Promise<Omit<Bundle, 'chunks'>> {
-  const { files, inputs } = await run(root, entry, { format: 'cjs', outdir: 'out' });
+export async function bundleWorker(
+  root: string,
+  entry: string,
+  arch: Arch,
+): Promise<Omit<Bundle, 'chunks'>> {
+  const { files, inputs } = await run(root, entry, arch, { format: 'cjs', outdir: 'out' });
   return { code: [...files.values()].join(''), inputs };
 }
 
 async function run(
   root: string,
   entry: string,
+  arch: Arch,
   options: BuildOptions,
 ): Promise<{ files: Map<string, string>; inputs: string[]; outputs: Metafile['outputs'] }> {
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
@@ -161,6 +173,7 @@ async function run(
       'import.meta.dirname': '__dirname',
       'import.meta.filename': '__filename',
       'import.meta.main': 'true',
+      'process.arch': JSON.stringify(arch),
     },
     ...options,
   }).catch((error: unknown) => {

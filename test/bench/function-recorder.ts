@@ -27,10 +27,10 @@ export async function buildRecording(
 ): Promise<Chunks> {
   const binary = binaries[name];
   if (binary === undefined) throw new Error(`no program ${name}`);
-  const { code, chunks } = await bundle(root, binary.entry, binary.parts);
+  const { code, chunks } = await bundle(root, binary.entry, binary.parts, 'x64');
   const workers = await Promise.all(
     Object.entries(binary.workers ?? {}).map(async ([asset, entry]) => {
-      const { code } = await bundleWorker(root, entry);
+      const { code } = await bundleWorker(root, entry, 'x64');
       return [asset, Buffer.from(code)] as const;
     }),
   );

@@ -8,6 +8,7 @@ const perArchitecture =
     : { O_DIRECT: 0o40000, O_LARGEFILE: 0o100000, O_DIRECTORY: 0o200000, O_NOFOLLOW: 0o400000 };
 
 export const OpenFlag = {
+  ...perArchitecture,
   O_RDONLY: 0,
   O_WRONLY: 1,
   O_RDWR: 2,
@@ -23,7 +24,6 @@ export const OpenFlag = {
   O_SYNC: 0o4010000,
   O_PATH: 0o10000000,
   O_TMPFILE: 0o20000000 | perArchitecture.O_DIRECTORY,
-  ...perArchitecture,
 } as const;
 export type OpenFlag = keyof typeof OpenFlag;
 
