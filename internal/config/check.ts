@@ -31,7 +31,7 @@ class Checker {
     value: unknown,
     path: readonly string[],
     schema: Schema,
-    isIdle = schema.isIdle === true,
+    idle: Schema | undefined = schema.isIdle === true ? schema : undefined,
   ): Generator<string, void, undefined> {
     this.#checkKind(value, path, schema);
     switch (schema.kind) {
@@ -40,7 +40,7 @@ class Checker {
           const here = [...path, key];
           const known = Object.hasOwn(schema.fields, key) ? schema.fields[key] : undefined;
           if (known !== undefined) {
-            yield* this.check(member, here, known, isIdle || known.isIdle === true);
+            yield* this.check(member, here, known, known.isIdle === true ? known : idle);
           } else if (schema.others !== 'silently') {
             const near = nearestName(key, Object.keys(schema.fields));
             const advice = near === undefined ? '' : `, did you mean "${near}"?`;
@@ -51,18 +51,23 @@ class Checker {
       case 'map':
         for (const [key, member] of Object.entries(value as TomlTable)) {
           const here = [...path, key];
-          if (isIdle && !isSame(member, schema.default[key])) yield this.#noEffect(here);
-          yield* this.check(member, here, schema.element, false);
+          if (idle !== undefined && !isSame(member, schema.default[key])) {
+            yield this.#noEffect(here, idle);
+          }
+          yield* this.check(member, here, schema.element);
         }
         return;
       case 'tables':
         for (const [index, member] of (value as TomlTable[]).entries()) {
-          yield* this.check(member, [...path, String(index)], schema.element, isIdle);
+          yield* this.check(member, [...path, String(index)], schema.element, idle);
         }
         return;
       default:
-        if (isIdle && ![schema.default, ...(schema.harmless ?? [])].some((v) => isSame(value, v))) {
-          yield this.#noEffect(path);
+        if (
+          idle !== undefined &&
+          ![schema.default, ...(schema.harmless ?? [])].some((v) => isSame(value, v))
+        ) {
+          yield this.#noEffect(path, idle);
         }
     }
   }
@@ -82,8 +87,9 @@ class Checker {
     }
   }
 
-  #noEffect(path: readonly string[]): string {
-    return this.#at(path, `${nameOf(path)} has no effect in this version`);
+  #noEffect(path: readonly string[], { why }: Schema): string {
+    const reason = why === undefined ? '' : `: ${why}`;
+    return this.#at(path, `${nameOf(path)} has no effect in this version${reason}`);
   }
 
   #refusal(path: readonly string[], what: string): TsError {

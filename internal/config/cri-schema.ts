@@ -52,11 +52,11 @@ export const RUNTIME_FIELDS = {
   privileged_without_host_devices_all_devices_allowed: boolean(),
   cgroup_writable: boolean(),
   base_runtime_spec: string(),
-  cni_conf_dir: idle(string()),
-  cni_max_conf_num: idle(integer()),
+  cni_conf_dir: string(),
+  cni_max_conf_num: integer(),
   snapshotter: string(),
-  sandboxer: idle(string(), 'podsandbox'),
-  io_type: idle(string()),
+  sandboxer: idle('pods are made by the daemon itself', string(), 'podsandbox'),
+  io_type: idle('output goes through fifos, or is written by the shim', string(), 'fifo'),
   options: anyTable,
 };
 
@@ -65,10 +65,10 @@ export const CNI_FIELDS = {
   bin_dirs: strings('/opt/cni/bin'),
   conf_dir: string('/etc/cni/net.d'),
   max_conf_num: integer(1),
-  setup_serially: idle(boolean()),
-  conf_template: idle(string()),
-  ip_pref: idle(string()),
-  use_internal_loopback: idle(boolean()),
+  setup_serially: idle('networks are set up one after the other anyway', boolean(), true),
+  conf_template: idle('a network plugin writes its configuration itself', string()),
+  ip_pref: choice(['ipv4', 'ipv6', 'cni']),
+  use_internal_loopback: idle('no plugin brings up the loopback device anyway', boolean(), true),
 };
 
 const AUTH = table({
@@ -100,16 +100,25 @@ export const REGISTRY = table({
 
 export const IMAGES_FIELDS = {
   snapshotter: string('overlayfs'),
-  disable_snapshot_annotations: idle(boolean(true)),
+  disable_snapshot_annotations: idle(
+    'remote snapshotters, and no others, are told what they need',
+    boolean(true),
+    false,
+  ),
   discard_unpacked_layers: boolean(),
   max_concurrent_downloads: integer(3),
-  concurrent_layer_fetch_buffer: idle(integer()),
+  concurrent_layer_fetch_buffer: integer(),
   image_pull_progress_timeout: duration('5m0s'),
-  image_pull_with_sync_fs: idle(boolean()),
+  image_pull_with_sync_fs: boolean(),
   stats_collect_period: integer(10),
-  use_local_image_pull: idle(boolean()),
+  use_local_image_pull: idle('all pulls go one way, with all settings', boolean(), true),
   pinned_images: map(string(), { sandbox: 'registry.k8s.io/pause:3.10' }),
-  runtime_platforms: idle(map(table({ platform: string(), snapshotter: string() }))),
+  runtime_platforms: map(
+    table({
+      platform: idle('images are those of the machine', string()),
+      snapshotter: string(),
+    }),
+  ),
   registry: REGISTRY,
   image_decryption: table({ key_model: string('node') }),
 };
@@ -137,7 +146,7 @@ export const NODE_FIELDS = {
   enable_cdi: boolean(true),
   cdi_spec_dirs: strings('/etc/cdi', '/var/run/cdi'),
   drain_exec_sync_io_timeout: duration(),
-  ignore_deprecation_warnings: idle(strings()),
+  ignore_deprecation_warnings: idle('there are no such warnings', strings()),
 };
 
 /** `plugins."io.containerd.cri.v1.runtime"`. */
@@ -145,8 +154,8 @@ export const CRI_RUNTIME = table({
   ...NODE_FIELDS,
   containerd: table({
     default_runtime_name: string('tsrunc'),
-    ignore_blockio_not_enabled_errors: idle(boolean()),
-    ignore_rdt_not_enabled_errors: idle(boolean()),
+    ignore_blockio_not_enabled_errors: boolean(),
+    ignore_rdt_not_enabled_errors: boolean(),
     runtimes: map(table(RUNTIME_FIELDS), {
       runc: {
         runtime_type: 'io.containerd.runc.v2',

@@ -55,7 +55,10 @@ export const DAEMON_FIELDS = {
     tcp_tls_ca: string(),
     tcp_tls_cert: string(),
     tcp_tls_key: string(),
-    tcp_tls_common_name: foreign(string()),
+    tcp_tls_common_name: foreign(
+      'the certificate of a client counts, not the name in it',
+      string(),
+    ),
     uid: integer(),
     gid: integer(),
     max_recv_message_size: integer(16 * 1024 * 1024),
@@ -71,12 +74,21 @@ export const DAEMON_FIELDS = {
   }),
   metrics: table({ address: string(), grpc_histogram: boolean() }),
   plugins: open(table(PLUGINS_V3), 'unknown'),
-  cgroup: foreign(table({ path: string() })),
+  cgroup: foreign(
+    'the daemon stays in the cgroup that it is started in',
+    table({ path: string() }),
+  ),
   proxy_plugins: PROXY_PLUGINS,
   timeouts: open(
     table({
-      'io.containerd.timeout.bolt.open': idle(duration('0s')),
-      'io.containerd.timeout.cri.defercleanup': idle(duration('1m0s')),
+      'io.containerd.timeout.bolt.open': idle(
+        'the database is SQLite, which a lock keeps others from',
+        duration('0s'),
+      ),
+      'io.containerd.timeout.cri.defercleanup': idle(
+        'what failed is cleaned up before it is answered',
+        duration('1m0s'),
+      ),
       'io.containerd.timeout.metrics.shimstats': duration('2s'),
       'io.containerd.timeout.shim.cleanup': duration('5s'),
       'io.containerd.timeout.shim.load': duration('5s'),
@@ -95,4 +107,6 @@ export const CONFIG_V3 = table(DAEMON_FIELDS);
 export type ConfigFile = ValueOf<typeof CONFIG_V3>;
 
 /** Keys that only older files have. */
-export const OLD_FIELDS = { plugin_dir: idle(string()) } satisfies Record<string, Schema>;
+export const OLD_FIELDS = {
+  plugin_dir: idle('plugins of Go cannot be loaded', string()),
+} satisfies Record<string, Schema>;

@@ -135,7 +135,9 @@ const CRI_V2 = `version = 2
 test('loadConfig: CRI of version 2 becomes the three plugins of version 3', (context) => {
   const { config, warnings } = load(context, CRI_V2);
   const cri = 'config.toml:5: plugins."io.containerd.grpc.v1.cri"';
-  assert.deepEqual(warnings, [`${cri}.ignore_deprecation_warnings has no effect in this version`]);
+  assert.deepEqual(warnings, [
+    `${cri}.ignore_deprecation_warnings has no effect in this version: there are no such warnings`,
+  ]);
   const images = config.plugins['io.containerd.cri.v1.images'];
   const runtime = config.plugins['io.containerd.cri.v1.runtime'];
   assert.equal(images.pinned_images['sandbox'], 'registry.k8s.io/pause:3.9');
@@ -187,7 +189,9 @@ const WARNINGS: [string, string[]][] = [
   ['version = 3\n[grpc]\nx.y = 1', ['config.toml:3: unknown key grpc.x']],
   [
     'version = 3\n\n[cgroup]\npath = "x"',
-    ['config.toml:4: cgroup.path has no effect in this version'],
+    [
+      'config.toml:4: cgroup.path has no effect in this version: the daemon stays in the cgroup that it is started in',
+    ],
   ],
   ['version = 3\n[cgroup]\npath = ""', []],
   [
@@ -197,7 +201,7 @@ const WARNINGS: [string, string[]][] = [
   [
     'version = 2\n[plugins."io.containerd.internal.v1.tracing"]\nendpoint = "x"',
     [
-      'config.toml:3: plugins."io.containerd.internal.v1.tracing".endpoint has no effect in this version',
+      'config.toml:3: plugins."io.containerd.internal.v1.tracing".endpoint has no effect in this version: this daemon has no such plugin',
     ],
   ],
   [

@@ -23,11 +23,13 @@ const SNAPSHOT_KEYS = [
   'discard_unpacked_layers',
 ] as const;
 
+const OF_V1 = 'it is of containerd 1: use a table of runtimes with its options';
+
 const RUNTIME_V2 = table({
   ...RUNTIME_FIELDS,
   sandbox_mode: string(),
-  runtime_engine: idle(string()),
-  runtime_root: idle(string()),
+  runtime_engine: idle(OF_V1, string()),
+  runtime_root: idle(OF_V1, string()),
 });
 
 const { snapshotter, disable_snapshot_annotations, discard_unpacked_layers, ...IMAGES_V2 } =
@@ -39,19 +41,19 @@ const CRI_V2 = table({
   ...IMAGES_V2,
   ...CRI_SERVER_FIELDS,
   sandbox_image: string(),
-  disable_cgroup: idle(boolean()),
-  systemd_cgroup: idle(boolean()),
+  disable_cgroup: idle('containers are always in cgroups', boolean()),
+  systemd_cgroup: idle(OF_V1, boolean()),
   cni: table(CNI_FIELDS),
   containerd: table({
     snapshotter,
     disable_snapshot_annotations,
     discard_unpacked_layers,
     default_runtime_name: string(),
-    no_pivot: idle(boolean()),
+    no_pivot: idle(OF_V1, boolean()),
     ignore_blockio_not_enabled_errors: boolean(),
     ignore_rdt_not_enabled_errors: boolean(),
-    default_runtime: idle(RUNTIME_V2),
-    untrusted_workload_runtime: idle(RUNTIME_V2),
+    default_runtime: idle(OF_V1, RUNTIME_V2),
+    untrusted_workload_runtime: idle(OF_V1, RUNTIME_V2),
     runtimes: map(RUNTIME_V2),
   }),
 });

@@ -19,11 +19,13 @@ import {
   tables,
 } from './schema.ts';
 
+const NO_PLUGIN = 'this daemon has no such plugin';
+
 const SNAPSHOTTER = 'io.containerd.snapshotter.v1';
 
 /** The same in version 2 and 3. */
 export const COMMON_PLUGINS = {
-  'io.containerd.differ.v1.erofs': foreign(table({ mkfs_options: strings() })),
+  'io.containerd.differ.v1.erofs': foreign(NO_PLUGIN, table({ mkfs_options: strings() })),
   'io.containerd.gc.v1.scheduler': table({
     pause_threshold: number(0.02),
     deletion_threshold: integer(),
@@ -32,6 +34,7 @@ export const COMMON_PLUGINS = {
     startup_delay: duration('100ms'),
   }),
   'io.containerd.image-verifier.v1.bindir': foreign(
+    NO_PLUGIN,
     table({
       bin_dir: string('/opt/containerd/image-verifier/bin'),
       max_verifiers: integer(10),
@@ -40,6 +43,7 @@ export const COMMON_PLUGINS = {
   ),
   'io.containerd.internal.v1.opt': table({ path: string('/opt/containerd') }),
   'io.containerd.internal.v1.tracing': foreign(
+    NO_PLUGIN,
     table({
       endpoint: string(),
       protocol: string(),
@@ -50,9 +54,10 @@ export const COMMON_PLUGINS = {
   ),
   'io.containerd.metadata.v1.bolt': table({
     content_sharing_policy: choice(['shared', 'isolated'], 'shared'),
-    no_sync: idle(boolean()),
+    no_sync: idle('the database syncs as SQLite does in WAL mode', boolean()),
   }),
   'io.containerd.nri.v1.nri': foreign(
+    NO_PLUGIN,
     table({
       disable: boolean(),
       socket_path: string('/var/run/nri/nri.sock'),
@@ -65,17 +70,26 @@ export const COMMON_PLUGINS = {
     }),
   ),
   'io.containerd.runtime.v2.task': table({
-    platforms: idle(strings(`linux/${process.arch === 'x64' ? 'amd64' : process.arch}`)),
-    sched_core: foreign(boolean()),
+    platforms: idle(
+      'containers are of the machine',
+      strings(`linux/${process.arch === 'x64' ? 'amd64' : process.arch}`),
+    ),
+    sched_core: foreign('shims get no core scheduling group', boolean()),
   }),
-  'io.containerd.service.v1.diff-service': foreign(
-    table({ default: strings('walking'), sync_fs: boolean() }),
-  ),
+  'io.containerd.service.v1.diff-service': table({
+    default: foreign('there is one differ', strings('walking')),
+    sync_fs: boolean(),
+  }),
   'io.containerd.service.v1.tasks-service': foreign(
+    'there are no classes of block I/O and RDT',
     table({ blockio_config_file: string(), rdt_config_file: string() }),
   ),
-  'io.containerd.shim.v1.manager': idle(table({ env: strings() })),
+  'io.containerd.shim.v1.manager': idle(
+    'shims have the environment of the daemon',
+    table({ env: strings() }),
+  ),
   [`${SNAPSHOTTER}.blockfile` as const]: foreign(
+    NO_PLUGIN,
     table({
       root_path: string(),
       scratch_file: string(),
@@ -95,6 +109,7 @@ export const COMMON_PLUGINS = {
     fs_options: string(),
   }),
   [`${SNAPSHOTTER}.erofs` as const]: foreign(
+    NO_PLUGIN,
     table({
       root_path: string(),
       ovl_mount_options: strings(),
@@ -105,26 +120,30 @@ export const COMMON_PLUGINS = {
   [`${SNAPSHOTTER}.native` as const]: table({ root_path: string() }),
   [`${SNAPSHOTTER}.overlayfs` as const]: table({
     root_path: string(),
-    upperdir_label: idle(boolean()),
-    sync_remove: idle(boolean()),
-    slow_chown: idle(boolean()),
+    upperdir_label: idle('snapshots have no label with a path', boolean()),
+    sync_remove: idle('what a snapshot held is deleted beside the call', boolean()),
+    slow_chown: idle('the kernel maps ids of mounts', boolean()),
     mount_options: strings(),
   }),
   [`${SNAPSHOTTER}.zfs` as const]: table({ root_path: string() }),
   'io.containerd.tracing.processor.v1.otlp': foreign(
+    NO_PLUGIN,
     table({ endpoint: string(), protocol: string(), insecure: boolean() }),
   ),
   'io.containerd.transfer.v1.local': table({
     max_concurrent_downloads: integer(3),
-    concurrent_layer_fetch_buffer: idle(integer()),
+    concurrent_layer_fetch_buffer: integer(),
     max_concurrent_uploaded_layers: integer(3),
-    check_platform_supported: idle(boolean()),
+    check_platform_supported: idle('a client names the platform', boolean()),
     config_path: string(),
-    unpack_config: idle(tables({ platform: string(), snapshotter: string(), differ: string() })),
+    unpack_config: idle(
+      'a client names platform and snapshotter',
+      tables({ platform: string(), snapshotter: string(), differ: string() }),
+    ),
   }),
 };
 
-const RESTART = foreign(table({ interval: duration('10s') }));
+const RESTART = foreign(NO_PLUGIN, table({ interval: duration('10s') }));
 const CGROUP_METRICS = table({ no_prometheus: boolean() });
 
 /** Plugins that have another name in version 2. */
@@ -136,6 +155,7 @@ export const RENAMED_PLUGINS: Readonly<Record<string, string>> = {
 /** Plugins of containerd 1.x that are gone. */
 const GONE_PLUGINS = {
   'io.containerd.runtime.v1.linux': foreign(
+    'it is of containerd 1',
     table({
       no_shim: boolean(),
       runtime: string('runc'),
@@ -144,7 +164,10 @@ const GONE_PLUGINS = {
       shim_debug: boolean(),
     }),
   ),
-  'io.containerd.snapshotter.v1.aufs': foreign(table({ root_path: string() })),
+  'io.containerd.snapshotter.v1.aufs': foreign(
+    'it is of containerd 1',
+    table({ root_path: string() }),
+  ),
 };
 
 /** The plugins of a file of version 2, but for CRI. */

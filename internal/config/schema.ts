@@ -7,6 +7,8 @@
 interface Common {
   /** Nothing reads it in this version: a value other than the default is told to the user. */
   readonly isIdle?: true;
+  /** Why an idle key has no effect, as the end of a sentence for the user. */
+  readonly why?: string;
   /** Values of an idle key, besides its default, that say what is so anyway. */
   readonly harmless?: readonly unknown[];
   /** Only other containerds have it: it is idle, and printed only when it is not the default. */
@@ -161,15 +163,15 @@ export function tables<F extends Fields>(fields: F): TablesSchema<F> {
 export const anyTable: TableSchema = { kind: 'table', fields: {}, others: 'silently' };
 
 /** Marks a value that nothing reads in this version; `harmless` values ask for what is so anyway. */
-export function idle<S extends Schema>(schema: S, ...harmless: readonly unknown[]): S {
+export function idle<S extends Schema>(why: string, schema: S, ...harmless: readonly unknown[]): S {
   return harmless.length === 0
-    ? { ...schema, isIdle: true }
-    : { ...schema, isIdle: true, harmless };
+    ? { ...schema, isIdle: true, why }
+    : { ...schema, isIdle: true, why, harmless };
 }
 
 /** Marks what only other containerds have. */
-export function foreign<S extends Schema>(schema: S): S {
-  return { ...schema, isIdle: true, isForeign: true };
+export function foreign<S extends Schema>(why: string, schema: S): S {
+  return { ...schema, isIdle: true, isForeign: true, why };
 }
 
 /** Marks what only this daemon has. */

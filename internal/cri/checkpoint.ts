@@ -3,14 +3,24 @@
  * the names that checkpointctl and other engines know. The container runs on. An archive is never read here: it would bring
  * a spec, names and annotations of its own (CVE-2026-53489, CVE-2026-53492, CVE-2026-95837).
  */
-import { createReadStream, createWriteStream } from 'node:fs';
-import { lstat, mkdir, mkdtemp, open, readdir, rename, rm } from 'node:fs/promises';
+import { constants, createReadStream, createWriteStream } from 'node:fs';
+import {
+  type FileHandle,
+  lstat,
+  mkdir,
+  mkdtemp,
+  open,
+  readdir,
+  rename,
+  rm,
+  writeFile,
+} from 'node:fs/promises';
 import { dirname, isAbsolute, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { type Pack, pack } from 'tar-stream';
 import { packAny } from '../api/any.ts';
 import { CheckpointOptions } from '../api/generated/containerd.runc.v1.ts';
-import { TsError } from '../errors/index.ts';
+import { errnoNameOf, TsError } from '../errors/index.ts';
 import { formatJson } from '../oci/index.ts';
 import type { Container } from './container.ts';
 import type { Cri } from './cri.ts';
@@ -47,6 +57,7 @@ export async function checkpointContainer(
     });
     const diff = join(work, 'rootfs-diff.tar');
     await writeRootfsDiff(cri, container, diff);
+    await copyLog(container.state.logPath, join(work, 'container.log'));
     await writeArchive(cri, container, work, location);
   } catch (thrown) {
     throw TsError.from(thrown, place).within(place);
@@ -80,6 +91,30 @@ async function writeRootfsDiff(
     await unlessGone(services.snapshots.remove({ snapshotter, key }));
     if (digest !== '') await unlessGone(services.content.delete({ digest }));
   }
+}
+
+/** The log so far. A link in its place would have the archive hold another file (CVE-2026-53489): it is not followed. */
+async function copyLog(path: string, file: string): Promise<void> {
+  if (path === '') return;
+  let log: FileHandle;
+  try {
+    log = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  } catch (thrown) {
+    if (errnoNameOf(thrown) === 'ENOENT') return; // its pod's logs were taken away
+    throw TsError.from(thrown, `read ${path}`);
+  }
+  await using owned = log;
+  const stat = await owned.stat();
+  if (!stat.isFile()) throw new TsError('FailedPrecondition', `read ${path}: not a regular file`);
+  if (stat.size === 0) return await writeFile(file, '', { mode: 0o600 });
+  // It may grow meanwhile.
+  const source = createReadStream('', {
+    fd: owned,
+    start: 0,
+    end: stat.size - 1,
+    autoClose: false,
+  });
+  await pipeline(source, createWriteStream(file, { mode: 0o600 }));
 }
 
 async function writeArchive(

@@ -18,6 +18,7 @@ import { cgroupsPath } from './cgroup-parent.ts';
 import type { CriConfig, RuntimeHandlerConfig } from './cri-config.ts';
 import type { CriHost } from './cri-host.ts';
 import type { Identity } from './image-user.ts';
+import { checkResourceClasses } from './resource-classes.ts';
 import type { SelinuxLabels } from './selinux-labels.ts';
 import { capabilitySets } from './spec-capabilities.ts';
 import { hostDevices, requestedDevices } from './spec-devices.ts';
@@ -62,6 +63,13 @@ export interface ContainerPlan {
 
 /** The OCI spec of a container. Throws InvalidArgument that names the field of the request. */
 export function containerSpec(plan: ContainerPlan, settings: CriConfig, host: CriHost): Spec {
+  const { config, sandboxConfig } = plan;
+  checkResourceClasses(
+    config.metadata?.name ?? '',
+    config.annotations,
+    sandboxConfig.annotations,
+    settings,
+  );
   const { baseRuntimeSpec } = plan.runtime;
   const requested = requestedSpec(plan, settings, host);
   const spec =

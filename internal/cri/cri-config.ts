@@ -41,6 +41,9 @@ export interface CriConfig {
   readonly enablesUnprivilegedPorts: boolean;
   readonly enablesUnprivilegedIcmp: boolean;
   readonly ignoresImageDefinedVolumes: boolean;
+  /** A class of block I/O, or of RDT, that a pod asks for does not count; else it is refused: there are none. */
+  readonly ignoresBlockioClasses: boolean;
+  readonly ignoresRdtClasses: boolean;
   readonly drainExecSyncIoTimeoutMs: number;
   readonly enablesCdi: boolean;
   /** Later ones win. */
@@ -66,13 +69,20 @@ export interface RuntimeHandlerConfig {
   readonly snapshotter: string;
   /** File with an OCI spec to start from instead of the default. */
   readonly baseRuntimeSpec: string;
+  /** The networks of its pods, when they are not those of all others. */
+  readonly networks?: NetworkDirectory;
 }
 
-export interface CniConfig {
-  readonly binDirs: readonly string[];
+export interface NetworkDirectory {
   readonly confDir: string;
   /** How many networks of the directory are used; 0 for all. */
   readonly maxConfNum: number;
+}
+
+export interface CniConfig extends NetworkDirectory {
+  readonly binDirs: readonly string[];
+  /** Which address of a pod is told as its own: the first of this kind, or the first that its plugins name. */
+  readonly ipPreference: 'ipv4' | 'ipv6' | 'cni';
 }
 
 export interface StreamConfig {

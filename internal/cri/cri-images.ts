@@ -94,7 +94,9 @@ export class CriImages {
     const image = await this.find(text);
     if (image !== undefined) return image;
     throw new TsError('NotFound', `image ${JSON.stringify(text)}`, {
-      advice: 'pull it first',
+      advice: text.startsWith('/')
+        ? 'give the name of an image: containers are not restored from archives'
+        : 'pull it first',
     });
   }
 

@@ -27,7 +27,7 @@ const NETNS = '/run/netns/test';
 describe('PodNetworks', () => {
   it('puts namespaces into /run/netns, or where it is told to', () => {
     const pathIn = (directory: string | undefined): string => {
-      const config = { binDirs: [], confDir: '/none', maxConfNum: 1 };
+      const config = { binDirs: [], confDir: '/none', maxConfNum: 1, ipPreference: 'cni' as const };
       const log = createLogger({ level: 'fatal', name: 'test' });
       return new PodNetworks(config, '/none', log, undefined, directory).newNamespacePath();
     };
@@ -53,9 +53,9 @@ describe('PodNetworks', () => {
     rmSync(directory, { recursive: true, force: true });
   });
 
-  const open = (): PodNetworks =>
+  const open = (ipPreference: 'ipv4' | 'ipv6' | 'cni' = 'ipv4'): PodNetworks =>
     new PodNetworks(
-      { binDirs: [at('bin')], confDir: at('net.d'), maxConfNum: 1 },
+      { binDirs: [at('bin')], confDir: at('net.d'), maxConfNum: 1, ipPreference },
       at('records'),
       createLogger({ level: 'fatal', name: 'test' }),
       10_000,
@@ -106,6 +106,41 @@ esac
     assert.deepEqual([taken(), records()], [[], []]);
     await networks.detach('pod');
     assert.equal(calls().length, 4);
+  });
+
+  for (const [preference, expected] of [
+    ['ipv4', ['10.0.0.3', 'fd00::2', 'fd00::1']],
+    ['ipv6', ['fd00::2', '10.0.0.3', 'fd00::1']],
+    ['cni', ['fd00::2', '10.0.0.3', 'fd00::1']],
+  ] as const) {
+    it(`ip_pref ${preference}: which of several addresses comes first`, async () => {
+      const ips = '[{"address":"fd00::2/64"},{"address":"10.0.0.3/24"},{"address":"fd00::1/64"}]';
+      fail('ADD-second', `echo '{"cniVersion":"1.0.0","ips":${ips}}'; exit 0`);
+      networks = open(preference);
+      assert.deepEqual((await attach()).ips, expected);
+    });
+  }
+
+  it('ip_pref ipv6: comes before an IPv4 address of the plugins', async () => {
+    const ips = '[{"address":"10.0.0.3/24"},{"address":"fd00::2/64"}]';
+    fail('ADD-second', `echo '{"cniVersion":"1.0.0","ips":${ips}}'; exit 0`);
+    networks = open('ipv6');
+    assert.deepEqual((await attach()).ips, ['fd00::2', '10.0.0.3']);
+  });
+
+  it('the networks of a runtime are those of its directory, as many as it says', async () => {
+    mkdirSync(at('other.d'));
+    for (const name of ['1', '2', '3']) {
+      writeFileSync(at('other.d', `${name}.conflist`), conflist(`other-${name}`));
+    }
+    const directory = { confDir: at('other.d'), maxConfNum: 2 };
+    await networks.attach('pod', POD, NETNS, NEVER, directory);
+    assert.deepEqual(records().sort(), ['pod@eth0.json', 'pod@eth1.json']);
+    assert.equal(config('ADD-first')['name'], 'other-2');
+    networks = open(); // as after a restart
+    await networks.detach('pod');
+    assert.equal(config('DEL-first')['name'], 'other-1');
+    assert.deepEqual(records(), []);
   });
 
   const changes: [name: string, change: () => void][] = [

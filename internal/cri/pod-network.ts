@@ -13,7 +13,7 @@ import { loadNetworks } from './cni-config.ts';
 import { addressesOf, CniNetwork, type CniResult, throwFirst } from './cni-network.ts';
 import { type CniPlugins, PLUGIN_TIMEOUT_MS } from './cni-plugin.ts';
 import { type CniRecord, CniRecords } from './cni-records.ts';
-import type { CniConfig } from './cri-config.ts';
+import type { CniConfig, NetworkDirectory } from './cri-config.ts';
 
 const NETNS_DIR = '/run/netns';
 /** How soon after a failure, and how seldom at last, an address is tried to be given back again. */
@@ -92,16 +92,18 @@ export class PodNetworks {
 
   /**
    * Attaches a pod to every configured network; the first one gives its addresses. Each attachment is written down before
-   * its first plugin runs. Whatever becomes of it, {@link detach} gives back what was got.
+   * its first plugin runs. Whatever becomes of it, {@link detach} gives back what was got. `directory` is that of the
+   * pod's runtime, if it has one.
    */
   async attach(
     id: string,
     config: PodSandboxConfig,
     netns: string,
     signal: AbortSignal,
+    directory?: NetworkDirectory,
   ): Promise<PodNetworkResult> {
     let first: CniResult | undefined;
-    for (const [index, network] of this.#networks().entries()) {
+    for (const [index, network] of this.#networks(directory).entries()) {
       const attachment = attachmentOf(id, config, netns, index);
       const record = { network: network.config, attachment };
       await this.#records.write({ ...record, result: undefined });
@@ -110,7 +112,7 @@ export class PodNetworks {
       first ??= result;
     }
     if (first === undefined) throw new TsError('Internal', 'internal error: no network configured');
-    const ips = addressesOf(first);
+    const ips = inOrder(addressesOf(first), this.#config.ipPreference);
     if (ips.length === 0) {
       throw new TsError('Unknown', `CNI network: the plugins gave pod ${id} no IP address`, {
         code: 'TS_CNI_NO_ADDRESS',
@@ -191,8 +193,14 @@ export class PodNetworks {
   }
 
   /** Read anew each time: the directory is the cluster's to change. */
-  #networks(): CniNetwork[] {
-    const { confDir, maxConfNum } = this.#config;
+  #networks({ confDir, maxConfNum }: NetworkDirectory = this.#config): CniNetwork[] {
     return loadNetworks(confDir, maxConfNum).map((config) => new CniNetwork(config, this.#plugins));
   }
+}
+
+/** The preferred address first, the others in the plugins' order. */
+function inOrder(ips: readonly string[], preference: CniConfig['ipPreference']): string[] {
+  const isPreferred = (ip: string): boolean => ip.includes(':') === (preference === 'ipv6');
+  const first = preference === 'cni' ? undefined : ips.find(isPreferred);
+  return first === undefined ? [...ips] : [first, ...ips.filter((ip) => ip !== first)];
 }

@@ -224,7 +224,8 @@ export class Sandboxes {
     const { id, config, state } = sandbox;
     if (state.netns === '') return [];
     undo.add(() => networks.detach(id));
-    return (await networks.attach(id, config, state.netns, signal)).ips;
+    const { runtime } = this.runtime(state.handler);
+    return (await networks.attach(id, config, state.netns, signal, runtime.networks)).ips;
   }
 
   async #startTask(

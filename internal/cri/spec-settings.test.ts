@@ -130,6 +130,40 @@ describe('a key of the configuration', () => {
     assert.equal(hasFilter('runtime/default'), true);
   });
 
+  const CLASSES: readonly [name: string, container: string, pod: string][] = [
+    ['blockio', 'io.kubernetes.cri.blockio-class', 'blockio.resources.beta.kubernetes.io'],
+    ['rdt', 'io.kubernetes.cri.rdt-class', 'rdt.resources.beta.kubernetes.io'],
+  ];
+  for (const [name, annotation, prefix] of CLASSES) {
+    it(`ignore_${name}_not_enabled_errors: a class that is asked for is refused without it`, () => {
+      const config = { metadata: { name: 'web', attempt: 0 } };
+      const asked: Given[] = [
+        { config: { ...config, annotations: [[annotation, 'fast']] } },
+        { config, pod: { annotations: [[`${prefix}/container.web`, 'fast']] } },
+        { config, pod: { annotations: [[`${prefix}/pod`, 'fast']] } },
+      ];
+      const ignored = {
+        ignoresBlockioClasses: name === 'blockio',
+        ignoresRdtClasses: name === 'rdt',
+      };
+      const other = {
+        ignoresBlockioClasses: name === 'rdt',
+        ignoresRdtClasses: name === 'blockio',
+      };
+      for (const given of asked) {
+        assert.throws(() => translate({ ...given, settings: other }), {
+          kind: 'FailedPrecondition',
+          text:
+            `${name} class "fast" of container web: there are no classes here: ` +
+            `take the annotation away, or set ignore_${name}_not_enabled_errors`,
+        });
+        assert.ok(translate({ ...given, settings: ignored }));
+      }
+      const neighbour: Given['pod'] = { annotations: [[`${prefix}/container.db`, 'fast']] };
+      assert.ok(translate({ config, pod: neighbour, settings: other }));
+    });
+  }
+
   it('cgroup_writable of a runtime, where cgroups are of version 2', () => {
     const mode = (runtime: Partial<RuntimeHandlerConfig>, cgroupVersion: 1 | 2) =>
       mountAt(translate({ runtime, host: { cgroupVersion } }), '/sys/fs/cgroup')?.[0]?.options?.at(

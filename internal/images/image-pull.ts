@@ -42,6 +42,8 @@ export interface PullContext {
   readonly group: TaskGroup;
   /** Layers that are fetched at once. */
   readonly concurrency: number;
+  /** Whether each layer is on the disk before its snapshot is there. */
+  readonly isSynced: boolean;
   /** Whether layers are let go once they are unpacked (`discard_unpacked_layers`). */
   readonly discardsLayers: boolean;
 }
@@ -189,6 +191,7 @@ export class ImagePull {
           if (layer !== undefined) await fetch(layer, index);
         },
         isFetchedLast: isAskedFirst,
+        isSynced: this.#context.isSynced,
         source: { reference: this.#context.client.name, manifest: descriptor.digest },
         onProgress: (event: string, layer: Descriptor) => progress.done(event, layer),
       };

@@ -33,6 +33,14 @@ export interface TransferLimits {
   readonly parallel?: ParallelOptions;
 }
 
+/** How one pull differs from others. */
+export interface PullOptions {
+  /** Layers that are fetched at once. */
+  readonly downloads?: number;
+  /** Whether each layer is on the disk before its snapshot is there. */
+  readonly isSynced?: boolean;
+}
+
 /** Moves images between archives, registries and the store. */
 export class ImageTransfer {
   readonly #content: ContentStore;
@@ -82,6 +90,7 @@ export class ImageTransfer {
     registry: RegistryOptions,
     target: ImageTarget,
     sink: ProgressSink,
+    options: PullOptions = {},
   ): Promise<void> {
     const progress = new Progress(sink);
     const from = `OCI Registry (${registry.reference})`;
@@ -100,7 +109,8 @@ export class ImageTransfer {
             target,
             progress,
             group,
-            concurrency: this.#limits.downloads,
+            concurrency: options.downloads ?? this.#limits.downloads,
+            isSynced: options.isSynced ?? false,
             discardsLayers: this.#limits.discardsLayers?.(scope) ?? false,
             scope: { ...leased, signal: group.signal },
           });

@@ -38,16 +38,19 @@ export interface UnpackRequest {
   readonly layerReady?: (index: number) => Promise<void>;
   /** Whether to look for a layer's snapshot before `layerReady` is asked for its blob. */
   readonly isFetchedLast?: boolean;
+  /** Whether each layer is on the disk before its snapshot is there. */
+  readonly isSynced?: boolean;
   /** What the image was asked for as, and its manifest: told to remote snapshotters. */
   readonly source?: { readonly reference: string; readonly manifest: string };
   readonly onProgress?: (event: 'extracting' | 'extracted', layer: Descriptor) => void;
 }
 
-/** What a layer's snapshot is called, and what its content must be. */
+/** What a layer's snapshot is called, what its content must be, and whether it must be on the disk first. */
 interface LayerNames {
   readonly parent: string;
   readonly chainId: string;
   readonly diffId: string;
+  readonly isSynced: boolean;
 }
 
 /** Chain IDs of a stack of layers, from the lowest. */
@@ -108,6 +111,7 @@ export class Unpacker {
           parent: chain[index - 1] ?? '',
           chainId: chain[index] ?? '',
           diffId: diffIds[index] ?? '',
+          isSynced: request.isSynced ?? false,
         };
         const parentReady = below;
         const ready = (): Promise<void> => request.layerReady?.(index) ?? Promise.resolve();
@@ -170,8 +174,9 @@ export class Unpacker {
     parentReady: Promise<void>,
     onStart: () => void,
   ): Promise<void> {
-    const { chainId, parent } = names;
-    const isDetached = snapshotter.canRebase && parent !== '';
+    const { chainId, parent, isSynced } = names;
+    // What is attached later is written later too.
+    const isDetached = snapshotter.canRebase && parent !== '' && !isSynced;
     if (!isDetached) await parentReady;
     const key = `${scope.namespace} ${snapshotter.name} ${chainId}`;
     await this.#flights.run(key, scope.signal, async () => {
@@ -198,7 +203,9 @@ export class Unpacker {
       await this.#extract(scope, snapshotter, layer, names, async (extractKey, labels) => {
         const mounts = await snapshotter.prepare(scope, extractKey, names.parent, labels);
         await ready();
-        return await this.#unpacks.run(() => this.#stores.differ.apply(scope, layer, mounts));
+        return await this.#unpacks.run(() =>
+          this.#stores.differ.apply(scope, layer, mounts, names),
+        );
       });
     });
   }
@@ -242,7 +249,7 @@ export class Unpacker {
     await this.#extract(scope, snapshotter, layer, names, (key, labels) =>
       this.#unpacks.run(async () => {
         const mounts = await snapshotter.prepare(scope, key, names.parent, labels);
-        return await this.#stores.differ.apply(scope, layer, mounts);
+        return await this.#stores.differ.apply(scope, layer, mounts, names);
       }),
     );
   }

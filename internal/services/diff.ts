@@ -8,13 +8,16 @@ import { descriptorMessage, descriptorOf } from './descriptor-message.ts';
 import { mountOf } from './mount-message.ts';
 import { required } from './request.ts';
 
-/** The diff service: layers to snapshots and back. */
-export function diffService(differ: Differ): ServiceHandlers<typeof Diff, GrpcContext> {
+/** The diff service: layers to snapshots and back. `isSynced`: layers are on the disk also when a client does not ask. */
+export function diffService(
+  differ: Differ,
+  isSynced = false,
+): ServiceHandlers<typeof Diff, GrpcContext> {
   return {
     async apply({ diff, mounts, syncFs, payloads }, { scope, signal }) {
       const layer = descriptorOf(required(diff, 'diff'));
       const applied = await differ.apply({ ...scope, signal }, layer, mounts.map(mountOf), {
-        isSynced: syncFs,
+        isSynced: isSynced || syncFs,
         payloads: new Map([...payloads].map(([id, payload]) => [id, Any.encode(payload)])),
       });
       return { applied: descriptorMessage(applied) };

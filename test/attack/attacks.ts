@@ -9,6 +9,8 @@ export interface Attack {
 }
 
 const attack = (name: string) => `test/attack/${name}.test.ts`;
+const PULLS = 'test/integration/images-pull.test.ts';
+const CHECKPOINTS = 'test/integration/cri-checkpoint.test.ts';
 const SYMLINKS: Attack['triedBy'] = [
   [attack('lying-rootfs'), 'symlink to the host'],
   [attack('lying-rootfs-exec'), 'symlinks to the host'],
@@ -232,6 +234,44 @@ export const attacks: readonly Attack[] = [
     id: 'CVE-2021-41103, CVE-2024-25621',
     what: 'directories of the daemon that users traverse',
     triedBy: [[attack('daemon-directories'), 'an unprivileged user reaches nothing']],
+  },
+  {
+    id: 'CVE-2021-32760, CVE-2026-95838',
+    what: 'layers that change files outside, or whose whiteouts burn time',
+    triedBy: [
+      [attack('layers'), 'reaches nothing outside'],
+      [attack('layers'), 'mode through a hard link to a link'],
+      [attack('layers'), '100 000 opaque whiteouts over a large directory take linear time'],
+    ],
+  },
+  {
+    id: 'CVE-2020-15157',
+    what: 'credentials are sent to a host that only an answer names',
+    triedBy: [[PULLS, 'a password is not sent to a host that a redirect names']],
+  },
+  {
+    id: 'CVE-2021-41190',
+    what: 'one document with two meanings',
+    triedBy: [
+      [PULLS, 'both layers and manifests'],
+      [PULLS, 'another media type inside'],
+    ],
+  },
+  {
+    id: 'CVE-2023-25153, GO-2026-6597',
+    what: 'indexes without a bound, or that multiply',
+    triedBy: [
+      [PULLS, 'indexes in indexes are followed to a limit'],
+      [PULLS, 'a graph of indexes that multiplies is visited once each'],
+    ],
+  },
+  {
+    id: 'CVE-2026-53489, CVE-2026-53492, CVE-2026-50195, CVE-2026-95837, CRI-O CVE-2026-92574, CVE-2024-8676',
+    what: 'a checkpoint that brings a spec, names, mounts or links of its own',
+    triedBy: [
+      [CHECKPOINTS, 'an archive is not restored: neither its spec nor its names count'],
+      [CHECKPOINTS, 'a link in the place of the log is not followed'],
+    ],
   },
   {
     id: 'NODE_*, OPENSSL_*, LD_* in the environment',

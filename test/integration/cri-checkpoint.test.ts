@@ -1,7 +1,15 @@
 // CheckpointContainer: an archive of a running container, which runs on; where CRIU works.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -16,7 +24,7 @@ describe('checkpoints by the CRI', { skip: skipCri() || useCriu() }, () => {
     directory = mkdtempSync(join(tmpdir(), 'checkpoint-'));
     node = await CriNode.start();
     ({ id } = await node.run(
-      'echo changed >/file; i=0; while :; do i=$((i+1)); echo $i >/count; sleep 0.05; done',
+      'echo changed >/file; echo logged; i=0; while :; do i=$((i+1)); echo $i >/count; sleep 0.05; done',
     ));
   });
   after(async () => {
@@ -40,7 +48,10 @@ describe('checkpoints by the CRI', { skip: skipCri() || useCriu() }, () => {
     await node.runtime.checkpointContainer({ containerId: id, location, timeout: 60n });
     assert.equal(statSync(location).mode & 0o777, 0o600);
     const names = tar('-tf', location).split('\n');
-    for (const name of ['checkpoint/inventory.img', 'rootfs-diff.tar', 'spec.dump', 'config.dump'])
+    for (const name of [
+      ...['checkpoint/inventory.img', 'rootfs-diff.tar', 'spec.dump', 'config.dump'],
+      ...['status.dump', 'container.log', 'stats-dump', 'dump.log'],
+    ])
       assert.ok(names.includes(name), `${name} in ${names.join(' ')}`);
     const config = JSON.parse(tar('-xOf', location, 'config.dump')) as Record<string, unknown>;
     assert.deepEqual([config['id'], config['name'], config['runtime']], [id, 'main', 'tsrunc']);
@@ -48,9 +59,38 @@ describe('checkpoints by the CRI', { skip: skipCri() || useCriu() }, () => {
     assert.equal(spec.process.args[0], '/bin/sh');
     tar('-xf', location, '-C', directory, 'rootfs-diff.tar');
     assert.match(tar('-tf', join(directory, 'rootfs-diff.tar')), /^(\.\/)?file$/m);
+    assert.match(tar('-xOf', location, 'container.log'), /^\S+ stdout F logged\n$/);
     // It runs on.
     const before = await count();
     while ((await count()) <= before);
+  });
+
+  it('a link in the place of the log is not followed', async () => {
+    const { status } = await node.runtime.containerStatus({ containerId: id });
+    const log = status?.logPath ?? '';
+    const location = join(directory, 'linked.tar');
+    renameSync(log, `${log}.kept`);
+    symlinkSync('/etc/passwd', log);
+    try {
+      await assert.rejects(
+        node.runtime.checkpointContainer({ containerId: id, location, timeout: 60n }),
+        (error: Error) => error.message.includes(`read ${log}: ELOOP`),
+      );
+      assert.equal(existsSync(location), false);
+    } finally {
+      renameSync(`${log}.kept`, log);
+    }
+  });
+
+  it('an archive is not restored: neither its spec nor its names count', async () => {
+    const location = join(directory, 'new/checkpoint.tar');
+    assert.ok(existsSync(location));
+    await assert.rejects(node.run('true', { image: { image: location } }), {
+      code: 5,
+      details:
+        `create container main: image "${location}": ` +
+        'give the name of an image: containers are not restored from archives: not found',
+    });
   });
 
   it('leaves nothing else, and refuses what cannot be', async () => {

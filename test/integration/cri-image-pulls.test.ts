@@ -1,7 +1,9 @@
 // Pulls of the CRI: a registry that stalls is given up after image_pull_progress_timeout, and what a kubelet sends to show
 // who it is stands nowhere, neither in the daemon's log at its most talkative nor in what it answers.
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
+import type { IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { AuthConfig } from '../../internal/api/generated/runtime.v1.ts';
@@ -105,4 +107,57 @@ describe('credentials of a pull', { skip: skipCri(), timeout: 240_000 }, () => {
       });
     }
   }
+});
+
+describe('how layers are fetched', { skip: skipCri(), timeout: 240_000 }, () => {
+  const layer = (name: string, bytes: number) => [
+    { path: name, kind: 'file' as const, content: randomBytes(bytes) },
+  ];
+
+  for (const [most, cri] of [
+    [1, 'max_concurrent_downloads = 1'],
+    [2, 'max_concurrent_downloads = 2'],
+  ] as const) {
+    it(`${cri}: so many layers at once`, async () => {
+      await using registry = await TestRegistry.start();
+      await using node = await CriNode.start({ cri });
+      const layers = Array.from({ length: 5 }, (_, i) => layer(`file-${i}`, 100));
+      const built = await buildImage({ name: 'x', layers, compression: 'none', config: {} });
+      const reference = registry.add(built, 'layers');
+      const isLayer = (url = '') => built.layerDigests.some((digest) => url.endsWith(digest));
+      const held: (() => void)[] = [];
+      const counts: number[] = [];
+      const released = new WeakSet<IncomingMessage>();
+      // Layers are held back until as many as may come have come, or no more are to come.
+      registry.misbehave = (request, response) => {
+        if (!isLayer(request.url) || released.has(request)) return false;
+        held.push(() => {
+          released.add(request);
+          registry.serve(request, response);
+        });
+        counts.push(held.length);
+        const isLast = counts.length === layers.length;
+        if (held.length === most || isLast) for (const answer of held.splice(0)) answer();
+        return true;
+      };
+      await node.images.pullImage({ image: { image: reference } });
+      assert.equal(counts.length, layers.length);
+      assert.equal(Math.max(...counts), most);
+    });
+  }
+
+  it('concurrent_layer_fetch_buffer: a layer comes in parts of this size', async () => {
+    await using registry = await TestRegistry.start();
+    const ranges = async (cri: string): Promise<(string | undefined)[]> => {
+      await using node = await CriNode.start({ cri });
+      const layers = [layer('file', 300_000)];
+      const built = await buildImage({ name: 'x', layers, compression: 'none', config: {} });
+      registry.seen.splice(0);
+      await node.images.pullImage({ image: { image: registry.add(built, 'large') } });
+      const [digest = ''] = built.layerDigests;
+      return registry.seen.filter(({ path }) => path.endsWith(digest)).map(({ range }) => range);
+    };
+    assert.deepEqual(await ranges(''), [undefined]);
+    assert.deepEqual(await ranges('concurrent_layer_fetch_buffer = 100000'), ['bytes=0-99999']);
+  });
 });

@@ -21,7 +21,10 @@ export function criSettings({ root, state, plugins }: ConfigFile): CriConfig {
     rootDir: join(root, DIRECTORY),
     stateDir: join(state, DIRECTORY),
     runtimes: new Map(
-      Object.entries(containerd.runtimes).map(([name, table]) => [name, handlerOf(table)]),
+      Object.entries(containerd.runtimes).map(([name, table]) => [
+        name,
+        handlerOf(table, images.runtime_platforms[name]?.snapshotter ?? '', cni.max_conf_num),
+      ]),
     ),
     defaultRuntime: containerd.default_runtime_name,
     snapshotter: images.snapshotter,
@@ -31,6 +34,7 @@ export function criSettings({ root, state, plugins }: ConfigFile): CriConfig {
       binDirs: cni.bin_dir === '' ? cni.bin_dirs : [cni.bin_dir],
       confDir: cni.conf_dir,
       maxConfNum: cni.max_conf_num,
+      ipPreference: ipPreference(cni.ip_pref),
     },
     maxContainerLogLineBytes: logLineBytes(runtime.max_container_log_line_size),
     logFormat: runtime.log_format === 'json' ? 'json' : 'cri',
@@ -48,6 +52,8 @@ export function criSettings({ root, state, plugins }: ConfigFile): CriConfig {
     enablesUnprivilegedPorts: runtime.enable_unprivileged_ports,
     enablesUnprivilegedIcmp: runtime.enable_unprivileged_icmp,
     ignoresImageDefinedVolumes: runtime.ignore_image_defined_volumes,
+    ignoresBlockioClasses: containerd.ignore_blockio_not_enabled_errors,
+    ignoresRdtClasses: containerd.ignore_rdt_not_enabled_errors,
     drainExecSyncIoTimeoutMs: durationMs(runtime.drain_exec_sync_io_timeout) ?? 0,
     enablesCdi: runtime.enable_cdi,
     cdiSpecDirs: runtime.cdi_spec_dirs,
@@ -65,7 +71,13 @@ export function criSettings({ root, state, plugins }: ConfigFile): CriConfig {
   };
 }
 
-function handlerOf(table: RuntimeTable): RuntimeHandlerConfig {
+/** `snapshotter` is that of `runtime_platforms`, `maxConfNum` that of all other runtimes. */
+function handlerOf(
+  table: RuntimeTable,
+  snapshotter: string,
+  maxConfNum: number,
+): RuntimeHandlerConfig {
+  const { cni_conf_dir: confDir, cni_max_conf_num } = table;
   return {
     type: table.runtime_path === '' ? table.runtime_type : table.runtime_path,
     options: withoutDefaults(table.options),
@@ -74,8 +86,11 @@ function handlerOf(table: RuntimeTable): RuntimeHandlerConfig {
     privilegedWithoutHostDevices: table.privileged_without_host_devices,
     privilegedAllowsAllDevices: table.privileged_without_host_devices_all_devices_allowed,
     isCgroupWritable: table.cgroup_writable,
-    snapshotter: table.snapshotter,
+    snapshotter: table.snapshotter || snapshotter,
     baseRuntimeSpec: table.base_runtime_spec,
+    ...(confDir === ''
+      ? {}
+      : { networks: { confDir, maxConfNum: cni_max_conf_num || maxConfNum } }),
   };
 }
 
@@ -83,6 +98,11 @@ function handlerOf(table: RuntimeTable): RuntimeHandlerConfig {
 function withoutDefaults(options: Readonly<Record<string, unknown>>): Record<string, unknown> {
   const isSet = (value: unknown): boolean => value !== '' && value !== 0 && value !== false;
   return Object.fromEntries(Object.entries(options).filter(([, value]) => isSet(value)));
+}
+
+/** IPv4 unless another is chosen, as in containerd. */
+function ipPreference(text: string): CriConfig['cni']['ipPreference'] {
+  return text === 'ipv6' || text === 'cni' ? text : 'ipv4';
 }
 
 /** 0 is "no limit"; what is more than the shim holds of one line is none either. */

@@ -20,6 +20,7 @@ import { imageService } from '../../cri/image-service.ts';
 import { registryCredentials } from '../../cri/registry-credentials.ts';
 import { runtimeService } from '../../cri/runtime-service.ts';
 import { TsError } from '../../errors/index.ts';
+import type { PullOptions } from '../../images/image-transfer.ts';
 import { hostPlatform } from '../../images/platform.ts';
 import type { Scope } from '../../metadata/scope.ts';
 import { grpcService } from '../../services/context.ts';
@@ -75,8 +76,14 @@ function servicesOf(core: Core): DaemonServices {
     return localClient({ type, handlers: service.handlers }, NAMESPACE);
   };
   const { tasks, transfer } = core;
-  const { registry, image_pull_progress_timeout } =
-    core.config.plugins['io.containerd.cri.v1.images'];
+  const options = core.config.plugins['io.containerd.cri.v1.images'];
+  const { registry, image_pull_progress_timeout } = options;
+  const pullOptions = {
+    ...(options.max_concurrent_downloads > 0
+      ? { downloads: options.max_concurrent_downloads }
+      : {}),
+    isSynced: options.image_pull_with_sync_fs,
+  };
   const hostDir = registry.config_path || DEFAULT_HOST_DIR;
   if (tasks === undefined || transfer === undefined) {
     throw new TsError('Internal', 'internal error: CRI opened before tasks and transfer');
@@ -90,7 +97,7 @@ function servicesOf(core: Core): DaemonServices {
     leases: client(Leases),
     snapshots: client(Snapshots),
     tasks: client(Tasks),
-    pull: (request) => pull(transfer, hostDir, image_pull_progress_timeout, request),
+    pull: (request) => pull(transfer, hostDir, image_pull_progress_timeout, pullOptions, request),
     mount: mountAll,
     snapshotterRoot: (name) => join(core.config.root, `io.containerd.snapshotter.v1.${name}`),
     logs: {
@@ -106,6 +113,7 @@ async function pull(
   transfer: NonNullable<Core['transfer']>,
   hostDir: string,
   progressTimeout: string,
+  options: PullOptions,
   { reference, auth, snapshotter, signal }: PullRequest,
 ): Promise<void> {
   const platform = hostPlatform();
@@ -129,6 +137,7 @@ async function pull(
       unpacks: [{ platform, snapshotter }],
     },
     (event) => watch.event(event),
+    options,
   );
   try {
     await pulling;

@@ -86,7 +86,10 @@ export async function openSnapshots(core: Core): Promise<DaemonModule> {
     ],
     services: [
       grpcService(Snapshots, snapshotsService(core.snapshotters)),
-      grpcService(Diff, diffService(differ)),
+      grpcService(
+        Diff,
+        diffService(differ, core.config.plugins['io.containerd.service.v1.diff-service'].sync_fs),
+      ),
       grpcService(Mounts, mountsService()),
     ],
     async close() {

@@ -3,6 +3,7 @@ import { Transfer } from '../../api/generated/containerd.services.transfer.v1.ts
 import type { ConfigFile } from '../../config/index.ts';
 import { TsError } from '../../errors/index.ts';
 import { ImageTransfer, type TransferLimits } from '../../images/image-transfer.ts';
+import { DEFAULT_PARALLEL, type ParallelOptions } from '../../images/parallel-body.ts';
 import { endAbandonedWork } from '../../images/work-lease.ts';
 import { grpcService } from '../../services/context.ts';
 import { StreamManager } from '../../services/stream-manager.ts';
@@ -17,6 +18,9 @@ const TRANSFER = 'io.containerd.transfer.v1';
 /** Layers of one image that are moved at once (containerd's default). */
 const DEFAULT_CONCURRENCY = 3;
 
+/** A request for less costs more than it fetches. */
+const LEAST_PART_BYTES = 64 * 1024;
+
 /** The namespace of Kubernetes' images and containers. */
 const KUBERNETES = 'k8s.io';
 
@@ -27,9 +31,13 @@ export function openTransfer(core: Core): DaemonModule {
     throw new TsError('Internal', 'internal error: transfer opened before the differ');
   }
   const { content, leases, images, snapshotters } = core;
-  const { discard_unpacked_layers } = core.config.plugins['io.containerd.cri.v1.images'];
+  const { discard_unpacked_layers, concurrent_layer_fetch_buffer } =
+    core.config.plugins['io.containerd.cri.v1.images'];
+  const options = core.config.plugins[`${TRANSFER}.local`];
+  const partBytes = options.concurrent_layer_fetch_buffer || concurrent_layer_fetch_buffer;
   const limits: TransferLimits = {
-    ...limitsOf(core.config.plugins[`${TRANSFER}.local`]),
+    ...limitsOf(options),
+    ...(partBytes > 0 ? { parallel: parallelBy(partBytes) } : {}),
     // It is said of Kubernetes' images alone.
     discardsLayers: ({ namespace }) => discard_unpacked_layers && namespace === KUBERNETES,
   };
@@ -72,6 +80,12 @@ function limitsOf(
     downloads: limitOf(max_concurrent_downloads),
     uploads: limitOf(max_concurrent_uploaded_layers),
   };
+}
+
+/** Parts of a layer as large as the configuration says, as soon as there are two of them. */
+function parallelBy(partBytes: number): ParallelOptions {
+  const bytes = Math.max(partBytes, LEAST_PART_BYTES);
+  return { ...DEFAULT_PARALLEL, partBytes: bytes, fromBytes: 2 * bytes };
 }
 
 function limitOf(value: number): number {
