@@ -262,14 +262,14 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       shownBy: ['test/integration/cri-events.test.ts'],
     },
     {
-      what: 'CRI: keys of its configuration: devices of the user, huge pages, `/proc`, cgroups, network namespaces, TCP, pulls without progress; options of mounts',
+      what: 'CRI: keys of its configuration: devices of the user, huge pages, `/proc`, cgroups, network namespaces, networks and snapshotters of a runtime, TCP, pulls; options of mounts',
       shownBy: [
         'internal/cri/spec-settings.test.ts',
         'test/integration/cri-settings.test.ts',
         'test/integration/cri-image-pulls.test.ts',
         'test/conformance/config-keys.test.ts',
       ],
-      note: 'the others that containerd has are told to have no effect',
+      note: 'the others that containerd has are told to have no effect, and why',
     },
     {
       what: 'CRI: SELinux labels of pods and containers, a pair of categories for each pod, volumes relabelled',

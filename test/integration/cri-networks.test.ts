@@ -1,7 +1,7 @@
 // Networks of pods by Debian's CNI plugins, in a network of the test's own.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, it } from 'node:test';
@@ -12,6 +12,8 @@ import { NetworkMachine, skipNetworks } from '../fixtures/network-machine.ts';
 import { peer } from '../peers/index.ts';
 
 const FILE = '10-pods.conflist';
+/** Below the directory of networks: those of the runtime `other`. */
+const OTHER = 'other.d';
 const PORTMAP = { type: 'portmap', capabilities: { portMappings: true } };
 const BANDWIDTH = { type: 'bandwidth', capabilities: { bandwidth: true } };
 
@@ -100,6 +102,22 @@ describe('networks of pods', { skip: skipCri() || skipNetworks() }, () => {
     assert.doesNotMatch(machine.run('iptables', '-t', 'nat', '-S'), /8080/);
     assert.doesNotMatch(machine.run('ip', 'link'), /veth/);
     assert.equal(await address(), ip);
+  });
+
+  it('cni_conf_dir of a runtime: its pods are in the networks of its directory', async () => {
+    mkdirSync(join(machine.confDir, OTHER), { recursive: true });
+    machine.writeNetwork(join(OTHER, '10-other.conflist'), {
+      name: 'others',
+      bridge: { bridge: 'cni7' },
+    });
+    const runtimeHandler = 'other';
+    id = (await node.runtime.runPodSandbox({ config: config(), runtimeHandler })).podSandboxId;
+    assert.match(machine.run('ip', 'link', 'show', 'master', 'cni7'), /veth/);
+    // What was given is given back to that network, though it is not configured any more.
+    rmSync(join(machine.confDir, OTHER), { recursive: true });
+    await node.runtime.stopPodSandbox({ podSandboxId: id });
+    assert.equal(machine.run('ip', 'link', 'show', 'master', 'cni7'), '');
+    machine.run('ip', 'link', 'del', 'cni7'); // no plugin takes a bridge away
   });
 
   it('several pods at once have different addresses', async () => {
@@ -246,6 +264,12 @@ function startNode(machine: NetworkMachine, directory: string): Promise<CriNode>
     directory,
     wrapper: machine.wrapper,
     env: machine.env(`${binaries}:${process.env['PATH'] ?? ''}`),
-    cri: machine.criTable,
+    cri: [
+      machine.criTable,
+      '[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.other]',
+      'runtime_type = "io.containerd.tsrunc.v2"',
+      `cni_conf_dir = ${JSON.stringify(join(machine.confDir, OTHER))}`,
+      '',
+    ].join('\n'),
   });
 }
