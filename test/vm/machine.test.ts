@@ -18,8 +18,9 @@ for (const { layouts, files } of suites.short) {
         t.skip(missing);
         return;
       }
+      const options = { layout, timeoutS: TIMEOUT_S, processors: 1 };
       let count = 0;
-      for await (const result of runInMachine(filesOf(files), { layout, timeoutS: TIMEOUT_S })) {
+      for await (const result of runInMachine(filesOf(files), options)) {
         const { file, name, outcome, detail } = result;
         count++;
         await t.test(`${file}: ${name}`, { skip: outcome === 'skipped' && detail }, () => {
