@@ -5,7 +5,7 @@
  */
 import type { ShimFlags } from '../../internal/shim/shim-flags.ts';
 
-export type Verb = 'serve' | 'start' | 'delete' | 'info' | 'version';
+export type Verb = 'serve' | 'spare' | 'start' | 'delete' | 'info' | 'version';
 
 export interface Arguments {
   readonly verb: Verb;
@@ -73,7 +73,8 @@ export function parseArguments(args: readonly string[]): Arguments {
     socket: values.get('socket') ?? '',
     isDebug: switches.has('debug'),
   };
-  if (verb !== 'version' && verb !== 'info') {
+  // A spare hears later what it is to be.
+  if (verb !== 'version' && verb !== 'info' && verb !== 'spare') {
     if (flags.namespace === '') throw new Error('shim namespace cannot be empty');
     if (flags.id === '') throw new Error('shim id cannot be empty');
   }
@@ -86,6 +87,8 @@ function verbOf(rest: readonly string[], switches: ReadonlySet<string>): Verb {
   const [verb, ...more] = rest;
   if (verb === undefined) return 'serve';
   if (more.length === 0 && (verb === 'start' || verb === 'delete')) return verb;
+  // Behind it is room for the arguments of the shim that the process becomes.
+  if (verb === 'spare' && more.every((text) => text.trim() === '')) return verb;
   throw new Error(`unknown command: ${rest.join(' ')}`);
 }
 

@@ -37,20 +37,31 @@ async function run({ verb, flags }: Arguments): Promise<void> {
       return;
     }
     case 'serve': {
-      const started = flags.socket === '' ? await answerInPlace(flags) : undefined;
-      if (started !== undefined && started.listener === undefined) return;
-      const { LISTENER_FD, serve } = await import('../../internal/shim/serve.ts');
-      const socket = started?.address ?? flags.socket;
-      await serve({ ...flags, socket }, started?.listener?.release() ?? LISTENER_FD);
+      await serveAs(flags, flags.socket === '' ? await answerInPlace(flags) : undefined);
+      return;
+    }
+    case 'spare': {
+      const { becomeShim } = await import('../../internal/shim/spare.ts');
+      const call = await becomeShim();
+      if (call !== undefined)
+        await serveAs(call.flags, await answerInPlace(call.flags, call.input));
       return;
     }
   }
 }
 
+/** Serves at the socket of the flags, or where the daemon has been told, if that is this process. */
+async function serveAs(flags: ShimFlags, started: Started | undefined): Promise<void> {
+  if (started !== undefined && started.listener === undefined) return;
+  const { LISTENER_FD, serve } = await import('../../internal/shim/serve.ts');
+  const socket = started?.address ?? flags.socket;
+  await serve({ ...flags, socket }, started?.listener?.release() ?? LISTENER_FD);
+}
+
 /** The daemon has its answer before the modules that serve are loaded. */
-async function answerInPlace(flags: ShimFlags): Promise<Started> {
+async function answerInPlace(flags: ShimFlags, input?: Uint8Array): Promise<Started> {
   const { leaveStandardStreams, startInPlace } = await import('../../internal/shim/start.ts');
-  const started = await startInPlace(flags);
+  const started = await startInPlace(flags, input);
   writeSync(STDOUT, started.answer);
   leaveStandardStreams();
   return started;

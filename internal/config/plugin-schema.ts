@@ -13,6 +13,7 @@ import {
   integer,
   map,
   number,
+  own,
   string,
   strings,
   table,
@@ -75,6 +76,7 @@ export const COMMON_PLUGINS = {
       strings(`linux/${process.arch === 'x64' ? 'amd64' : process.arch}`),
     ),
     sched_core: foreign('shims get no core scheduling group', boolean()),
+    spare_shim: own(boolean()),
   }),
   'io.containerd.service.v1.diff-service': table({
     default: foreign('there is one differ', strings('walking')),

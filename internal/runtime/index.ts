@@ -37,6 +37,17 @@ export async function createContainer(
   return (await import('./cgroup-driver.ts')).createContainer(options, request);
 }
 
+/** Loads what {@link createContainer}, {@link startContainer}, {@link startExec} and the end of a container need. */
+export async function loadCommands(): Promise<void> {
+  await Promise.all([
+    import('./cgroup-driver.ts'),
+    import('./start.ts'),
+    import('./exec.ts'),
+    import('./kill.ts'),
+    import('./delete.ts'),
+  ]);
+}
+
 /** The system calls of a create, a line each; nothing is made. */
 export async function explainCreate(
   options: RuntimeOptions,

@@ -73,9 +73,9 @@ export interface Started {
  * What `start` does, but for a daemon of ours, which calls the serving process without it: that spares a pod the start
  * of one program. This process becomes the shim, unless there is one for the group already.
  */
-export async function startInPlace(flags: ShimFlags): Promise<Started> {
+export async function startInPlace(flags: ShimFlags, stdin = readStdin()): Promise<Started> {
   const bundle = process.cwd();
-  const input = parseBootstrapInput(readStdin(), flags.id, flags.namespace);
+  const input = parseBootstrapInput(stdin, flags.id, flags.namespace);
   const path = addressPath(flags, input, bundle);
   if (input.options !== undefined) writeStartOptions(bundle, input.options);
   let listener: OwnedFd | undefined;

@@ -18,6 +18,7 @@ import { ShimLauncher, type StartedShim } from './shim-launcher.ts';
 import { ShimLogs } from './shim-logs.ts';
 import { exitOf, ShimTask, UNKNOWN_EXIT_STATUS } from './shim-task.ts';
 import { SHIM_TIMEOUTS, type ShimTimeouts } from './shim-timeouts.ts';
+import type { SpareShim } from './spare-shim.ts';
 import { TaskCleaner } from './task-cleaner.ts';
 import type { Exit, NewTask, Task, TaskManager } from './task-manager.ts';
 
@@ -40,6 +41,7 @@ export interface TaskManagerOptions {
   /** Sandboxes whose shims take tasks, besides those whose first task is the sandbox. */
   readonly sandboxes?: SandboxShims;
   readonly timeouts?: ShimTimeouts;
+  readonly spare?: SpareShim | undefined;
 }
 
 /** Where tasks look for the shim of their sandbox. */

@@ -1,6 +1,6 @@
 /** The calls of a shim's program that are processes of their own: `start`, `delete`, `-info`. */
 
-import { spawn } from 'node:child_process';
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { TsError } from '../errors/index.ts';
 import { LEAN_PROCESS } from '../linux/lean-process.ts';
 
@@ -70,6 +70,29 @@ export async function startOwnShim(call: Omit<ShimCall, 'verb'>): Promise<ShimOu
   );
 }
 
+/** As many bytes as the arguments of a shim may be longer than those of a spare: its namespace and its id, both short. */
+const ARGUMENT_ROOM = 256;
+
+/**
+ * Starts our own shim before it is known for what: it waits for that on its standard input. What it is told then becomes
+ * its arguments, for which the last of those that it has here leaves room.
+ */
+export function spawnSpare(
+  binary: string,
+  daemon: DaemonAddresses,
+  signal: AbortSignal,
+): ChildProcessWithoutNullStreams {
+  const args = ['-address', daemon.grpc, 'spare', ' '.repeat(ARGUMENT_ROOM)];
+  return spawn(binary, args, {
+    cwd: '/',
+    env: { ...shimEnvironment({ daemon, namespace: '' }), ...LEAN_PROCESS },
+    detached: true,
+    stdio: ['pipe', 'pipe', 'pipe'],
+    killSignal: 'SIGKILL',
+    signal,
+  });
+}
+
 function shimEnvironment({ daemon, namespace }: Pick<ShimCall, 'daemon' | 'namespace'>) {
   return {
     ...inheritedEnvironment(),
@@ -99,13 +122,9 @@ async function execute(
   args: readonly string[],
   where: Where,
 ): Promise<ShimOutput> {
-  const what = `${call.binary} ${verb}`;
   const { isStaying = false, ...options } = where;
-  // Neither the caller nor the deadline ends a process that stays, once it has answered.
   const canceled = new AbortController();
-  const cancel = (): void => canceled.abort();
-  call.signal?.addEventListener('abort', cancel, { once: true });
-  if (call.signal?.aborted === true) cancel();
+  if (call.signal?.aborted === true) canceled.abort();
   const child = spawn(call.binary, args, {
     ...options,
     detached: isStaying,
@@ -113,6 +132,23 @@ async function execute(
     killSignal: 'SIGKILL',
     signal: canceled.signal,
   });
+  return answerOf(child, canceled, call, { verb, isStaying });
+}
+
+/**
+ * Passes a call's input to a process and returns what it answers, as {@link callShim} does; `canceled` ends the process. One
+ * that stays is not ended any more once it has answered: neither by the caller nor by the deadline.
+ */
+export async function answerOf(
+  child: ChildProcessWithoutNullStreams,
+  canceled: AbortController,
+  call: ProgramCall,
+  { verb, isStaying }: { readonly verb: string; readonly isStaying: boolean },
+): Promise<ShimOutput> {
+  const what = `${call.binary} ${verb}`;
+  const cancel = (): void => canceled.abort();
+  call.signal?.addEventListener('abort', cancel, { once: true });
+  if (call.signal?.aborted === true) cancel();
   const deadline = setTimeout(() => child.kill('SIGKILL'), call.timeoutMs);
   const startedMs = performance.now();
   let hasAnswered = false;

@@ -8,11 +8,19 @@ import type { Logger } from '../log/index.ts';
 import { parseBootstrapAnswer, type ShimAddress } from './bootstrap-answer.ts';
 import type { Bundle } from './bundle.ts';
 import { findShimBinary, OWN_SHIM } from './shim-binary.ts';
-import { callShim, callShimInfo, type DaemonAddresses, startOwnShim } from './shim-call.ts';
+import {
+  callShim,
+  callShimInfo,
+  type DaemonAddresses,
+  type ShimCall,
+  type ShimOutput,
+  startOwnShim,
+} from './shim-call.ts';
 import { levelOfLine, ShimLog } from './shim-log.ts';
 import { killShimProcesses } from './shim-processes.ts';
 import { exitOf, UNKNOWN_EXIT_STATUS } from './shim-task.ts';
 import { SHIM_TIMEOUTS, type ShimTimeouts } from './shim-timeouts.ts';
+import type { SpareShim } from './spare-shim.ts';
 import type { Exit } from './task-manager.ts';
 
 /** How long `start` may take: containerd leaves it to the caller, who may wait for ever. */
@@ -26,6 +34,8 @@ export interface ShimLauncherOptions {
   readonly isDebug: boolean;
   readonly log: Logger;
   readonly timeouts?: ShimTimeouts;
+  /** Answers for a shim of ours that need not be started any more. */
+  readonly spare?: SpareShim | undefined;
 }
 
 /** A shim that has been started. */
@@ -72,7 +82,7 @@ export class ShimLauncher {
       };
       const isOwn = basename(binary) === OWN_SHIM;
       const { stdout, stderr } = await (isOwn
-        ? startOwnShim(call)
+        ? this.#startOwn(call)
         : callShim({ ...call, verb: 'start' }));
       if (stderr !== '') this.#warn(bundle, 'shim start', stderr);
       const address = parseBootstrapAnswer(stdout);
@@ -86,6 +96,10 @@ export class ShimLauncher {
       });
       throw error;
     }
+  }
+
+  async #startOwn(call: Omit<ShimCall, 'verb'>): Promise<ShimOutput> {
+    return (await this.#options.spare?.answer(call)) ?? startOwnShim(call);
   }
 
   /** What a shim says about itself and its runtime. */

@@ -334,6 +334,10 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       shownBy: [integration('daemon-docker')],
     },
     {
+      what: 'A shim that is started ahead (`spare_shim`) is given to the next pod, and ends with its daemon otherwise',
+      shownBy: [integration('cri-spare-shim')],
+    },
+    {
       what: 'CRI: a record that is damaged costs one pod and not the node; making a container mounts nothing',
       shownBy: [integration('cri-restart'), integration('cri-create-mounts')],
     },

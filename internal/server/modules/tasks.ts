@@ -12,6 +12,7 @@ import { sandboxControllerService } from '../../services/sandbox-controller.ts';
 import { tasksService } from '../../services/tasks.ts';
 import { LocalTaskManager } from '../../tasks/local-task-manager.ts';
 import { ShimSandboxes } from '../../tasks/shim-sandboxes.ts';
+import { SpareShim } from '../../tasks/spare-shim.ts';
 import { addContainerMetrics } from '../container-metrics.ts';
 import type { Core } from '../core.ts';
 import type { DaemonModule } from '../module.ts';
@@ -25,15 +26,16 @@ export function openTasks(core: Core): DaemonModule {
   const timeout = (name: TimeoutName): number => {
     return durationMs(config.timeouts[`io.containerd.timeout.${name}`]);
   };
+  const daemon = {
+    grpc: config.grpc.address,
+    ttrpc: ttrpcAddress(config),
+    program: process.execPath,
+  };
+  const spare = config.plugins['io.containerd.runtime.v2.task'].spare_shim
+    ? new SpareShim(daemon, log)
+    : undefined;
   const shims = {
-    state: config.state,
-    root: config.root,
-    daemon: {
-      grpc: config.grpc.address,
-      ttrpc: ttrpcAddress(config),
-      program: process.execPath,
-    },
-    log,
+    ...{ state: config.state, root: config.root, daemon, log, spare },
     isDebug: ['debug', 'trace'].includes(config.debug.level),
     timeouts: {
       loadMs: timeout('shim.load'),
@@ -103,6 +105,7 @@ export function openTasks(core: Core): DaemonModule {
     },
     waits: () => manager.waits(),
     async close() {
+      spare?.close();
       await manager.close();
       await sandboxes.close();
     },
