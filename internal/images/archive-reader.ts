@@ -2,6 +2,9 @@
  * Reads an image archive (a tar, compressed or not) into the content store as it streams in: OCI
  * image layout, or what `docker save` writes. What the archive is, is known only at its end, since
  * `index.json` and `manifest.json` may come last.
+ *
+ * The attack (CVE-2023-25153): a small compressed archive with a file, or with files, that fill the
+ * memory. What is read into memory has a limit, and so has the number of entries, whose names are kept.
  */
 import { randomBytes } from 'node:crypto';
 import { posix } from 'node:path';
@@ -36,6 +39,8 @@ const DOCUMENTS = new Set(['oci-layout', 'index.json', 'manifest.json']);
 /** Files of old `docker save` that nobody needs. */
 const IGNORED = /(?:^|\/)(?:VERSION|json|repositories)$/;
 const MAX_LINKS = 10;
+/** More than the blobs of any image, with all its platforms. */
+const MAX_ENTRIES = 100_000;
 
 /** Stores all files of an archive. An archive that breaks off or is no tar is DataLoss. */
 export async function readArchive(
@@ -91,8 +96,12 @@ class ArchiveReader {
   }
 
   async readAll(tar: AsyncIterable<Entry>): Promise<void> {
+    let entries = 0;
     for await (const entry of tar) {
       this.#scope.signal?.throwIfAborted();
+      if (++entries > MAX_ENTRIES) {
+        throw new TsError('ResourceExhausted', `image archive: more than ${MAX_ENTRIES} entries`);
+      }
       await this.#take(entry);
       entry.resume(); // what was not read is skipped
     }

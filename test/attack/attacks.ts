@@ -1,4 +1,4 @@
-// The attacks on runtimes that this project withstands, and which test tries each: a file of the repository and a part of the
+// The attacks that this project withstands, and which test tries each: a file of the repository and a part of the
 // test's name. attacks.test.ts holds the table to the tests.
 
 /** An attack, by its numbers or a name, and the tests that try it. */
@@ -16,7 +16,7 @@ const SYMLINKS: Attack['triedBy'] = [
   [attack('lying-rootfs-exec'), 'symlinks to the host'],
 ];
 
-/** Those on a runtime, create and exec where both are open to it; and on the CRI. */
+/** Those on a runtime, create and exec where both are open to it; on the CRI; and by images. */
 export const attacks: readonly Attack[] = [
   {
     id: 'CVE-2019-5736',
@@ -317,6 +317,53 @@ export const attacks: readonly Attack[] = [
       [attack('names-from-containers'), 'a process named'],
       [attack('names-from-containers'), 'mount points as long as paths may be'],
       [attack('names-from-containers'), "the runtime's own paths"],
+    ],
+  },
+  {
+    id: 'CVE-2021-32760, CVE-2018-15664',
+    what: 'a layer that changes or writes files outside through links of its own',
+    triedBy: [
+      [attack('layers'), 'mode and owner of a link'],
+      [attack('layers'), 'mode through a hard link to a link'],
+      [attack('layers'), 'a hard link to a link, written to'],
+      [attack('layers'), 'reaches nothing outside'],
+    ],
+  },
+  {
+    id: 'CVE-2026-95838',
+    what: 'opaque whiteouts over and over',
+    triedBy: [
+      [attack('layers'), '100 000 opaque whiteouts over a large directory take linear time'],
+      [attack('layers'), 'nested opaque whiteouts from below take linear time'],
+    ],
+  },
+  {
+    id: 'CVE-2020-15157',
+    what: 'the password of a registry for a foreign host',
+    triedBy: [
+      [attack('images'), 'a layer’s urls lead to no other host'],
+      [PULLS, 'a password is not sent to a host that a redirect names'],
+      ['internal/images/registry-http.test.ts', 'Authorization goes to its own origin only'],
+      ['internal/images/registry-session.test.ts', 'on another origin gets no header'],
+    ],
+  },
+  {
+    id: 'CVE-2021-41190',
+    what: 'a document that is a manifest to one reader and an index to another',
+    triedBy: [
+      [PULLS, 'both layers and manifests'],
+      [PULLS, 'another media type inside'],
+    ],
+  },
+  {
+    id: 'CVE-2023-25153, GO-2026-6597',
+    what: 'archives and indexes without an end',
+    triedBy: [
+      [attack('images'), 'has a gibibyte is refused unread'],
+      [attack('images'), 'whose extended header has a gibibyte'],
+      [attack('images'), 'a hundred thousand links'],
+      [PULLS, 'indexes in indexes are followed to a limit'],
+      [PULLS, 'a graph of indexes that multiplies is visited once each'],
     ],
   },
 ];
