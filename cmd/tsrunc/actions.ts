@@ -126,10 +126,6 @@ async function features(): Promise<number> {
 async function update(invocation: Invocation): Promise<number> {
   const { options, flags } = invocation;
   await runtime.containerInfo(options, argument(invocation, 0)); // that it is there comes first
-  for (const name of ['l3-cache-schema', 'mem-bw-schema']) {
-    if (flags.has(name))
-      throw new TsError('NotImplemented', `--${name}: Intel RDT is not supported`);
-  }
   const names = Object.keys(findCommand('update')?.flags ?? {});
   const file = flags.string('resources') ?? '';
   const resources =
@@ -140,7 +136,10 @@ async function update(invocation: Invocation): Promise<number> {
           blkioWeight: flags.number('blkio-weight'),
           pidsLimit: flags.number('pids-limit'),
         });
-  await runtime.updateContainer(options, argument(invocation, 0), resources);
+  await runtime.updateContainer(options, argument(invocation, 0), resources, {
+    ...given('l3CacheSchema', optionalText(flags, 'l3-cache-schema')),
+    ...given('memBwSchema', optionalText(flags, 'mem-bw-schema')),
+  });
   return 0;
 }
 

@@ -14,6 +14,15 @@ export type {
 export { containerDeviceRules } from './device-rules.ts';
 export { memoryNow, refuseBelowUsage } from './memory-now.ts';
 export { adoptCgroup, locateCgroup, openCgroup } from './open-cgroup.ts';
+export {
+  locateResctrl,
+  ResctrlGroup,
+  type ResctrlHost,
+  type ResctrlPaths,
+  resctrlMissing,
+} from './resctrl.ts';
+export { schemaLines } from './resctrl-schemata.ts';
+export { type ResctrlStatistics, readResctrlStatistics } from './resctrl-statistics.ts';
 export type * from './statistics.ts';
 export type { ScopeName } from './systemd/container-scope.ts';
 export { readV1EventDetails, type V1EventDetails } from './v1-event-details.ts';

@@ -450,10 +450,10 @@ const LINUX: ObjectRule = {
     intelRdt: {
       is: 'object',
       has: {
-        closID: { is: 'text', check: text.oneWord },
+        closID: { is: 'text', check: text.closId },
         schemata: { is: 'list', of: LINE },
         l3CacheSchema: TEXT,
-        memBwSchema: LINE,
+        memBwSchema: { is: 'text', check: text.bandwidthSchema },
         enableMonitoring: BOOLEAN,
       },
     },

@@ -181,10 +181,13 @@ export type SeccompFlag = (typeof SECCOMP_FLAGS)[number];
 
 /** config-linux.md#intelrdt */
 export interface IntelRdt {
+  /** The group's name, `/` for the default one; absent: a group of the container's own. */
   readonly closID?: string;
+  /** Lines that overwrite those of the same resource in the two below. */
   readonly schemata?: readonly string[];
   readonly l3CacheSchema?: string;
   readonly memBwSchema?: string;
+  /** A group that counts for this container alone. */
   readonly enableMonitoring?: boolean;
 }
 

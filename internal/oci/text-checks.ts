@@ -30,6 +30,19 @@ export function oneWord(value: string): Verdict {
     : `${JSON.stringify(value)} is not one word without slashes`;
 }
 
+/** linux.intelRdt.closID: a directory of resctrl, or `/`, its root. */
+export function closId(value: string): Verdict {
+  return value === '/' ? undefined : oneWord(value);
+}
+
+/** linux.intelRdt.memBwSchema */
+export function bandwidthSchema(value: string): Verdict {
+  if (value !== '' && !value.startsWith('MB:')) {
+    return `${JSON.stringify(value)} does not start with "MB:"`;
+  }
+  return oneLine(value);
+}
+
 export function absolutePath(value: string): Verdict {
   return value.startsWith('/')
     ? withoutNul(value)

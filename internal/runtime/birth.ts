@@ -1,5 +1,5 @@
 import { writeFileSync, writeSync } from 'node:fs';
-import type { CgroupManager } from '../cgroups/index.ts';
+import type { CgroupManager, ResctrlGroup } from '../cgroups/index.ts';
 import { isErrno, TsError } from '../errors/index.ts';
 import { type Operation, type OwnedFd, type Pipe, type Reached, readable } from '../linux/index.ts';
 import type { State } from '../oci/index.ts';
@@ -17,6 +17,12 @@ import type { Rollback } from './rollback.ts';
 import type { RuntimeOptions } from './runtime-options.ts';
 import { sendListener } from './seccomp-listener.ts';
 
+/** What the container's processes are in. */
+export interface Groups {
+  readonly cgroup: CgroupManager;
+  readonly resctrl: ResctrlGroup | undefined;
+}
+
 /** The time from the first clone until the container's process waits for `start`. */
 export class Birth {
   readonly #options: RuntimeOptions;
@@ -24,7 +30,7 @@ export class Birth {
   readonly #bundle: Bundle;
   readonly #plan: InitPlan;
   readonly #init: InitProgram;
-  readonly #cgroup: CgroupManager;
+  readonly #groups: Groups;
   readonly #pipes: { readonly report: Pipe; readonly goOn: Pipe };
   readonly #hooks: readonly InnerHook[];
   #pid = 0;
@@ -35,7 +41,7 @@ export class Birth {
     bundle: Bundle,
     plan: InitPlan,
     init: InitProgram,
-    cgroup: CgroupManager,
+    groups: Groups,
     pipes: { readonly report: Pipe; readonly goOn: Pipe },
     hooks: readonly InnerHook[],
   ) {
@@ -44,7 +50,7 @@ export class Birth {
     this.#bundle = bundle;
     this.#plan = plan;
     this.#init = init;
-    this.#cgroup = cgroup;
+    this.#groups = groups;
     this.#pipes = pipes;
     this.#hooks = hooks;
   }
@@ -72,6 +78,7 @@ export class Birth {
   #born(pid: number): void {
     this.#pid = pid;
     writeContainerState(this.#options.root, this.#state());
+    this.#groups.resctrl?.join(pid); // before any hook: children are born where their parent is
     const score = this.#plan.identity.process.oomScoreAdj;
     if (this.#plan.identity.parentSetsLimits && score !== undefined) {
       write(`/proc/${pid}/oom_score_adj`, String(score), `set process.oomScoreAdj ${score}`);
@@ -132,7 +139,7 @@ export class Birth {
 
   #diedEarly(): TsError {
     const { memory } = this.#bundle.spec.linux?.resources ?? {};
-    if (memory?.limit !== undefined && this.#cgroup.oomKills() > 0n) {
+    if (memory?.limit !== undefined && this.#groups.cgroup.oomKills() > 0n) {
       return new TsError(
         'ResourceExhausted',
         'the container process was killed for want of memory before it was ready',
@@ -227,7 +234,8 @@ export class Birth {
       id: this.#request.id,
       pid: this.#pid,
       bundle: this.#bundle,
-      cgroup: this.#cgroup,
+      cgroup: this.#groups.cgroup,
+      resctrl: this.#groups.resctrl?.paths,
       sharesPidNamespace: !this.#plan.namespaces.cloned.includes('pid'),
       cgroupScope: this.#request.scope?.name,
       stdio: this.#plan.fds.stdio,

@@ -43,8 +43,21 @@ test('a state is read as it was written, and others find what runc writes', () =
   assert.deepEqual(parseState(serializeState(STATE)), STATE);
   const json = JSON.parse(serializeState(STATE));
   assert.equal(json.init_process_pid, 42);
+  assert.equal(json.intel_rdt_path, undefined);
   assert.equal(json.cgroup_paths.memory, '/sys/fs/cgroup/memory/web');
   assert.deepEqual(json.config.labels, ['bundle=/bundle']);
+});
+
+test('a state with a place in resctrl says where that is, under the name that runc has for it', () => {
+  const group = '/sys/fs/resctrl/web';
+  for (const resctrl of [
+    { group, isOwn: true },
+    { group, isOwn: false, monitoring: `${group}/mon_groups/web` },
+  ]) {
+    const text = serializeState({ ...STATE, resctrl });
+    assert.deepEqual(parseState(text), { ...STATE, resctrl });
+    assert.equal(JSON.parse(text).intel_rdt_path, group);
+  }
 });
 
 test('readContainerState: what was written; NotFound; DataLoss for what is no state', () => {

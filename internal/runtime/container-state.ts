@@ -3,7 +3,7 @@
  * since others read them there (cAdvisor, node agents); `tsrunc` holds what is ours alone.
  */
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import type { ScopeName } from '../cgroups/index.ts';
+import type { ResctrlPaths, ScopeName } from '../cgroups/index.ts';
 import { isErrno, TsError } from '../errors/index.ts';
 import { checkContainerId } from './container-id.ts';
 import { isAlive } from './process-stat.ts';
@@ -30,6 +30,8 @@ export interface ContainerState {
   readonly cgroupPaths: Readonly<Record<string, string>>;
   /** The scope, where systemd keeps the cgroup. */
   readonly cgroupScope?: ScopeName;
+  /** Its place in resctrl, if it has one. */
+  readonly resctrl?: ResctrlPaths;
   /** Path of the namespace's file by runc's name: NEWNS, NEWPID, … */
   readonly namespacePaths: Readonly<Record<string, string>>;
   /** What stdin, stdout and stderr led to when it was made: `pipe:[1234]`. A restore finds pipes by it. */
@@ -87,6 +89,7 @@ export function serializeState(state: ContainerState): string {
     rootless: state.isRootless,
     cgroup_paths: state.cgroupPaths,
     namespace_paths: state.namespacePaths,
+    intel_rdt_path: state.resctrl?.group,
     external_descriptors: state.stdio,
     tsrunc: {
       ociVersion: state.ociVersion,
@@ -96,6 +99,7 @@ export function serializeState(state: ContainerState): string {
       annotations: state.annotations,
       startLabels: state.startLabels,
       cgroupScope: state.cgroupScope,
+      resctrl: state.resctrl,
     },
   });
 }
@@ -107,7 +111,7 @@ export function parseState(text: string): ContainerState {
   if (pid <= 0) throw new Error(`init_process_pid is ${pid}`);
   if (json['tsrunc'] === undefined) throw new Error('was not written by tsrunc');
   const own = objectOf(json['tsrunc'], 'tsrunc');
-  const scope = own['cgroupScope'];
+  const { cgroupScope: scope, resctrl } = own;
   return {
     id: string(json, 'id'),
     pid,
@@ -125,6 +129,15 @@ export function parseState(text: string): ContainerState {
     stdio: Object.values(strings(json, 'external_descriptors')),
     startLabels: strings(own, 'startLabels'),
     ...(scope === undefined ? {} : { cgroupScope: objectOf(scope, 'cgroupScope') as never }),
+    ...(resctrl === undefined ? {} : { resctrl: resctrlPaths(objectOf(resctrl, 'resctrl')) }),
+  };
+}
+
+function resctrlPaths(json: Json): ResctrlPaths {
+  return {
+    group: string(json, 'group'),
+    isOwn: flag(json, 'isOwn'),
+    ...(json['monitoring'] === undefined ? {} : { monitoring: string(json, 'monitoring') }),
   };
 }
 

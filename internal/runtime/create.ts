@@ -15,6 +15,7 @@ import { CONFIG_COPY, EXEC_FIFO, START_ERRORS } from './container-state.ts';
 import { openInnerHooks } from './hooks.ts';
 import { cgroupFds, type OpenedFds, openCgroups, planInit } from './init-plan.ts';
 import { buildInitProgram, type InitPlan } from './init-program.ts';
+import { makeIntelRdt, planIntelRdt } from './intel-rdt.ts';
 import { checkNetDevices } from './net-devices.ts';
 import { countPreservedFds } from './preserved-fds.ts';
 import type { Stdio } from './process-steps.ts';
@@ -53,6 +54,7 @@ export function* explainCreate(
 ): Operation<string[]> {
   const bundle = loadBundle(request.bundle);
   refuseUnsupported(bundle.spec);
+  planIntelRdt(options, request.id, bundle.spec);
   const host = detectCgroupHost();
   const manager = request.scope?.cgroup ?? cgroupOf(options, request.id, bundle.spec, host);
   // biome-ignore lint/correctness/useYield: it only opens and closes
@@ -95,6 +97,7 @@ export function* createContainer(
   bundle: Bundle = loadBundle(request.bundle),
 ): Operation<number> {
   refuseUnsupported(bundle.spec);
+  const resctrl = planIntelRdt(options, request.id, bundle.spec);
   checkNetDevices(bundle.spec.linux?.netDevices ?? {});
   const preserved = countPreservedFds(request.preserveFds ?? 0, request.listenFds ?? 0);
   return yield* Rollback.run('create container', function* (rollback) {
@@ -108,6 +111,7 @@ export function* createContainer(
     const resources = bundle.spec.linux?.resources ?? {};
     yield* cgroup.create({ ...resources, devices: containerDeviceRules(resources.devices) });
     rollback.onFailure(() => cgroup.undoCreate());
+    makeIntelRdt(resctrl, bundle.spec, rollback);
 
     const report = rollback.use(new Pipe());
     const goOn = rollback.use(new Pipe());
@@ -132,7 +136,16 @@ export function* createContainer(
     tellLeftOut(options, plan);
     const program = buildInitProgram(plan);
     const pipes = { report, goOn };
-    const birth = new Birth(options, request, bundle, plan, program, cgroup, pipes, hooks);
+    const birth = new Birth(
+      options,
+      request,
+      bundle,
+      plan,
+      program,
+      { cgroup, resctrl },
+      pipes,
+      hooks,
+    );
     return yield* birth.run(rollback);
   });
 }

@@ -8,6 +8,7 @@ import { type ContainerState, isInitAlive, readContainerState } from './containe
 import { readConfigCopy, removeHalfMade, removeUnreadable } from './half-made.ts';
 import { runHook } from './hooks.ts';
 import { inheritedOpenFiles } from './inherited-limits.ts';
+import { removeIntelRdt } from './intel-rdt.ts';
 import { killProcesses } from './kill.ts';
 import type { RuntimeOptions } from './runtime-options.ts';
 import { hookState } from './start.ts';
@@ -61,6 +62,7 @@ export function* removeContainer(
     if (cgroup.allPids().length > 0) yield* cgroup.kill();
     yield* cgroup.remove();
   }
+  removeIntelRdt(options, state);
   const hooks = readPoststopHooks(options, state.id);
   removeStateDirectory(options.root, state.id);
   const openFiles = inheritedOpenFiles();

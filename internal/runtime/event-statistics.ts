@@ -6,6 +6,7 @@ import {
   type CgroupStatisticsV2,
   type MemoryEntry,
   type PsiStats,
+  type ResctrlStatistics,
   readV1EventDetails,
   type V1EventDetails,
 } from '../cgroups/index.ts';
@@ -22,18 +23,23 @@ type Value =
   | { readonly [name: string]: Value };
 
 /** The `data` of a stats event: names, units and omissions of runc's types/events. */
-export function eventStatistics(cgroup: CgroupManager): Value {
+export function eventStatistics(
+  cgroup: CgroupManager,
+  resctrl: ResctrlStatistics | undefined,
+): Value {
   const statistics = cgroup.statistics();
-  if (statistics.version === 2) return ofV2(statistics);
-  return ofV1(statistics, readV1EventDetails(cgroup.paths));
+  const others = {
+    intel_rdt: resctrl === undefined ? {} : ofResctrl(resctrl),
+    network_interfaces: null,
+  };
+  if (statistics.version === 2) return { ...ofV2(statistics), ...others };
+  return { ...ofV1(statistics, readV1EventDetails(cgroup.paths)), ...others };
 }
-
-const ABSENT = { intel_rdt: {}, network_interfaces: null };
 
 function ofV1(
   { cpu, memory, pids, blkio, hugetlb }: CgroupStatisticsV1,
   { perCpuKernel, perCpuUser, cpuset }: V1EventDetails,
-): Value {
+): Record<string, Value> {
   return {
     cpu:
       cpu === undefined
@@ -83,11 +89,17 @@ function ofV1(
         { ...unlessZero({ usage, max }), failcnt },
       ]),
     ),
-    ...ABSENT,
   };
 }
 
-function ofV2({ cpu, memory, pids, io, hugetlb, memoryEvents }: CgroupStatisticsV2): Value {
+function ofV2({
+  cpu,
+  memory,
+  pids,
+  io,
+  hugetlb,
+  memoryEvents,
+}: CgroupStatisticsV2): Record<string, Value> {
   const entry = (op: string, major: bigint, minor: bigint, value: bigint): BlkioEntry => ({
     op,
     device: '',
@@ -156,8 +168,55 @@ function ofV2({ cpu, memory, pids, io, hugetlb, memoryEvents }: CgroupStatistics
         { ...unlessZero({ usage: current, max }), failcnt },
       ]),
     ),
-    ...ABSENT,
   };
+}
+
+/** runc's `intel_rdt`: what is empty or zero is left out, the counters of a cache aside. */
+export function ofResctrl(statistics: ResctrlStatistics): Record<string, Value> {
+  const { l3, mb, schemata, caches, counters } = statistics;
+  const has = (name: string) => caches.length > 0 && counters.includes(name);
+  return {
+    ...(l3 === undefined
+      ? {}
+      : {
+          l3_cache_info: {
+            ...unlessNoText({ cbm_mask: l3.cbmMask }),
+            ...unlessZero({ min_cbm_bits: l3.minCbmBits, num_closids: l3.numClosids }),
+          },
+          ...unlessNoText({ l3_cache_schema_root: l3.rootSchema, l3_cache_schema: l3.schema }),
+        }),
+    ...(mb === undefined
+      ? {}
+      : {
+          mem_bw_info: unlessZero({
+            bandwidth_gran: mb.granularity,
+            delay_linear: mb.delayLinear,
+            min_bandwidth: mb.minBandwidth,
+            num_closids: mb.numClosids,
+          }),
+          ...unlessNoText({ mem_bw_schema_root: mb.rootSchema, mem_bw_schema: mb.schema }),
+        }),
+    ...(schemata.length === 0 ? {} : { schemata }),
+    ...(has('mbm_total_bytes') || has('mbm_local_bytes')
+      ? {
+          mbm_stats: caches.map(({ mbmTotalBytes, mbmLocalBytes }) => ({
+            ...(mbmTotalBytes === undefined ? {} : { mbm_total_bytes: mbmTotalBytes }),
+            ...(mbmLocalBytes === undefined ? {} : { mbm_local_bytes: mbmLocalBytes }),
+          })),
+        }
+      : {}),
+    ...(has('llc_occupancy')
+      ? {
+          cmt_stats: caches.map(({ llcOccupancyBytes }) =>
+            llcOccupancyBytes === undefined ? {} : { llc_occupancy: llcOccupancyBytes },
+          ),
+        }
+      : {}),
+  };
+}
+
+function unlessNoText(values: Record<string, string>): Record<string, Value> {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== ''));
 }
 
 function unlessZero(values: Record<string, bigint>): Record<string, Value> {

@@ -3,6 +3,7 @@ import { TsError } from '../errors/index.ts';
 import { openPidfd, waitReadable } from '../linux/index.ts';
 import { readContainerState } from './container-state.ts';
 import { eventStatistics } from './event-statistics.ts';
+import { intelRdtStatistics } from './intel-rdt.ts';
 import { notRunning } from './kill.ts';
 import type { RuntimeOptions } from './runtime-options.ts';
 import { containerStatus } from './status.ts';
@@ -19,7 +20,8 @@ export interface ContainerEvent {
 export function statisticsEvent(options: RuntimeOptions, id: string): ContainerEvent {
   const state = readContainerState(options.root, id);
   if (containerStatus(options.root, state) === 'stopped') throw notRunning(id);
-  return { type: 'stats', id, data: eventStatistics(openCgroup(state.cgroupPaths)) };
+  const resctrl = intelRdtStatistics(options, state);
+  return { type: 'stats', id, data: eventStatistics(openCgroup(state.cgroupPaths), resctrl) };
 }
 
 /** Statistics at every interval, and each out-of-memory kill, until the container's init ends. */
@@ -40,7 +42,11 @@ export async function watchEvents(
   const cgroup = openCgroup(state.cgroupPaths);
   using _oom = cgroup.watchOom(() => onEvent({ type: 'oom', id }));
   const report = (): void => {
-    onEvent({ type: 'stats', id, data: eventStatistics(cgroup) });
+    onEvent({
+      type: 'stats',
+      id,
+      data: eventStatistics(cgroup, intelRdtStatistics(options, state)),
+    });
   };
   const timer = setInterval(report, intervalMs);
   try {

@@ -29,6 +29,7 @@ import { HomeByChild } from './home-by-child.ts';
 import { withHome } from './home-directory.ts';
 import { inheritedOpenFiles } from './inherited-limits.ts';
 import { openCgroups, openHostProc, ownedStdio } from './init-plan.ts';
+import { joinIntelRdt } from './intel-rdt.ts';
 import { availableCapabilities } from './own-capabilities.ts';
 import { writePidFile } from './pid-file.ts';
 import { countPreservedFds, withListenFds } from './preserved-fds.ts';
@@ -81,7 +82,7 @@ export function* startExec(options: RuntimeOptions, request: ExecRequest): Opera
     const report = rollback.use(new Pipe());
     const goOn = rollback.use(new Pipe());
     const plan = planExec(options, request, { report, goOn }, rollback);
-    const pid = yield* new ExecBirth(request, plan, { report, goOn }).run(rollback);
+    const pid = yield* new ExecBirth(options, request, plan, { report, goOn }).run(rollback);
     request.onStarted?.();
     return pid;
   });
@@ -101,12 +102,16 @@ interface ExecPipes {
   readonly goOn: Pipe;
 }
 
+interface PlannedExec extends ExecPlan {
+  readonly container: ContainerState;
+}
+
 function planExec(
   options: RuntimeOptions,
   request: ExecRequest,
   { report, goOn }: ExecPipes,
   rollback: Rollback,
-): ExecPlan {
+): PlannedExec {
   const state = readContainerState(options.root, request.id);
   const pidfd = openInit(options, state, request, rollback);
   const spec = readSpecCopy(options, request.id);
@@ -125,6 +130,7 @@ function planExec(
   const paths = execCgroupPaths(state, request.cgroups ?? []);
   const { seccomp, personality, memoryPolicy } = spec.linux ?? {};
   return {
+    container: state,
     id: request.id,
     isRoot,
     pidfd: pidfd.number,
@@ -203,11 +209,13 @@ function openConsole(
 /** The time from the first clone until the program is executed. */
 class ExecBirth {
   readonly #request: ExecRequest;
-  readonly #plan: ExecPlan;
+  readonly #options: RuntimeOptions;
+  readonly #plan: PlannedExec;
   readonly #exec: ExecProgram;
   readonly #pipes: ExecPipes;
 
-  constructor(request: ExecRequest, plan: ExecPlan, pipes: ExecPipes) {
+  constructor(options: RuntimeOptions, request: ExecRequest, plan: PlannedExec, pipes: ExecPipes) {
+    this.#options = options;
     this.#request = request;
     this.#plan = plan;
     this.#exec = buildExecProgram(plan);
@@ -299,8 +307,9 @@ class ExecBirth {
 
   /** The last that the process waits for: from then on it goes its way, and may outlive this one. */
   #complete(pid: number, rollback: Rollback): void {
-    const { identity } = this.#plan;
+    const { identity, container } = this.#plan;
     if (identity.parentSetsLimits) setLimits(pid, identity);
+    joinIntelRdt(this.#options, container, pid);
     const { pidFile, pidfdSocket } = this.#request;
     if (pidfdSocket !== undefined) sendPidfd(pidfdSocket, pid, 'setns');
     if (pidFile !== undefined) writePidFile(pidFile, pid, rollback);

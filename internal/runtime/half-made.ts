@@ -17,6 +17,7 @@ import { kill, type Operation } from '../linux/index.ts';
 import { parseSpec } from '../oci/index.ts';
 import { cgroupOf } from './container-cgroup.ts';
 import { CONFIG_COPY, EXEC_FIFO, STATE_FILE } from './container-state.ts';
+import { removeLeftIntelRdt } from './intel-rdt.ts';
 import { isAlive } from './process-stat.ts';
 import type { RuntimeOptions } from './runtime-options.ts';
 import { statePath } from './state-directory.ts';
@@ -34,7 +35,8 @@ export function* removeHalfMade(options: RuntimeOptions, id: string): Operation<
   const config = readConfigCopy(options, id);
   if (config === undefined || options.systemdCgroup === true) return; // systemd ends an empty scope
   try {
-    const cgroup = cgroupOf(options, id, parseSpec(config));
+    const spec = parseSpec(config);
+    const cgroup = cgroupOf(options, id, spec);
     for (let attempt = 1; cgroup.exists(); attempt++) {
       killWaiting(cgroup, statePath(options.root, id, EXEC_FIFO));
       try {
@@ -43,6 +45,7 @@ export function* removeHalfMade(options: RuntimeOptions, id: string): Operation<
         if (attempt === ATTEMPTS) throw thrown;
       }
     }
+    removeLeftIntelRdt(options, id, spec);
   } catch (thrown) {
     options.debug(TsError.from(thrown).message);
   }

@@ -10,6 +10,7 @@ import type { CheckpointRequest } from './checkpoint.ts';
 import type { CreateRequest } from './create.ts';
 import type { ContainerEvent } from './events.ts';
 import type { ExecRequest } from './exec.ts';
+import type { SchemaOptions } from './intel-rdt.ts';
 import type { ResourceOptions } from './resource-options.ts';
 import type { RestoreRequest } from './restore.ts';
 import type { RunRequest } from './run.ts';
@@ -193,9 +194,13 @@ export async function updateContainer(
   options: RuntimeOptions,
   id: string,
   resources: LinuxResources,
+  schemas: SchemaOptions = {},
 ): Promise<void> {
+  if (Object.keys(schemas).length > 0) {
+    (await import('./intel-rdt.ts')).refuseSchemas(options, schemas);
+  }
   await (await import('./cgroup-driver.ts')).updateScope(options, id, resources);
-  const operation = (await import('./update.ts')).updateContainer(options, id, resources);
+  const operation = (await import('./update.ts')).updateContainer(options, id, resources, schemas);
   await perform(options, operation);
 }
 

@@ -1,5 +1,5 @@
 import { readlinkSync } from 'node:fs';
-import type { CgroupManager, ScopeName } from '../cgroups/index.ts';
+import type { CgroupManager, ResctrlPaths, ScopeName } from '../cgroups/index.ts';
 import type { Bundle } from './bundle.ts';
 import type { ContainerState } from './container-state.ts';
 import { readProcessStat } from './process-stat.ts';
@@ -26,6 +26,7 @@ export interface NewContainer {
   readonly cgroup: CgroupManager;
   /** The systemd unit that the cgroup is, if any. */
   readonly cgroupScope?: ScopeName | undefined;
+  readonly resctrl?: ResctrlPaths | undefined;
   readonly sharesPidNamespace: boolean;
   readonly stdio: Stdio;
   readonly startLabels: Readonly<Record<string, string>>;
@@ -33,8 +34,8 @@ export interface NewContainer {
 
 /** The state of a container whose process has just come to be. */
 export function newContainerState(container: NewContainer): ContainerState {
-  const { options, id, pid, bundle, cgroup, cgroupScope, sharesPidNamespace, stdio, startLabels } =
-    container;
+  const { options, id, pid, bundle, cgroup, cgroupScope, resctrl } = container;
+  const { sharesPidNamespace, stdio, startLabels } = container;
   const uid = process.geteuid?.() ?? 0;
   return {
     id,
@@ -50,6 +51,7 @@ export function newContainerState(container: NewContainer): ContainerState {
     annotations: bundle.spec.annotations ?? {},
     cgroupPaths: cgroup.paths,
     ...(cgroupScope === undefined ? {} : { cgroupScope }),
+    ...(resctrl === undefined ? {} : { resctrl }),
     namespacePaths: Object.fromEntries(
       Object.entries(NAMESPACE_KEYS).map(([name, key]) => [key, `/proc/${pid}/ns/${name}`]),
     ),

@@ -10,7 +10,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { type Options, RequestType } from '../api/generated/criu.ts';
-import { type CgroupManager, containerDeviceRules, type ScopeName } from '../cgroups/index.ts';
+import { containerDeviceRules, type ScopeName } from '../cgroups/index.ts';
 import { TsError } from '../errors/index.ts';
 import {
   kill,
@@ -25,6 +25,7 @@ import {
   waitForChild,
 } from '../linux/index.ts';
 import type { State } from '../oci/index.ts';
+import type { Groups } from './birth.ts';
 import { type Bundle, loadBundle } from './bundle.ts';
 import { createContainer } from './cgroup-driver.ts';
 import { DESCRIPTORS_FILE, EXTERNAL_NAMESPACES, externalNamespaceKey } from './checkpoint.ts';
@@ -38,6 +39,7 @@ import { checkRestoredMounts } from './external-mounts.ts';
 import { type ExternalPlan, planExternals } from './external-plan.ts';
 import { runHooks } from './hooks.ts';
 import { inheritedOpenFiles } from './inherited-limits.ts';
+import { makeIntelRdt, planIntelRdt } from './intel-rdt.ts';
 import { planNamespaces } from './namespace-plan.ts';
 import { newContainerState } from './new-container-state.ts';
 import { writePidFile } from './pid-file.ts';
@@ -107,6 +109,7 @@ function* restore(
   scope: CreateRequest['scope'],
 ): Operation<number> {
   refuseUnsupported(bundle.spec);
+  const resctrl = planIntelRdt(options, request.id, bundle.spec);
   requireVersion();
   return yield* Rollback.run('restore container', function* (rollback) {
     const isForeground = request.detach !== true;
@@ -123,6 +126,7 @@ function* restore(
     const resources = bundle.spec.linux?.resources ?? {};
     yield* cgroup.create({ ...resources, devices: containerDeviceRules(resources.devices) });
     rollback.onFailure(() => cgroup.undoCreate());
+    makeIntelRdt(resctrl, bundle.spec, rollback);
     writeFileSync(statePath(options.root, request.id, CONFIG_COPY), bundle.config, { mode: 0o600 });
     const plan = planExternals(bundle, cgroup);
     makeMountPoints(bundle.rootfs, plan.mounts, bundle.spec.linux?.rootfsPropagation);
@@ -146,7 +150,7 @@ function* restore(
       options,
       request,
       bundle,
-      cgroup,
+      { cgroup, resctrl },
       plan,
       console,
       scope?.name,
@@ -174,7 +178,7 @@ class Restoration {
   readonly #options: RuntimeOptions;
   readonly #request: RestoreRequest;
   readonly #bundle: Bundle;
-  readonly #cgroup: CgroupManager;
+  readonly #groups: Groups;
   readonly #plan: ExternalPlan;
   readonly #console: number | undefined;
   readonly #scope: ScopeName | undefined;
@@ -184,7 +188,7 @@ class Restoration {
     options: RuntimeOptions,
     request: RestoreRequest,
     bundle: Bundle,
-    cgroup: CgroupManager,
+    groups: Groups,
     plan: ExternalPlan,
     console: number | undefined,
     scope: ScopeName | undefined,
@@ -192,7 +196,7 @@ class Restoration {
     this.#options = options;
     this.#request = request;
     this.#bundle = bundle;
-    this.#cgroup = cgroup;
+    this.#groups = groups;
     this.#plan = plan;
     this.#console = console;
     this.#scope = scope;
@@ -212,8 +216,9 @@ class Restoration {
       stdio: OWN_STDIO,
       inherited: namespaces.inherited.map(({ fd }) => fd),
     });
-    // Restored processes are born in the cgroup that CRIU is in.
-    runBlocking(this.#cgroup.join(criu.pid));
+    // Restored processes are born in the groups that CRIU is in.
+    runBlocking(this.#groups.cgroup.join(criu.pid));
+    this.#groups.resctrl?.join(criu.pid);
     const request = { type: RequestType.RESTORE, opts: { ...opts, cgRoot: cgroupRoots(criu.pid) } };
     const answer = criu.request(request, (script, pid, fds) =>
       this.#notified(script, pid, fds, rollback),
@@ -299,7 +304,8 @@ class Restoration {
       id: this.#request.id,
       pid,
       bundle: this.#bundle,
-      cgroup: this.#cgroup,
+      cgroup: this.#groups.cgroup,
+      resctrl: this.#groups.resctrl?.paths,
       cgroupScope: this.#scope,
       sharesPidNamespace: !planNamespaces(spec.linux?.namespaces ?? []).cloned.includes('pid'),
       stdio: OWN_STDIO,

@@ -1,3 +1,4 @@
+import type { ResctrlHost } from '../cgroups/index.ts';
 import type { Operation } from '../linux/operation.ts';
 import { isInitialUserNamespace } from './user-namespace.ts';
 
@@ -11,6 +12,8 @@ export interface RuntimeOptions {
   readonly systemdCgroup?: boolean;
   /** Takes a line for the debug log. */
   readonly debug: (message: string) => void;
+  /** Stands in for the resctrl that is mounted. */
+  readonly resctrl?: ResctrlHost;
   /** Runs an operation in a process that has other work; absent: it may block this one. */
   readonly perform?: <T>(operation: Operation<T>) => Promise<T>;
 }

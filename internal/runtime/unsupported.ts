@@ -1,17 +1,13 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { TsError } from '../errors/index.ts';
-import { type Process, refuseProperties, type Spec } from '../oci/index.ts';
+import type { Process, Spec } from '../oci/index.ts';
 import type { SecurityModules } from './exec-failure.ts';
 
-/** Properties of the spec that this version does not apply, and so refuses by name. */
-const UNSUPPORTED = ['linux.intelRdt'];
-
 /**
- * Refuses what would otherwise be ignored in silence: properties that are not implemented, labels of
- * a security module that this machine does not have. Throws NotImplemented or FailedPrecondition.
+ * Refuses what would otherwise be ignored in silence: labels of a security module that this machine does not have. Throws
+ * FailedPrecondition, or InvalidArgument for a container without a mount namespace.
  */
 export function refuseUnsupported(spec: Spec): void {
-  refuseProperties(spec, UNSUPPORTED);
   if (spec.process !== undefined) refuseMissingModules(spec.process, 'process.');
   if (spec.linux?.mountLabel !== undefined && spec.linux.mountLabel !== '' && !hasSelinux()) {
     throw missingModule('linux.mountLabel', 'SELinux');

@@ -4,6 +4,7 @@ import { TsError } from '../errors/index.ts';
 import type { Operation } from '../linux/index.ts';
 import { type LinuxResources, parseResources } from '../oci/index.ts';
 import { readContainerState } from './container-state.ts';
+import { type SchemaOptions, updateSchemas } from './intel-rdt.ts';
 import { notRunning } from './kill.ts';
 import type { RuntimeOptions } from './runtime-options.ts';
 import { containerStatus } from './status.ts';
@@ -25,9 +26,12 @@ export function* updateContainer(
   options: RuntimeOptions,
   id: string,
   resources: LinuxResources,
+  schemas: SchemaOptions,
 ): Operation<void> {
   const state = readContainerState(options.root, id);
   if (containerStatus(options.root, state) === 'stopped') throw notRunning(id);
   const { devices: _unchanged, ...limits } = resources;
-  yield* openCgroup(state.cgroupPaths).update(limits);
+  const cgroup = openCgroup(state.cgroupPaths);
+  yield* cgroup.update(limits);
+  updateSchemas(options, state, cgroup, schemas);
 }

@@ -48,8 +48,8 @@ export const PROPERTIES: Readonly<Record<string, Treatment>> = {
   'process.capabilities': applied(['runtime-process']),
   'process.apparmorProfile': {
     is: 'applied',
-    shownBy: [BAD_INPUT],
-    note: 'where AppArmor is absent it is refused; make test-vm has AppArmor, but no test of ours uses it there yet',
+    shownBy: [BAD_INPUT, 'test/vm/apparmor.test.ts'],
+    note: 'applied in make test-vm, whose machine has AppArmor; where it is absent it is refused',
   },
   'process.oomScoreAdj': applied(['runtime-process']),
   'process.selinuxLabel': {
@@ -90,9 +90,9 @@ export const PROPERTIES: Readonly<Record<string, Treatment>> = {
     note: 'no machine of the tests has SELinux: shown is the refusal where it is absent',
   },
   'linux.intelRdt': {
-    is: 'refused',
-    shownBy: integration('runtime-bad-input'),
-    note: 'no machine of the tests has Intel RDT',
+    is: 'applied',
+    shownBy: ['internal/cgroups/resctrl.test.ts', ...integration('runtime-resctrl')],
+    note: 'no machine of the tests has a CPU for it: shown with a resctrl in memory, and by the refusal where it is absent',
   },
   'linux.memoryPolicy': applied(['runtime-process']),
   'linux.personality': applied(['runtime-process']),

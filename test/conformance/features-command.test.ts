@@ -36,7 +36,8 @@ const DIFFERENCES: Readonly<Record<string, { theirs: unknown; ours: unknown; why
     ours: ['SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV'],
     why: 'of the newer specification',
   },
-  'linux.intelRdt.enabled': { theirs: true, ours: false, why: 'refused by name' },
+  'linux.intelRdt.schemata': { theirs: undefined, ours: true, why: 'of the newer specification' },
+  'linux.intelRdt.monitoring': { theirs: undefined, ours: true, why: 'of the newer specification' },
   'linux.netDevices.enabled': { theirs: undefined, ours: true, why: 'of the newer specification' },
   'linux.memoryPolicy.modes': {
     theirs: [],

@@ -121,6 +121,11 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       note: 'in the virtual machine',
     },
     {
+      what: 'Shares of caches and memory bandwidth (`intelRdt`), counters of their use: groups of resctrl',
+      shownBy: [integration('runtime-resctrl'), 'internal/cgroups/resctrl.test.ts'],
+      note: 'with a resctrl in memory: no machine here has a CPU that can allocate its caches',
+    },
+    {
       what: 'AppArmor profiles, of containers and of exec',
       shownBy: ['test/vm/apparmor.test.ts'],
       note: 'in the virtual machine',

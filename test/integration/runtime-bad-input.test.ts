@@ -57,9 +57,9 @@ const CONFIGS: [string, (config: Config) => void, string][] = [
     'config.json: linux.namespaces: has no mount namespace: add {"type": "mount"} to linux.namespaces',
   ],
   [
-    'Intel RDT',
-    (c) => (c.linux.intelRdt = { closID: 'x' }),
-    'config.json: linux.intelRdt: is not supported by this runtime',
+    'a bandwidth of memory that is none',
+    (c) => (c.linux.intelRdt = { memBwSchema: 'L3:0=f' }),
+    'config.json: linux.intelRdt.memBwSchema: "L3:0=f" does not start with "MB:"',
   ],
   [
     'a sysctl of the host',
