@@ -1,5 +1,6 @@
-// A pod's life through the CRI, on the host's network: our daemon, with the runtime as a program and inside of the shim,
-// beside containerd with runc, one call of each in turn.
+// Pods' lives through the CRI, on the host's network or on a bridge, one at a time or ten at once: our daemon, with the
+// runtime as a program, inside of the shim, and that with a spare shim, beside containerd with runc, in turn. All of it
+// happens in a network namespace of its own, so that the bridge touches nothing of the machine's.
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,7 +14,9 @@ import { pauseProgram } from '../../internal/linux/pause-program.ts';
 import { busyboxRootfs } from '../fixtures/busybox-rootfs.ts';
 import { type DaemonKind, skipWithout, TestDaemon } from '../fixtures/daemon.ts';
 import { GrpcConnection } from '../fixtures/grpc-client.ts';
+import { NetworkMachine, skipNetworks } from '../fixtures/network-machine.ts';
 import { buildImage, imageArchive } from '../fixtures/oci-image.ts';
+import { peer } from '../peers/index.ts';
 import { median } from './measure.ts';
 import { ms, table } from './report.ts';
 
@@ -29,11 +32,29 @@ interface Subject {
   readonly name: string;
   readonly kind: DaemonKind;
   readonly handler: string;
+  readonly hasSpare?: boolean;
 }
+
+/** How the pods are run. */
+export interface CriLoad {
+  readonly network: 'host' | 'bridge';
+  /** Pods at a time. */
+  readonly atOnce: number;
+  readonly rounds: number;
+}
+
+/** How long a daemon has before its next pod when it keeps a spare shim: pods come less often than that on a node. */
+const SPARE_MS = 1_500;
 
 const SUBJECTS: readonly Subject[] = [
   { name: 'tscontainerd, tsrunc as a program', kind: 'tscontainerd', handler: 'tsrunc' },
   { name: 'tscontainerd, `InProcess`', kind: 'tscontainerd', handler: 'inside' },
+  {
+    name: 'the same, and `spare_shim`',
+    kind: 'tscontainerd',
+    handler: 'inside',
+    hasSpare: true,
+  },
   { name: 'containerd 2.1, runc 1.3', kind: 'containerd-2.1', handler: 'runc' },
 ];
 
@@ -44,25 +65,37 @@ interface Node {
 }
 
 /** Measures and prints the table. */
-export async function criTable(rounds: number): Promise<string> {
-  const skip = SUBJECTS.map(({ kind }) => skipWithout(kind)).find((reason) => reason !== false);
+export async function criTable({ network, atOnce, rounds }: CriLoad): Promise<string> {
+  const skip = [...SUBJECTS.map(({ kind }) => skipWithout(kind)), skipNetworks()].find(
+    (reason) => reason !== false,
+  );
   if (skip !== undefined) return `The CRI was not measured: ${skip}.`;
   const directory = mkdtempSync(join(tmpdir(), 'bench-cri-'));
-  const nodes = new Map<DaemonKind, Node>();
+  await using machine = await NetworkMachine.start(join(directory, 'network'));
+  machine.writeNetwork('10-pods.conflist', { chained: [] });
+  const nodes = new Map<string, Node>();
   try {
-    for (const kind of new Set(SUBJECTS.map((subject) => subject.kind))) {
-      nodes.set(kind, await startNode(kind, directory));
+    for (const subject of SUBJECTS) {
+      const key = nodeOf(subject);
+      if (!nodes.has(key)) nodes.set(key, await startNode(subject, directory, machine));
     }
     const times = new Map(SUBJECTS.map(({ name }) => [name, new Map<Step, number[]>()]));
     for (let round = -1; round < rounds; round++) {
-      for (const { name, kind, handler } of SUBJECTS) {
-        const node = nodes.get(kind);
-        const seen = round < 0 ? new Map<Step, number[]>() : times.get(name); // the first one warms up
-        if (node !== undefined && seen !== undefined)
-          await life(node, handler, round, directory, seen);
+      for (const subject of SUBJECTS) {
+        const node = nodes.get(nodeOf(subject));
+        const seen = round < 0 ? new Map<Step, number[]>() : times.get(subject.name); // the first one warms up
+        if (node === undefined || seen === undefined) continue;
+        if (subject.hasSpare === true)
+          await new Promise((resolve) => setTimeout(resolve, SPARE_MS));
+        const lives = Array.from({ length: atOnce }, (_, index) => {
+          const pod = { name: `${subject.handler}-${round}-${index}`, network, directory };
+          return life(node, subject.handler, pod, seen);
+        });
+        await Promise.all(lives);
       }
     }
-    return print(times);
+    const how = `CRI, ${network === 'host' ? 'host network' : 'bridge'}, ${atOnce === 1 ? 'one' : atOnce} at a time`;
+    return print(`${how}: median, p99`, times);
   } finally {
     for (const { daemon, connection } of nodes.values()) {
       connection.close();
@@ -72,26 +105,33 @@ export async function criTable(rounds: number): Promise<string> {
   }
 }
 
-async function startNode(kind: DaemonKind, directory: string): Promise<Node> {
+const nodeOf = ({ kind, hasSpare = false }: Subject): string => `${kind} ${hasSpare}`;
+
+async function startNode(
+  { kind, hasSpare = false }: Subject,
+  directory: string,
+  machine: NetworkMachine,
+): Promise<Node> {
   const inside = [
     '[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.inside]',
     'runtime_type = "io.containerd.tsrunc.v2"',
     '[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.inside.options]',
     'InProcess = true',
+    '[plugins."io.containerd.runtime.v2.task"]',
+    `spare_shim = ${hasSpare}`,
   ];
   const isOurs = kind === 'tscontainerd';
+  const path = (isOurs ? process.env['PATH'] : peer(kind).env['PATH']) ?? '';
   const daemon = await TestDaemon.start(kind, {
     hasCri: true,
-    ...(isOurs
-      ? {
-          program: join(binaries, 'tscontainerd'),
-          env: { PATH: `${binaries}:${process.env['PATH'] ?? ''}` },
-        }
-      : {}),
+    wrapper: machine.wrapper,
+    env: machine.env(isOurs ? `${binaries}:${path}` : path),
+    ...(isOurs ? { program: join(binaries, 'tscontainerd') } : {}),
     config: [
       '[plugins."io.containerd.grpc.v1.cri"]',
       'restrict_oom_score_adj = true',
       `sandbox_image = "${PAUSE}"`,
+      machine.criTable,
       ...(isOurs ? inside : []),
     ].join('\n'),
   });
@@ -118,10 +158,11 @@ async function startNode(kind: DaemonKind, directory: string): Promise<Node> {
 async function life(
   { runtime }: Node,
   runtimeHandler: string,
-  round: number,
-  directory: string,
+  pod: Pick<CriLoad, 'network'> & { readonly name: string; readonly directory: string },
   seen: Map<Step, number[]>,
 ): Promise<void> {
+  const { name, network, directory } = pod;
+  const mode = network === 'host' ? NamespaceMode.NODE : NamespaceMode.POD;
   const timed = async <T>(step: Step, call: () => Promise<T>): Promise<T> => {
     const startMs = performance.now();
     const result = await call();
@@ -130,11 +171,10 @@ async function life(
     seen.set(step, list);
     return result;
   };
-  const name = `${runtimeHandler}-${round}`;
   const config = {
     metadata: { name, namespace: 'bench', uid: name, attempt: 0 },
     logDirectory: join(directory, 'logs', name),
-    linux: { securityContext: { namespaceOptions: { network: NamespaceMode.NODE } } },
+    linux: { securityContext: { namespaceOptions: { network: mode } } },
   };
   const { podSandboxId } = await timed('run pod', () =>
     runtime.runPodSandbox({ config, runtimeHandler }),
@@ -158,7 +198,10 @@ async function life(
   }
 }
 
-function print(times: ReadonlyMap<string, ReadonlyMap<Step, readonly number[]>>): string {
+function print(
+  title: string,
+  times: ReadonlyMap<string, ReadonlyMap<Step, readonly number[]>>,
+): string {
   const theirs = sumOf(times.get('containerd 2.1, runc 1.3'));
   const rows = [...times].map(([name, steps]) => [
     name,
@@ -167,7 +210,7 @@ function print(times: ReadonlyMap<string, ReadonlyMap<Step, readonly number[]>>)
     ),
     (sumOf(steps) / theirs).toFixed(2),
   ]);
-  return table(['CRI, host network: median, p99', ...STEPS, 'first three / containerd'], rows);
+  return table([title, ...STEPS, 'first three / containerd'], rows);
 }
 
 function sumOf(steps: ReadonlyMap<Step, readonly number[]> | undefined): number {

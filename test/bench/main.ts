@@ -1,4 +1,4 @@
-// node test/bench/main.ts [--rounds N] [--part start|run|lifecycle|catalogue|memory|shim|pull|cri] [--write]: measures our programs and the originals in turn
+// node test/bench/main.ts [--rounds N] [--part start|run|lifecycle|catalogue|memory|shim|pull|cri|cri-bridge|cri-ten] [--write]: measures our programs and the originals in turn
 // (ours, theirs, ours, theirs, …), so that what else the machine does meets both, and prints Markdown tables or puts them
 // into the README.
 import { spawnSync } from 'node:child_process';
@@ -21,7 +21,10 @@ const { values } = parseArgs({
     part: {
       type: 'string',
       multiple: true,
-      default: ['start', 'run', 'lifecycle', 'catalogue', 'memory', 'shim', 'pull', 'cri'],
+      default: [
+        ...['start', 'run', 'lifecycle', 'catalogue', 'memory', 'shim', 'pull'],
+        ...['cri', 'cri-bridge', 'cri-ten'],
+      ],
     },
     write: { type: 'boolean', default: false },
     inside: { type: 'boolean', default: false },
@@ -51,7 +54,9 @@ for (const [part, measureTable] of [
   ['memory', memoryTable],
   ['shim', () => shimTable(rounds)],
   ['pull', () => pullTable(Math.ceil(rounds / 5))],
-  ['cri', () => criTable(rounds)],
+  ['cri', () => criTable({ network: 'host', atOnce: 1, rounds })],
+  ['cri-bridge', () => criTable({ network: 'bridge', atOnce: 1, rounds })],
+  ['cri-ten', () => tenAtOnce(Math.ceil(rounds / 5))],
 ] as const) {
   if (!values.part.includes(part)) continue;
   const text = await measureTable();
@@ -60,6 +65,12 @@ for (const [part, measureTable] of [
 }
 if (values.write) writeFigures(sections.join('\n\n'));
 process.exit();
+
+async function tenAtOnce(times: number): Promise<string> {
+  const load = { atOnce: 10, rounds: times };
+  const host = await criTable({ ...load, network: 'host' });
+  return `${host}\n\n${await criTable({ ...load, network: 'bridge' })}`;
+}
 
 /** Puts the tables into the README, between the lines that mark their place. */
 function writeFigures(text: string): void {
