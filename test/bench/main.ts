@@ -1,4 +1,4 @@
-// node test/bench/main.ts [--rounds N] [--part start|run|lifecycle|catalogue|memory|shim|pull|cri|cri-bridge|cri-ten] [--write]: measures our programs and the originals in turn
+// node test/bench/main.ts [--rounds N] [--part start|run|lifecycle|catalogue|memory|ctr|shim|pull|cri|cri-bridge|cri-ten] [--write]: measures our programs and the originals in turn
 // (ours, theirs, ours, theirs, …), so that what else the machine does meets both, and prints Markdown tables or puts them
 // into the README.
 import { spawnSync } from 'node:child_process';
@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { catalogueTable } from './catalogue-table.ts';
 import { criTable } from './cri-table.ts';
+import { ctrTable } from './ctr-table.ts';
 import { lifecycleTable } from './lifecycle-table.ts';
 import { memoryTable } from './memory-table.ts';
 import { pullTable } from './pull-table.ts';
@@ -22,7 +23,7 @@ const { values } = parseArgs({
       type: 'string',
       multiple: true,
       default: [
-        ...['start', 'run', 'lifecycle', 'catalogue', 'memory', 'shim', 'pull'],
+        ...['start', 'run', 'lifecycle', 'catalogue', 'memory', 'ctr', 'shim', 'pull'],
         ...['cri', 'cri-bridge', 'cri-ten'],
       ],
     },
@@ -52,6 +53,7 @@ for (const [part, measureTable] of [
   ['lifecycle', () => lifecycleTable(rounds)],
   ['catalogue', () => catalogueTable(rounds)],
   ['memory', memoryTable],
+  ['ctr', () => ctrTable(rounds)],
   ['shim', () => shimTable(rounds)],
   ['pull', () => pullTable(Math.ceil(rounds / 5))],
   ['cri', () => criTable({ network: 'host', atOnce: 1, rounds })],

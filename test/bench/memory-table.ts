@@ -1,4 +1,4 @@
-// Memory of an idle daemon and of an idle shim, with several containers, since shims share what they can share.
+// Memory of a daemon without a container, and of it and the shims with fifty idle ones, as a full node has them.
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -18,7 +18,7 @@ import { median } from './measure.ts';
 import { type Memory, memoryOf } from './memory.ts';
 import { mb, table } from './report.ts';
 
-const CONTAINERS = 5;
+const CONTAINERS = 50;
 /** What a process allocates for its first work is returned meanwhile, as far as it is returned at all. */
 const IDLE_MS = 5_000;
 
@@ -48,14 +48,23 @@ export async function memoryTable(): Promise<string> {
       rows.push([`${name[0]}: ${skip}`, '', '', '', '']);
       continue;
     }
-    const { daemon, shims } = await measureIdle(programs);
-    rows.push(row(`${name[0]}, idle`, [daemon]));
+    const { alone, daemon, shims } = await measureIdle(programs);
+    rows.push(row(`${name[0]}, no container`, [alone]));
+    rows.push(row(`${name[0]}, ${CONTAINERS} containers`, [daemon]));
     rows.push(row(`${name[1]}, one of ${CONTAINERS}`, shims));
+    rows.push(row(`both, ${CONTAINERS} containers`, [sum([daemon, ...shims])]));
   }
   return table(['memory', 'PSS', 'private', 'of it dirty', 'threads'], rows);
 }
 
-async function measureIdle(programs: Programs): Promise<{ daemon: Memory; shims: Memory[] }> {
+interface Idle {
+  /** The daemon before the first container. */
+  readonly alone: Memory;
+  readonly daemon: Memory;
+  readonly shims: readonly Memory[];
+}
+
+async function measureIdle(programs: Programs): Promise<Idle> {
   const workspace = mkdtempSync(join(tmpdir(), 'tscontainerd-bench-'));
   try {
     const daemon = await startDaemon(programs, workspace);
@@ -65,6 +74,8 @@ async function measureIdle(programs: Programs): Promise<{ daemon: Memory; shims:
       layers: [busyboxRootfs().entries],
     });
     const parent = await importImage(connection, image, 'overlayfs');
+    await delay(IDLE_MS);
+    const alone = memoryOf(daemon.pid);
     const pids: number[] = [];
     const plans: ContainerPlan[] = [];
     for (let number = 1; number <= CONTAINERS; number++) {
@@ -83,7 +94,7 @@ async function measureIdle(programs: Programs): Promise<{ daemon: Memory; shims:
     }
     await delay(IDLE_MS);
     const shims = pids.map((pid) => memoryOf(processInfo(pid)?.parent ?? 0));
-    const result = { daemon: memoryOf(daemon.pid), shims };
+    const result = { alone, daemon: memoryOf(daemon.pid), shims };
     for (const plan of plans) {
       const tasks = connection.service(Tasks);
       const ended = tasks.wait({ containerId: plan.id });
@@ -97,6 +108,15 @@ async function measureIdle(programs: Programs): Promise<{ daemon: Memory; shims:
   } finally {
     await removeWorkspace(workspace);
   }
+}
+
+function sum(processes: readonly Memory[]): Memory {
+  return processes.reduce((all, one) => ({
+    pssKb: all.pssKb + one.pssKb,
+    privateKb: all.privateKb + one.privateKb,
+    dirtyKb: all.dirtyKb + one.dirtyKb,
+    threads: all.threads + one.threads,
+  }));
 }
 
 function row(name: string, processes: readonly Memory[]): string[] {
