@@ -7,6 +7,7 @@
 # make test-podman      Podman over our runtime, for some minutes
 # make bench            measurements beside runc, crun and containerd
 # make soak             SECONDS=600 WORKERS=8: containers in a loop, and that nothing is left of them
+# make soak-pods        PODS=110 PROBED=50 SECONDS=300: a full node of pods, then probes in some of them; nothing is left
 # make soak-daemon      KILLS=150: the daemon killed at random moments of its work, its data checked after each
 # make clean            removes what was built (not node_modules)
 
@@ -25,7 +26,7 @@ node := node_modules/node-linux-$(host)/bin/node
 packages := node_modules/.package-lock.json
 generated := internal/api/generated/.stamp
 
-.PHONY: all install demo test critest test-podman test-vm lint fmt types bench soak soak-daemon clean generate
+.PHONY: all install demo test critest test-podman test-vm lint fmt types bench soak soak-pods soak-daemon clean generate
 .DELETE_ON_ERROR:
 
 all: $(binaries) $(dist)/LICENSES.txt
@@ -95,6 +96,10 @@ bench: all
 
 soak: all
 	SECONDS=$(SECONDS) WORKERS=$(WORKERS) SEED=$(SEED) $(node) test/soak/main.ts
+
+soak-pods: all
+	PODS=$(PODS) PROBED=$(PROBED) SECONDS=$(SECONDS) TEST_DAEMON_PROGRAM=$(CURDIR)/$(dist)/bin/tscontainerd \
+		$(node) test/soak/pods.ts
 
 soak-daemon: all
 	SOAK_KILLS=$(KILLS) TEST_DAEMON_PROGRAM=$(CURDIR)/$(dist)/bin/tscontainerd \

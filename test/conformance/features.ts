@@ -339,6 +339,11 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       shownBy: [integration('daemon-docker')],
     },
     {
+      what: 'A full node (`make soak-pods`): 110 pods of two containers, then 50 of them with an exec probe a second each; none fails, and nothing is left',
+      shownBy: ['test/soak/soak-pods.test.ts'],
+      note: 'in short; five minutes by `make soak-pods`',
+    },
+    {
       what: 'A shim that is started ahead (`spare_shim`) is given to the next pod, and ends with its daemon otherwise',
       shownBy: [integration('cri-spare-shim')],
     },
