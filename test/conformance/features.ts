@@ -137,6 +137,10 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       shownBy: [integration('shim-containerd'), integration('ttrpc-interop')],
     },
     {
+      what: "Checkpoint by `ctr` under Debian's containerd 2.1 and 1.6, and restore under 2.1 (1.6 restores over no shim), where CRIU works",
+      shownBy: [integration('shim-containerd-checkpoint')],
+    },
+    {
       what: 'Start, grouping by sandbox, the start protocols of containerd 1.x to 2.3: the contract, sentence by sentence',
       shownBy: [integration('shim-start'), 'test/conformance/shim-contract.test.ts'],
     },
@@ -162,7 +166,17 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
     },
     {
       what: 'The same with tsrunc inside of the shim (`InProcess`): no program is started',
-      shownBy: [integration('shim-in-process'), integration('shim-life')],
+      shownBy: [
+        integration('shim-in-process'),
+        integration('shim-life'),
+        integration('shim-stdio'),
+        integration('shim-options'),
+      ],
+    },
+    {
+      what: 'Statistics of tasks on cgroup v2: each number is that of the kernel, in both ways',
+      shownBy: ['test/vm/shim-metrics.test.ts'],
+      note: 'in the virtual machine',
     },
     {
       what: 'Agents for seccomp (`SCMP_ACT_NOTIFY`) in both ways: one that is busy holds up only its own container',
