@@ -16,6 +16,8 @@ import {
   bundleSpec,
   isAlive,
   PlayedDaemon,
+  type RuntimeName,
+  runtimeProgram,
   runtimes,
   skipWithout,
   until,
@@ -265,94 +267,118 @@ for (const runtime of runtimes) {
   });
 }
 
-test('errors carry the codes that daemons decide by', {
-  skip: skipWithout('runc-1.3'),
-}, async () => {
-  await using daemon = await PlayedDaemon.start();
-  const shim = await daemon.shim(['/bin/sleep', '1000']);
-  const { task } = shim;
-  const none = { code: Code.NOT_FOUND, message: 'container not created: not found' };
-  await assert.rejects(task.state({ id: 'c1' }), none);
-  await assert.rejects(task.start({ id: 'c1' }), none);
-  await assert.rejects(task.kill({ id: 'c1', signal: SIGKILL }), none);
-  await shim.create();
-  await assert.rejects(shim.create(), {
-    code: Code.ALREADY_EXISTS,
-    message: 'task c1: already exists',
+for (const runtime of ['runc-1.3', 'in-process'] as const) {
+  test(`${runtime}: errors carry the codes that daemons decide by`, {
+    skip: skipWithout(runtime),
+  }, async () => {
+    await using daemon = await PlayedDaemon.start(runtime);
+    const shim = await daemon.shim(['/bin/sleep', '1000']);
+    const { task } = shim;
+    const none = { code: Code.NOT_FOUND, message: 'container not created: not found' };
+    await assert.rejects(task.state({ id: 'c1' }), none);
+    await assert.rejects(task.start({ id: 'c1' }), none);
+    await assert.rejects(task.kill({ id: 'c1', signal: SIGKILL }), none);
+    await shim.create();
+    await assert.rejects(shim.create(), {
+      code: Code.ALREADY_EXISTS,
+      message: 'task c1: already exists',
+    });
+    await assert.rejects(task.start({ id: 'c1', execId: 'x' }), {
+      code: Code.NOT_FOUND,
+      message: 'process does not exist x: not found',
+    });
+    await assert.rejects(task.pause({ id: 'c1' }), {
+      code: Code.UNKNOWN,
+      message: 'cannot pause task in created state',
+    });
+    await shim.start();
+    await assert.rejects(task.delete({ id: 'c1' }), {
+      code: Code.UNKNOWN,
+      message: 'cannot delete a running process',
+    });
+    await shim.addExec('x', ['/bin/true']);
+    await assert.rejects(shim.addExec('x', ['/bin/true']), {
+      code: Code.ALREADY_EXISTS,
+      message: 'id x: already exists',
+    });
+    await assert.rejects(task.kill({ id: 'c1', execId: 'x', signal: SIGKILL }), {
+      code: Code.FAILED_PRECONDITION,
+      message: 'process not created: failed precondition',
+    });
+    await task.delete({ id: 'c1', execId: 'x' });
+    for (const id of ['../x', '-x', '', 'a/b', '.']) {
+      await assert.rejects(task.create({ id, bundle: shim.bundle }), {
+        code: Code.INVALID_ARGUMENT,
+      });
+    }
+    await task.kill({ id: 'c1', signal: SIGKILL });
+    await shim.wait();
+    await assert.rejects(task.kill({ id: 'c1', signal: SIGKILL }), {
+      code: Code.NOT_FOUND,
+      message: 'process already finished: not found',
+    });
+    await shim.finish();
   });
-  await assert.rejects(task.start({ id: 'c1', execId: 'x' }), {
-    code: Code.NOT_FOUND,
-    message: 'process does not exist x: not found',
-  });
-  await assert.rejects(task.pause({ id: 'c1' }), {
-    code: Code.UNKNOWN,
-    message: 'cannot pause task in created state',
-  });
-  await shim.start();
-  await assert.rejects(task.delete({ id: 'c1' }), {
-    code: Code.UNKNOWN,
-    message: 'cannot delete a running process',
-  });
-  await shim.addExec('x', ['/bin/true']);
-  await assert.rejects(shim.addExec('x', ['/bin/true']), {
-    code: Code.ALREADY_EXISTS,
-    message: 'id x: already exists',
-  });
-  await assert.rejects(task.kill({ id: 'c1', execId: 'x', signal: SIGKILL }), {
-    code: Code.FAILED_PRECONDITION,
-    message: 'process not created: failed precondition',
-  });
-  await task.delete({ id: 'c1', execId: 'x' });
-  for (const id of ['../x', '-x', '', 'a/b', '.']) {
-    await assert.rejects(task.create({ id, bundle: shim.bundle }), { code: Code.INVALID_ARGUMENT });
-  }
-  await task.kill({ id: 'c1', signal: SIGKILL });
-  await shim.wait();
-  await assert.rejects(task.kill({ id: 'c1', signal: SIGKILL }), {
-    code: Code.NOT_FOUND,
-    message: 'process already finished: not found',
-  });
-  await shim.finish();
-});
 
-test('a checkpoint that the runtime cannot make is refused in its words', {
-  skip: skipWithout('runc-1.3') || skipWithCriu(),
-}, async () => {
-  await using daemon = await PlayedDaemon.start();
-  const shim = await daemon.shim(['/bin/sleep', '1000']);
-  await shim.create();
-  const path = join(daemon.directory, 'images');
-  await assert.rejects(shim.task.checkpoint({ id: 'c1', path }), {
-    code: Code.UNKNOWN,
-    message: 'cannot checkpoint a task in created state',
+  test(`${runtime}: a checkpoint that the runtime cannot make is refused in its words`, {
+    skip: skipWithout(runtime) || skipWithCriu(),
+  }, async () => {
+    await using daemon = await PlayedDaemon.start(runtime);
+    const shim = await daemon.shim(['/bin/sleep', '1000']);
+    await shim.create();
+    const path = join(daemon.directory, 'images');
+    await assert.rejects(shim.task.checkpoint({ id: 'c1', path }), {
+      code: Code.UNKNOWN,
+      message: 'cannot checkpoint a task in created state',
+    });
+    await shim.start();
+    await assert.rejects(
+      shim.task.checkpoint({ id: 'c1', path }),
+      /OCI runtime checkpoint failed: ./,
+    );
+    assert.equal((await shim.task.state({ id: 'c1' })).status, Status.RUNNING);
+    await shim.task.kill({ id: 'c1', signal: SIGKILL });
+    await shim.wait();
+    await shim.finish();
   });
-  await shim.start();
-  await assert.rejects(
-    shim.task.checkpoint({ id: 'c1', path }),
-    /OCI runtime checkpoint failed: ./,
-  );
-  assert.equal((await shim.task.state({ id: 'c1' })).status, Status.RUNNING);
-  await shim.task.kill({ id: 'c1', signal: SIGKILL });
-  await shim.wait();
-  await shim.finish();
-});
 
-test('a shim stays while it has a task, whatever it is sent', {
-  skip: skipWithout('runc-1.3'),
-}, async () => {
-  await using daemon = await PlayedDaemon.start();
-  const shim = await daemon.shim(['/bin/sleep', '1000']);
-  await shim.create();
-  await shim.start();
-  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1', 'SIGPIPE'] as const) {
-    process.kill(shim.pid, signal);
-  }
-  await shim.task.shutdown({ id: 'c1', now: true });
-  assert.equal((await shim.task.state({ id: 'c1' })).status, Status.RUNNING);
-  await shim.task.kill({ id: 'c1', signal: SIGKILL });
-  await shim.wait();
-  await shim.finish();
-});
+  test(`${runtime}: a shim stays while it has a task, whatever it is sent`, {
+    skip: skipWithout(runtime),
+  }, async () => {
+    await using daemon = await PlayedDaemon.start(runtime);
+    const shim = await daemon.shim(['/bin/sleep', '1000']);
+    await shim.create();
+    await shim.start();
+    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1', 'SIGPIPE'] as const) {
+      process.kill(shim.pid, signal);
+    }
+    await shim.task.shutdown({ id: 'c1', now: true });
+    assert.equal((await shim.task.state({ id: 'c1' })).status, Status.RUNNING);
+    await shim.task.kill({ id: 'c1', signal: SIGKILL });
+    await shim.wait();
+    await shim.finish();
+  });
+
+  test(`${runtime}: a shim that was killed is cleaned up by delete`, {
+    skip: skipWithout(runtime),
+  }, async () => {
+    await using daemon = await PlayedDaemon.start(runtime);
+    const shim = await daemon.shim(['/bin/sleep', '1000']);
+    const pid = await shim.create();
+    await shim.start();
+    process.kill(shim.pid, 'SIGKILL');
+    await until(() => !isAlive(shim.pid), 'the shim to die');
+    const result = daemon.command(['-bundle', shim.bundle, 'delete']);
+    assert.equal(result.status, 0, result.stderr.toString());
+    const { DeleteResponse } = await import('../../internal/api/generated/containerd.task.v3.ts');
+    const response = DeleteResponse.decode(result.stdout);
+    assert.deepEqual([response.pid, response.exitStatus], [pid, 137]);
+    assert.equal(isAlive(pid), false);
+    assert.equal(existsSync(join(daemon.directory, 'runtime/default/c1')), false);
+    assert.equal(existsSync(shim.socketPath), false);
+    assert.equal(readFileSync('/proc/self/mountinfo', 'utf8').includes(shim.bundle), false);
+  });
+}
 
 test('a runtime that is killed in the middle of create leaves nothing', {
   skip: skipWithout('runc-1.3'),
@@ -372,36 +398,29 @@ test('a runtime that is killed in the middle of create leaves nothing', {
   await until(() => !isAlive(shim.pid), 'the shim to leave');
 });
 
-test('a shim that was killed is cleaned up by delete', {
-  skip: skipWithout('runc-1.3'),
-}, async () => {
-  await using daemon = await PlayedDaemon.start();
-  const shim = await daemon.shim(['/bin/sleep', '1000']);
-  const pid = await shim.create();
-  await shim.start();
-  process.kill(shim.pid, 'SIGKILL');
-  await until(() => !isAlive(shim.pid), 'the shim to die');
-  const result = daemon.command(['-bundle', shim.bundle, 'delete']);
-  assert.equal(result.status, 0, result.stderr.toString());
-  const { DeleteResponse } = await import('../../internal/api/generated/containerd.task.v3.ts');
-  const response = DeleteResponse.decode(result.stdout);
-  assert.deepEqual([response.pid, response.exitStatus], [pid, 137]);
-  assert.equal(isAlive(pid), false);
-  assert.equal(existsSync(join(daemon.directory, 'runtime/default/c1')), false);
-  assert.equal(existsSync(shim.socketPath), false);
-  assert.equal(readFileSync('/proc/self/mountinfo', 'utf8').includes(shim.bundle), false);
-});
+/** What keeps the answer to a start back until `gate` is there: a hook, or the program itself where hooks are run by `create`. */
+function heldStart(daemon: PlayedDaemon, runtime: RuntimeName, gate: string) {
+  const wait = `until test -e ${gate}; do sleep 0.05; done`;
+  if (runtime === 'tsrunc' || runtime === 'in-process') {
+    const poststart = [{ path: '/bin/sh', args: ['sh', '-c', wait], timeout: 60 }];
+    return { spec: { hooks: { poststart } }, binary: undefined };
+  }
+  const binary = join(daemon.directory, 'held');
+  const call = `${runtimeProgram(runtime)} "$@" || exit`;
+  const text = `#!/bin/sh\n${call}\ncase " $* " in *" start "*) ${wait};; esac\n`;
+  writeFileSync(binary, text, { mode: 0o755 });
+  return { spec: {}, binary };
+}
 
-// A poststart hook keeps the answer back.
-for (const runtime of ['tsrunc', 'in-process'] as const) {
+for (const runtime of runtimes) {
   test(`a process that ${runtime} has not yet told of may die: its exit is told after its start, with its own time`, {
     skip: skipWithout(runtime),
   }, async () => {
     await using daemon = await PlayedDaemon.start();
     const gate = join(daemon.directory, 'gate');
-    const wait = `until test -e ${gate}; do sleep 0.05; done`;
-    const hooks = { poststart: [{ path: '/bin/sh', args: ['sh', '-c', wait], timeout: 60 }] };
-    const shim = await daemon.shim(['/bin/sh', '-c', 'exit 7'], { runtime }, { hooks });
+    const { spec, binary } = heldStart(daemon, runtime, gate);
+    const shim = await daemon.shim(['/bin/sh', '-c', 'exit 7'], { runtime }, spec);
+    shim.binary = binary;
     const pid = await shim.create();
     const waiting = shim.wait();
     const beforeNs = BigInt(Date.now()) * 1_000_000n;

@@ -221,7 +221,6 @@ for (const [binaryName, reason] of [
 }
 
 function restoresNot(runtime: RuntimeName): false | string {
-  if (runtime === 'in-process') return 'the program restores, as without InProcess';
   return runtime === 'crun' && "Debian's crun looks for a libcriu that Debian does not have";
 }
 
