@@ -100,14 +100,17 @@ export async function execInContainer(
   return { output: outputOf(plan.workspace, execId), status: exitStatus };
 }
 
-/** Removes what the container and its task left, and the image; the order is from the top down. */
+/**
+ * Removes what the container and its task left. The snapshot goes before the container, as ctr has it: one that no container
+ * names is the collector's, who may come first.
+ */
 export async function deleteContainer(
   connection: GrpcConnection,
   plan: ContainerPlan,
 ): Promise<void> {
   await connection.service(Tasks).delete({ containerId: plan.id });
-  await connection.service(Containers).delete({ id: plan.id });
   await connection.service(Snapshots).remove({ snapshotter: plan.snapshotter, key: plan.id });
+  await connection.service(Containers).delete({ id: plan.id });
 }
 
 /** What a process of the container has printed so far. */
