@@ -9,6 +9,7 @@ import { NAMESPACES } from './commands/namespaces.ts';
 import { OCI } from './commands/oci.ts';
 import { PLUGINS } from './commands/plugins.ts';
 import { RUN } from './commands/run.ts';
+import { SANDBOXES } from './commands/sandboxes.ts';
 import { DEPRECATIONS, INFO, VERSION } from './commands/server.ts';
 import { SNAPSHOTS } from './commands/snapshots.ts';
 import { TASKS } from './commands/tasks.ts';
@@ -25,6 +26,7 @@ export const COMMANDS: readonly CommandNode[] = [
   OCI,
   PLUGINS,
   RUN,
+  SANDBOXES,
   SNAPSHOTS,
   TASKS,
   VERSION,

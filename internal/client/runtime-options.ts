@@ -4,7 +4,8 @@ import { Options as OtherOptions } from '../api/generated/runtimeoptions.v1.ts';
 import { TsError } from '../errors/index.ts';
 import type { FlagSpecs, FlagValues } from '../flags/flag-parser.ts';
 
-const RUNC = 'io.containerd.runc.v2';
+/** The runtime of a container that names none, as with ctr. */
+export const RUNC = 'io.containerd.runc.v2';
 
 /** Which runtime a container has, and how it is set up. */
 export const RUNTIME_FLAGS: FlagSpecs = {
