@@ -430,7 +430,8 @@ test('an endless line without a limit does not fill the memory of the shim (CVE-
   skip,
 }, async () => {
   await using daemon = await PlayedDaemon.start();
-  const shim = await daemon.shim(['/bin/sh', '-c', 'head -c 200000000 /dev/zero']);
+  // Several times what the shim takes while it is written: some 60 MB beside the program, whatever the length.
+  const shim = await daemon.shim(['/bin/sh', '-c', 'head -c 600000000 /dev/zero']);
   await shim.create({ stdout: 'cri:///dev/null?max-line=0' });
   await shim.start();
   let peakKb = 0;
@@ -440,6 +441,6 @@ test('an endless line without a limit does not fill the memory of the shim (CVE-
     const status = readFileSync(`/proc/${shim.pid}/status`, 'utf8');
     peakKb = Number(/^VmHWM:\s+(\d+)/m.exec(status)?.[1]);
   }
-  assert.ok(peakKb < 160_000, `${peakKb} kB`);
+  assert.ok(peakKb < 240_000, `${peakKb} kB`);
   await shim.finish();
 });
