@@ -14,6 +14,7 @@ import { promisify } from 'node:util';
 import { nowNs } from '../api/time.ts';
 import { errnoNameOf, TsError } from '../errors/index.ts';
 import { OpenFlag } from '../linux/index.ts';
+import { releaseBuffer } from '../linux/release-buffer.ts';
 import type { LineWriter } from './log-line.ts';
 
 const { O_WRONLY, O_APPEND, O_CREAT, O_NONBLOCK, O_NOCTTY } = OpenFlag;
@@ -156,6 +157,7 @@ export class LogFile implements LineWriter {
     if (this.#pending.length >= needed) return;
     const larger = Buffer.allocUnsafeSlow(Math.max(needed, 2 * this.#pending.length, 4096));
     this.#pending.copy(larger, 0, 0, this.#pendingLength);
+    if (this.#pending !== EMPTY) releaseBuffer(this.#pending);
     this.#pending = larger;
   }
 

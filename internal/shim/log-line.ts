@@ -4,6 +4,7 @@
  * dropped; one that is too long is cut into parts with the tag P, of which the last one has F. Or
  * as Docker's json-file writes them: an object a line, whose `log` ends in `\n` unless it was cut.
  */
+import { releaseBuffer } from '../linux/release-buffer.ts';
 import type { LogTarget, StreamName } from './log-uri.ts';
 
 const NEWLINE = 0x0a;
@@ -43,12 +44,12 @@ export class LineSplitter {
       const newline = bytes.indexOf(NEWLINE, start);
       const piece = bytes.subarray(start, newline < 0 ? bytes.length : newline);
       if (newline >= 0) {
-        this.#endLine(this.#withRest(piece));
+        this.#withRest(piece, (line) => this.#endLine(line));
         start = newline + 1;
         continue;
       }
       if (this.#restLength + piece.length <= this.#options.maxLineBytes) this.#hold(piece);
-      else this.#hold(this.#cut(this.#withRest(piece)));
+      else this.#withRest(piece, (line) => this.#hold(this.#cut(line)));
       return;
     }
   }
@@ -57,10 +58,11 @@ export class LineSplitter {
   finish(timeNs: bigint): void {
     if (this.#restLength === 0) return;
     this.#setTime(timeNs);
-    const rest = this.#withRest(EMPTY);
     const { maxLineBytes, lastTag } = this.#options;
-    if (rest.length > maxLineBytes) this.#write(rest.subarray(0, maxLineBytes), false);
-    this.#write(rest.subarray(rest.length > maxLineBytes ? maxLineBytes : 0), lastTag === 'F');
+    this.#withRest(EMPTY, (rest) => {
+      if (rest.length > maxLineBytes) this.#write(rest.subarray(0, maxLineBytes), false);
+      this.#write(rest.subarray(rest.length > maxLineBytes ? maxLineBytes : 0), lastTag === 'F');
+    });
   }
 
   #endLine(line: Uint8Array): void {
@@ -93,19 +95,35 @@ export class LineSplitter {
         Math.min(Math.max(needed, 128) * 2, this.#options.maxLineBytes + 1),
       );
       this.#rest?.copy(larger, 0, 0, this.#restLength);
+      if (this.#rest !== undefined) releaseBuffer(this.#rest);
       this.#rest = larger;
     }
     this.#rest.set(bytes, this.#restLength);
     this.#restLength = needed;
   }
 
-  /** The line so far. Nothing is held afterwards, so that an idle container costs nothing. */
-  #withRest(bytes: Uint8Array): Uint8Array {
-    if (this.#rest === undefined) return bytes;
-    const rest = this.#rest.subarray(0, this.#restLength);
+  /**
+   * Calls `use` with the line so far and `bytes` behind it: valid during the call, since the memory is given back at once.
+   * Nothing is held afterwards but what `use` holds, so that an idle container costs nothing.
+   */
+  #withRest(bytes: Uint8Array, use: (line: Uint8Array) => void): void {
+    const held = this.#rest;
+    if (held === undefined) {
+      use(bytes);
+      return;
+    }
+    const rest = held.subarray(0, this.#restLength);
     this.#rest = undefined;
     this.#restLength = 0;
-    return bytes.length === 0 ? rest : Buffer.concat([rest, bytes]);
+    if (bytes.length === 0) use(rest);
+    else {
+      const line = Buffer.allocUnsafeSlow(rest.length + bytes.length);
+      rest.copy(line);
+      line.set(bytes, rest.length);
+      use(line);
+      releaseBuffer(line);
+    }
+    releaseBuffer(held);
   }
 
   #write(content: Uint8Array, isFull: boolean): void {
