@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type TestContext, test } from 'node:test';
 import type { Descriptor } from './image-store.ts';
 import { MediaType } from './media-type.ts';
 import { openBlob, type ParallelOptions } from './parallel-body.ts';
-import { RegistryClient } from './registry-client.ts';
+import { openClient, serveHost } from './registry.fixture.ts';
+import type { RegistryClient } from './registry-client.ts';
 
 const content = randomBytes(1 << 20);
 const blob: Descriptor = {
@@ -36,29 +36,12 @@ function sendRange(
 }
 
 async function clientOf(t: TestContext, answer: Answer): Promise<RegistryClient> {
-  const server = createServer((request, response) => {
+  const host = await serveHost(t, (request, response) => {
     const [, from, to = ''] = /^bytes=([0-9]+)-([0-9]*)$/.exec(request.headers.range ?? '') ?? [];
     const end = to === '' ? content.length : Number(to) + 1;
     answer(from === undefined ? undefined : { start: Number(from), end }, response, request);
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const client = await RegistryClient.open(
-    {
-      reference: `127.0.0.1:${(server.address() as AddressInfo).port}/some/image:latest`,
-      credentials: async () => undefined,
-      headers: new Map(),
-      hostDir: '',
-      defaultScheme: '',
-      retry: { attempts: 3, baseDelayMs: 1, maxDelayMs: 5 },
-    },
-    'pull',
-  );
-  t.after(() => {
-    client.close();
-    server.closeAllConnections();
-    server.close();
-  });
-  return client;
+  return await openClient(t, host);
 }
 
 async function readAll(client: RegistryClient, offset = 0): Promise<Buffer> {

@@ -1,20 +1,13 @@
 import assert from 'node:assert/strict';
-import { createServer, type IncomingHttpHeaders, type RequestListener } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { IncomingHttpHeaders, RequestListener } from 'node:http';
 import { type TestContext, test } from 'node:test';
+import { serveHost } from './registry.fixture.ts';
 import type { CredentialSource } from './registry-auth.ts';
 import type { RegistryHost } from './registry-host.ts';
 import { RegistrySession } from './registry-session.ts';
 
-async function serve(t: TestContext, listener: RequestListener): Promise<string> {
-  const server = createServer(listener);
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  t.after(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-}
+const serve = async (t: TestContext, listener: RequestListener): Promise<string> =>
+  `http://${await serveHost(t, listener)}`;
 
 function session(
   t: TestContext,

@@ -1,33 +1,17 @@
 // Hosts on which nothing moves: each gets a time of its own, and what moves, however slowly, is not cut.
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer, type RequestListener } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { LocalContentStore } from '../content/local-content-store.ts';
-import { LocalExchange } from '../events/local-exchange.ts';
-import { Database } from '../metadata/database.ts';
 import { BlobFetcher } from './blob-fetcher.ts';
 import type { Descriptor } from './image-store.ts';
 import { MediaType } from './media-type.ts';
-import { RegistryClient } from './registry-client.ts';
+import { openClient, openContent, serveHost } from './registry.fixture.ts';
 import { DEFAULT_TIMEOUTS, HttpClient, type HttpTimeouts } from './registry-http.ts';
 
 const noTls = { isUnverified: false, ca: [], client: undefined };
 const impatient: HttpTimeouts = { ...DEFAULT_TIMEOUTS, headMs: 1000, stallMs: 1000 };
-
-async function serve(t: TestContext, listener: RequestListener): Promise<string> {
-  const server = createServer(listener);
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  t.after(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  return `127.0.0.1:${(server.address() as AddressInfo).port}`;
-}
 
 async function read(t: TestContext, host: string, timeouts: HttpTimeouts): Promise<number> {
   const http = new HttpClient(noTls, timeouts);
@@ -39,7 +23,7 @@ async function read(t: TestContext, host: string, timeouts: HttpTimeouts): Promi
 }
 
 test('HttpClient: a host that takes the request and is silent is given up', async (t) => {
-  const host = await serve(t, () => {});
+  const host = await serveHost(t, () => {});
   await assert.rejects(read(t, host, impatient), {
     kind: 'Unavailable',
     message: `GET http://${host}/path: no answer for 1 s`,
@@ -51,7 +35,7 @@ for (const [what, bytes, how] of [
   ['trickles', 10, 'only \\d+ bytes'],
 ] as const) {
   test(`HttpClient: a body that ${what} is given up`, async (t) => {
-    const host = await serve(t, (_request, response) => {
+    const host = await serveHost(t, (_request, response) => {
       response.writeHead(200, { 'content-length': 1 << 20 });
       response.write(Buffer.alloc(2048));
       const timer = setInterval(() => response.write(Buffer.alloc(bytes)), 20);
@@ -67,7 +51,7 @@ for (const [what, bytes, how] of [
 
 test('HttpClient: a body that moves is not cut, however long it takes', async (t) => {
   const pieces = 60;
-  const host = await serve(t, (_request, response) => {
+  const host = await serveHost(t, (_request, response) => {
     let sent = 0;
     const timer = setInterval(() => {
       response.write(Buffer.alloc(DEFAULT_TIMEOUTS.minBytes));
@@ -85,7 +69,7 @@ for (const what of ['is silent', 'stops in the middle', 'cuts the connection'] a
   test(`BlobFetcher: a mirror that ${what}: the next host goes on, with a time of its own`, async (t) => {
     const layer = randomBytes(100_000);
     const seen = { mirror: 0, registry: 0 };
-    const mirror = await serve(t, (_request, response) => {
+    const mirror = await serveHost(t, (_request, response) => {
       seen.mirror++;
       if (what === 'is silent') return;
       response.writeHead(200, { 'content-length': layer.length });
@@ -93,7 +77,7 @@ for (const what of ['is silent', 'stops in the middle', 'cuts the connection'] a
         if (what === 'cuts the connection') response.destroy();
       });
     });
-    const registry = await serve(t, (request, response) => {
+    const registry = await serveHost(t, (request, response) => {
       seen.registry++;
       const from = Number(/^bytes=(\d+)-/.exec(request.headers.range ?? '')?.[1] ?? 0);
       const isPart = from > 0;
@@ -102,32 +86,13 @@ for (const what of ['is silent', 'stops in the middle', 'cuts the connection'] a
       // As slow as may be: less than what is left of the mirror's time would not do.
       setTimeout(() => response.end(layer.subarray(from)), impatient.headMs / 2);
     });
-    const root = mkdtempSync(join(tmpdir(), 'registry-stalls-'));
+    const { content, root } = openContent(t);
     const hostDir = join(root, 'certs.d');
     const directory = join(hostDir, `${registry.replace(':', '_')}_`);
     mkdirSync(directory, { recursive: true });
     const toml = `server = "http://${registry}"\n[host."http://${mirror}"]\n`;
     writeFileSync(join(directory, 'hosts.toml'), toml);
-    const database = new Database(join(root, 'metadata.db'));
-    const client = await RegistryClient.open(
-      {
-        reference: `${registry}/some/image:latest`,
-        credentials: async () => undefined,
-        headers: new Map(),
-        hostDir,
-        defaultScheme: 'http',
-        timeouts: impatient,
-        retry: { attempts: 3, baseDelayMs: 1, maxDelayMs: 5 },
-      },
-      'pull',
-    );
-    t.after(() => {
-      client.close();
-      database.close();
-      rmSync(root, { recursive: true });
-    });
-    const gc = { schedule: () => undefined };
-    const content = new LocalContentStore(join(root, 'content'), database, new LocalExchange(), gc);
+    const client = await openClient(t, registry, { hostDir, timeouts: impatient });
     const blob: Descriptor = {
       mediaType: MediaType.dockerGzipLayer,
       digest: `sha256:${createHash('sha256').update(layer).digest('hex')}`,
