@@ -54,6 +54,7 @@ for (const { name, kind, runtime, hasOurImages } of CASES) {
       runtimes: { ours: runtime },
       config: {
         'default-runtime': 'ours',
+        debug: true, // its log tells each event that it got, should a call wait for one
         ...(hasOurImages ? { features: { 'containerd-snapshotter': true } } : {}),
       },
     });
