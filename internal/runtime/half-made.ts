@@ -52,8 +52,9 @@ export function* removeHalfMade(options: RuntimeOptions, id: string): Operation<
 }
 
 /**
- * Ends the processes of a container whose state is cut, or was written by another runtime, and removes its cgroup. That is
- * where the state says, as far as it can be read, or where the copy of the configuration says.
+ * Ends the processes of a container whose state is cut, or was written by another runtime, and removes its cgroup and its
+ * group of resctrl. The cgroup is where the state says, as far as it can be read, or where the copy of the configuration
+ * says; the other is where the configuration says.
  */
 export function* removeUnreadable(options: RuntimeOptions, id: string): Operation<void> {
   const remains = remainsOf(statePath(options.root, id, STATE_FILE));
@@ -62,16 +63,17 @@ export function* removeUnreadable(options: RuntimeOptions, id: string): Operatio
     isBelow(host, path),
   );
   if (remains !== undefined && isAlive(remains.pid, remains.startTime)) kill(remains.pid, SIGKILL);
-  let cgroup: CgroupManager;
+  const config = readConfigCopy(options, id);
+  let cgroup: CgroupManager | undefined;
   if (paths.length > 0) cgroup = openCgroup(Object.fromEntries(paths));
-  else {
-    const config = readConfigCopy(options, id);
-    if (config === undefined || options.systemdCgroup === true) return;
+  else if (config !== undefined && options.systemdCgroup !== true) {
     cgroup = cgroupOf(options, id, parseSpec(config), host);
   }
-  if (!cgroup.exists()) return;
-  if (cgroup.allPids().length > 0) yield* cgroup.kill();
-  yield* cgroup.remove();
+  if (cgroup?.exists() === true) {
+    if (cgroup.allPids().length > 0) yield* cgroup.kill();
+    yield* cgroup.remove();
+  }
+  if (config?.includes('"intelRdt"') === true) removeLeftIntelRdt(options, id, parseSpec(config));
 }
 
 interface Remains {

@@ -1,7 +1,7 @@
 // linux.intelRdt in the life of real containers. No machine of the tests has a CPU that can allocate its caches, so a resctrl
 // in memory stands in for the kernel's; and where there is none, the program says so.
 import assert from 'node:assert/strict';
-import { closeSync, existsSync, openSync, readFileSync, unlinkSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, truncateSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { FakeResctrlFiles } from '../../internal/cgroups/fake-resctrl-files.ts';
@@ -205,6 +205,17 @@ test('delete --force: a create that was killed leaves no group', { skip }, async
     assert.equal(machine.files.exists(`${ROOT}/${id}`), isAnothers);
     assert.deepEqual(fixture().leftovers(id), []);
   }
+});
+
+test('delete --force: a container whose state.json is cut leaves no group', { skip }, async () => {
+  using machine = new Machine();
+  const id = fixture().newId('rdt');
+  await machine.create(id, (config) => (config.linux.intelRdt = { enableMonitoring: true }));
+  truncateSync(join(fixture().stateRoot, id, 'state.json'), 100);
+  machine.files.contents.set(`${ROOT}/${id}/tasks`, ''); // as the kernel does when they end
+  await machine.delete(id);
+  assert.equal(machine.files.exists(`${ROOT}/${id}`), false);
+  assert.deepEqual(fixture().leftovers(id), []);
 });
 
 const skipWithout = skip || (locateResctrl() !== undefined && 'a resctrl is mounted here');
