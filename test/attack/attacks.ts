@@ -104,6 +104,8 @@ export const attacks: readonly Attack[] = [
       [attack('covered-procfs'), 'a volume on'],
       [attack('covered-procfs'), 'the sysctl is real'],
       [attack('sysctl-race'), 'sysctls are written while'],
+      [attack('label-race'), 'exec while root of the container covers /proc'],
+      [attack('label-race'), 'create while /proc/self of the image is exchanged'],
       [attack('lying-rootfs-exec'), '/proc of the container is a tmpfs'],
     ],
   },
