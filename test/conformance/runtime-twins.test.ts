@@ -401,6 +401,45 @@ const MORE_BUNDLES: typeof BUNDLES = [
     },
   ],
   [
+    'mapped ids of a mount in a user namespace',
+    (config, runtime) => {
+      withUser(config);
+      const mapping = [{ containerID: 0, hostID: 100000, size: 65536 }];
+      config.mounts.push({
+        destination: '/var', // where it is already: the mapped root may not make it
+        type: 'bind',
+        source: sourceOf(runtime),
+        options: ['rbind'],
+        uidMappings: mapping,
+        gidMappings: mapping,
+      });
+    },
+  ],
+  [
+    'recursively mapped ids of a read-only mount',
+    (config, runtime) => {
+      config.mounts.push({
+        destination: '/idmap',
+        type: 'bind',
+        source: sourceOf(runtime),
+        options: ['rbind', 'ridmap', 'rro'],
+        uidMappings: [{ containerID: 0, hostID: 1000, size: 10 }],
+        gidMappings: [{ containerID: 0, hostID: 2000, size: 10 }],
+      });
+    },
+  ],
+  [
+    'hooks at every point',
+    (config) => {
+      const points = [
+        ...['prestart', 'createRuntime', 'createContainer', 'startContainer'],
+        ...['poststart', 'poststop'],
+      ];
+      const hook = { path: '/bin/sh', args: ['sh', '-c', 'exit 0'], env: ['A=b'], timeout: 60 };
+      config.hooks = Object.fromEntries(points.map((point) => [point, [hook]]));
+    },
+  ],
+  [
     'root propagation shared',
     ({ linux }) => {
       linux.rootfsPropagation = 'shared';
