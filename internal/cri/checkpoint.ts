@@ -25,7 +25,7 @@ import { formatJson } from '../oci/index.ts';
 import type { Container } from './container.ts';
 import type { Cri } from './cri.ts';
 import { containerStatus } from './status-messages.ts';
-import { unlessGone } from './undo.ts';
+import { ignoreEnded, unlessGone } from './undo.ts';
 
 const LAYER = 'application/vnd.oci.image.layer.v1.tar';
 
@@ -50,19 +50,33 @@ export async function checkpointContainer(
   try {
     const imagePath = join(work, 'checkpoint');
     await mkdir(imagePath, { mode: 0o700 });
-    const { services } = cri;
-    await services.tasks.checkpoint({
-      containerId: container.id,
-      options: packAny(CheckpointOptions, { imagePath, workPath: work }),
+    await whilePaused(cri, container, async () => {
+      await cri.services.tasks.checkpoint({
+        containerId: container.id,
+        options: packAny(CheckpointOptions, { imagePath, workPath: work }),
+      });
+      await writeRootfsDiff(cri, container, join(work, 'rootfs-diff.tar'));
+      await copyLog(container.state.logPath, join(work, 'container.log'));
     });
-    const diff = join(work, 'rootfs-diff.tar');
-    await writeRootfsDiff(cri, container, diff);
-    await copyLog(container.state.logPath, join(work, 'container.log'));
     await writeArchive(cri, container, work, location);
   } catch (thrown) {
     throw TsError.from(thrown, place).within(place);
   } finally {
     await rm(work, { recursive: true, force: true });
+  }
+}
+
+/** Memory, files and log of one moment: CRIU restores no process whose open files have other sizes than it remembers. */
+async function whilePaused(
+  { services }: Cri,
+  { id: containerId }: Container,
+  work: () => Promise<void>,
+): Promise<void> {
+  await services.tasks.pause({ containerId });
+  try {
+    await work();
+  } finally {
+    await services.tasks.resume({ containerId }).then(() => undefined, ignoreEnded);
   }
 }
 
