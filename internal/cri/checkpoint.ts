@@ -1,7 +1,7 @@
 /**
  * CheckpointContainer: what CRIU writes of a running container, and what is needed to understand it, as one tar archive with
- * the names that checkpointctl and other engines know. The container runs on. An archive is never read here: it would bring
- * a spec, names and annotations of its own (CVE-2026-53489, CVE-2026-53492, CVE-2026-95837).
+ * the names that checkpointctl and other engines know. The container runs on. What is read of an archive is in
+ * checkpoint-archive.ts.
  */
 import { constants, createReadStream, createWriteStream } from 'node:fs';
 import {

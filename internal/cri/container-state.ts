@@ -12,14 +12,16 @@ export function newContainerState(options: {
   readonly sandbox: Sandbox;
   readonly config: ContainerConfig;
   readonly image: CriImage;
+  /** That the container has it by: the request's, or what a checkpoint belongs to. */
+  readonly imageName: string;
   readonly runtime: string;
   readonly snapshotter: string;
 }): ContainerState {
-  const { name, sandbox, config, image, runtime, snapshotter } = options;
+  const { name, sandbox, config, image, imageName, runtime, snapshotter } = options;
   return {
     name,
     sandboxId: sandbox.id,
-    image: config.image?.image ?? '',
+    image: imageName,
     imageId: image.id,
     imageRef: image.repoDigests[0] ?? image.id,
     runtime,

@@ -16,6 +16,7 @@ import { filesOf, layersOf } from '../rootfs/layered-files.ts';
 import { Container, containerName } from './container.ts';
 import { endsWithin } from './container-end.ts';
 import { openStreams, removeStreams } from './container-io.ts';
+import { ContainerRestore, isArchive } from './container-restore.ts';
 import { containerSpec } from './container-spec.ts';
 import { newContainerState } from './container-state.ts';
 import { ContainerVolumes } from './container-volumes.ts';
@@ -75,10 +76,12 @@ export class Containers {
   readonly #lock = new KeyedLock();
 
   readonly #volumes: ContainerVolumes;
+  readonly #restore: ContainerRestore;
 
   constructor(options: ContainersOptions) {
     this.#options = options;
     this.#volumes = new ContainerVolumes(options.services, options.settings, options.images);
+    this.#restore = new ContainerRestore(options.services, options.settings);
   }
 
   get(id: string): Container {
@@ -131,7 +134,10 @@ export class Containers {
   ): Promise<Container> {
     const { services, settings, host, images, sandboxes, selinux } = this.#options;
     const { name: runtimeName, runtime } = sandboxes.runtime(sandbox.state.runtime);
-    const image = await images.get(config.image?.image ?? '');
+    const given = config.image?.image ?? '';
+    const checkpoint = isArchive(given) ? await this.#restore.unpack(id, given, undo) : undefined;
+    const image = await images.get(checkpoint?.image ?? given);
+    const imageName = checkpoint === undefined ? given : (image.repoTags[0] ?? image.id);
     const snapshotter = runtime.snapshotter || settings.snapshotter;
     const security = config.linux?.securityContext;
     const selinuxLabels = selinux.container(
@@ -140,7 +146,9 @@ export class Containers {
     );
     undo.add(async () => selinux.release(selinuxLabels.process));
     const state = {
-      ...newContainerState({ name, sandbox, config, image, runtime: runtimeName, snapshotter }),
+      ...newContainerState({
+        ...{ name, sandbox, config, image, imageName, runtime: runtimeName, snapshotter },
+      }),
       processLabel: selinuxLabels.process,
     };
     const container = new Container(id, config, state);
@@ -160,6 +168,7 @@ export class Containers {
     const labels = snapshotLabels(sandbox.namespaceOptions, snapshotter);
     const request = { snapshotter, key: id, parent: image.chainId, labels };
     const { mounts } = await services.snapshots.prepare(request);
+    if (checkpoint !== undefined) await this.#restore.applyFiles(id, checkpoint, mounts);
     const identity = resolveIdentity(
       {
         runAsUser: security?.runAsUser,
@@ -214,6 +223,10 @@ export class Containers {
       settings,
       host,
     );
+    if (checkpoint !== undefined) {
+      await this.#restore.check(checkpoint, spec);
+      await this.#restore.continueLog(checkpoint, state.logPath);
+    }
     await services.containers.update({
       container: { id, spec: specAny(spec) },
       updateMask: { paths: ['spec'] },
@@ -259,22 +272,27 @@ export class Containers {
       throw error;
     } finally {
       container.starting = undefined;
+      await this.#restore.remove(container.id); // it has its memory, or never will
     }
   }
 
   async #start(container: Container, sandbox: Sandbox): Promise<void> {
-    const { services, settings } = this.#options;
+    const { services, settings, sandboxes } = this.#options;
     const { id, state } = container;
     const { mounts } = await services.snapshots.mounts({ snapshotter: state.snapshotter, key: id });
     const streams = openStreams(container, sandbox, settings);
+    const runtime = () => sandboxes.runtime(state.runtime).runtime;
+    const options = this.#restore.optionsFor(id, runtime);
     const undo = new Undo();
     try {
-      const { pid } = await services.tasks.create({ containerId: id, rootfs: mounts, ...streams });
+      const task = { containerId: id, rootfs: mounts, ...streams, options };
+      const { pid } = await services.tasks.create(task);
       undo.add(() => unlessGone(services.tasks.delete({ containerId: id })));
       container.pid = pid;
       this.#watch(container);
       const startedAt = nowNs();
-      await services.tasks.start({ containerId: id });
+      const started = await services.tasks.start({ containerId: id });
+      if (container.pid === 0) container.pid = started.pid; // a restored process is not there before
       await this.#save(container, { startedAt });
     } catch (thrown) {
       container.pid = 0;
@@ -393,6 +411,7 @@ export class Containers {
     const { services, settings } = this.#options;
     await unlessGone(services.tasks.delete({ containerId: id }));
     await this.#volumes.remove(id, state.snapshotter);
+    await this.#restore.remove(id);
     await unlessGone(services.snapshots.remove({ snapshotter: state.snapshotter, key: id }));
     removeStreams(settings, id);
     await unlessGone(services.containers.delete({ id }));

@@ -93,11 +93,7 @@ export class CriImages {
   async get(text: string): Promise<CriImage> {
     const image = await this.find(text);
     if (image !== undefined) return image;
-    throw new TsError('NotFound', `image ${JSON.stringify(text)}`, {
-      advice: text.startsWith('/')
-        ? 'give the name of an image: containers are not restored from archives'
-        : 'pull it first',
-    });
+    throw new TsError('NotFound', `image ${JSON.stringify(text)}`, { advice: 'pull it first' });
   }
 
   /** Pulls an image and gives it its names; returns it. */

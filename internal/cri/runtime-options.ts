@@ -18,11 +18,26 @@ export function packRuntimeOptions({
       configBody: Buffer.from(stringify(options)),
     });
   }
+  return packAny(RuncOptions, runcOptions(options));
+}
+
+/**
+ * Options by which a shim makes a container from CRIU's images in `imagesPath`. They are in runc's message, whatever the
+ * runtime: the daemon itself reads the path. `InProcess` is not in it: restoring is the runtime program's work in any case.
+ */
+export function packRestoreOptions(
+  { options }: RuntimeHandlerConfig,
+  imagesPath: string,
+): AnyMessage {
+  return packAny(RuncOptions, { ...runcOptions(options), criuImagePath: imagesPath });
+}
+
+function runcOptions(options: RuntimeHandlerConfig['options']): Partial<RuncOptions> {
   const fields = Object.entries(options).map(([key, value]) => [
     `${key.charAt(0).toLowerCase()}${key.slice(1)}`,
     value,
   ]);
-  return packAny(RuncOptions, Object.fromEntries(fields) as Partial<RuncOptions>);
+  return Object.fromEntries(fields) as Partial<RuncOptions>;
 }
 
 /** Whether a runtime's containers are put into cgroups by systemd. */

@@ -210,7 +210,7 @@ export function runtimeService(
       throw notSupported('CheckpointPod', 'only single containers are checkpointed');
     },
     async restorePod() {
-      throw notSupported('RestorePod', 'archives of checkpoints are not restored');
+      throw notSupported('RestorePod', 'only single containers are restored');
     },
     async updatePodSandboxResources({ podSandboxId }) {
       sandboxes.get(podSandboxId); // the kubelet itself sets the pod's cgroup; the pause process has no limit

@@ -242,7 +242,12 @@ export const attacks: readonly Attack[] = [
     id: 'CVE-2026-53489, CVE-2026-53492, CVE-2026-50195, CVE-2026-95837, CRI-O CVE-2026-92574, CVE-2024-8676',
     what: 'a checkpoint that brings a spec, names, mounts or links of its own',
     triedBy: [
-      [CHECKPOINTS, 'an archive is not restored: neither its spec nor its names count'],
+      [
+        CHECKPOINTS,
+        'the spec, the mounts, the names and the annotations of an archive do not count',
+      ],
+      [CHECKPOINTS, 'processes that may do more than the new container are not restored'],
+      [CHECKPOINTS, 'what is no archive of root, or no checkpoint, is refused'],
       [CHECKPOINTS, 'a link in the place of the log is not followed'],
     ],
   },

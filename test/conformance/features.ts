@@ -329,7 +329,7 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       shownBy: ['test/conformance/critest/critest.test.ts'],
     },
     {
-      what: 'CRI: checkpoints of running containers as archives (`crictl checkpoint`), where CRIU works; archives are not restored',
+      what: 'CRI: checkpoints of running containers as archives (`crictl checkpoint`), and containers that are made of such an archive of root: it gives memory, files and the log, the request all else; where CRIU works',
       shownBy: [integration('cri-checkpoint')],
     },
     {

@@ -1,0 +1,107 @@
+import { randomBytes } from 'node:crypto';
+import { constants, createReadStream, existsSync } from 'node:fs';
+import { copyFile, mkdir, rm, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { AnyMessage } from '../api/any.ts';
+import { WriteAction } from '../api/generated/containerd.services.content.v1.ts';
+import type { Mount } from '../api/generated/containerd.types.ts';
+import { errnoNameOf, TsError } from '../errors/index.ts';
+import type { Spec } from '../oci/index.ts';
+import { type Checkpoint, unpackCheckpoint } from './checkpoint-archive.ts';
+import { checkCredentials } from './checkpoint-credentials.ts';
+import type { CriConfig, RuntimeHandlerConfig } from './cri-config.ts';
+import type { DaemonServices } from './daemon-services.ts';
+import { packRestoreOptions } from './runtime-options.ts';
+import { type Undo, unlessGone } from './undo.ts';
+
+const LAYER = 'application/vnd.oci.image.layer.v1.tar';
+const GC_ROOT = 'containerd.io/gc.root';
+
+/** Whether the image of a request is the path of a checkpoint's archive, as containerd takes it: no image is called so. */
+export function isArchive(image: string): boolean {
+  return image.startsWith('/');
+}
+
+/**
+ * Containers that go on from a checkpoint: what its archive gives them when they are made, and what is kept of it until they
+ * are started. Their spec is the request's, as that of any other.
+ */
+export class ContainerRestore {
+  readonly #services: Pick<DaemonServices, 'content' | 'diff'>;
+  readonly #settings: Pick<CriConfig, 'rootDir'>;
+
+  constructor(
+    services: Pick<DaemonServices, 'content' | 'diff'>,
+    settings: Pick<CriConfig, 'rootDir'>,
+  ) {
+    this.#services = services;
+    this.#settings = settings;
+  }
+
+  #directory(id: string): string {
+    return join(this.#settings.rootDir, 'restores', id);
+  }
+
+  /** Unpacks an archive for a container; `undo` takes it back. */
+  async unpack(id: string, archive: string, undo: Undo): Promise<Checkpoint> {
+    undo.add(() => this.remove(id));
+    return await unpackCheckpoint(archive, this.#directory(id));
+  }
+
+  /** Puts the files that the container had changed over those of its image. */
+  async applyFiles(id: string, { rootfsDiffPath }: Checkpoint, mounts: readonly Mount[]) {
+    if (!existsSync(rootfsDiffPath)) return;
+    const { content, diff } = this.#services;
+    const { size } = await stat(rootfsDiffPath);
+    if (size === 0) return;
+    const ref = `restore-${id}-${randomBytes(4).toString('hex')}`;
+    let digest = '';
+    async function* requests() {
+      let offset = 0n;
+      for await (const data of createReadStream(rootfsDiffPath)) {
+        yield { action: WriteAction.WRITE, ref, offset, data: data as Uint8Array };
+        offset += BigInt((data as Uint8Array).length);
+      }
+      const labels: [string, string][] = [[GC_ROOT, new Date().toISOString()]];
+      yield { action: WriteAction.COMMIT, ref, offset, total: offset, labels };
+    }
+    for await (const answer of content.write(requests())) digest = answer.digest;
+    try {
+      await diff.apply({
+        diff: { mediaType: LAYER, digest, size: BigInt(size) },
+        mounts: [...mounts],
+      });
+    } catch (thrown) {
+      throw TsError.from(thrown).within('rootfs-diff.tar of the checkpoint');
+    } finally {
+      await unlessGone(content.delete({ digest }));
+    }
+  }
+
+  /** Throws unless `spec` allows what the processes of the checkpoint may do. */
+  async check({ imagesPath }: Checkpoint, spec: Spec): Promise<void> {
+    await checkCredentials(imagesPath, spec);
+  }
+
+  /** Begins the log with that of the checkpoint. One that is there already is the pod's own: it stays as it is. */
+  async continueLog({ logPath }: Checkpoint, path: string): Promise<void> {
+    if (path === '' || !existsSync(logPath)) return;
+    await mkdir(dirname(path), { recursive: true, mode: 0o755 });
+    try {
+      await copyFile(logPath, path, constants.COPYFILE_EXCL);
+    } catch (thrown) {
+      if (errnoNameOf(thrown) !== 'EEXIST') throw TsError.from(thrown, `write ${path}`);
+    }
+  }
+
+  /** Options by which a shim restores a container instead of starting it; undefined for one that is started. */
+  optionsFor(id: string, runtime: () => RuntimeHandlerConfig): AnyMessage | undefined {
+    const imagesPath = join(this.#directory(id), 'checkpoint');
+    return existsSync(imagesPath) ? packRestoreOptions(runtime(), imagesPath) : undefined;
+  }
+
+  /** Removes what is left of an archive. */
+  async remove(id: string): Promise<void> {
+    await rm(this.#directory(id), { recursive: true, force: true });
+  }
+}
