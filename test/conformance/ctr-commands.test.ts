@@ -241,7 +241,8 @@ function normalize(text: string, daemon: TestDaemon, namespace: string): string 
     .replace(/^WARNING: version mismatch\n/gm, '') // of ctr 2.1 and a daemon of another version
     .replace(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, 'UUID')
     .replace(/"(pid|pidns)": \d+/g, '"$1": PID')
-    .replace(/\t\d+ (second|minute)s?\t/g, '\tAGE\t')
+    .replace(/\t(?:Less than a second|About a minute|\d+ (?:second|minute)s?)\t/g, '\tAGE\t')
+    .replace(/\t+/g, '\t') // columns are as wide as the ages in them
     .replace(/\S+=\S+(,\S+=\S+)+/g, (labels) => labels.split(',').sort().join()) // in no order
     .replace(/^(r2\s+)\d+/gm, '$1PID');
 }

@@ -32,7 +32,7 @@ function normalize(text: string, { daemon, namespace }: Place): string {
     .replace(/\/snapshots\/\d+\//g, '/snapshots/N/')
     .replace(/^(r\d\s+)\d+ +/gm, '$1PID ')
     .replace(/^\d+( +(?:-|exec_id))/gm, 'PID$1')
-    .replace(/(?:Less than a second|\d+ seconds?)/g, 'AGE')
+    .replace(/(?:Less than a second|About a minute|\d+ (?:second|minute)s?)/g, 'AGE')
     .replace(/Go version: .*/, 'RUNTIME version')
     .replace(NODE_VERSION, 'RUNTIME version')
     .replace(/^(Client:\n {2}Version: ).*\n.*/m, '$1OWN');
