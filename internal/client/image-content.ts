@@ -3,9 +3,9 @@ import { Content } from '../api/generated/containerd.services.content.v1.ts';
 import { Images } from '../api/generated/containerd.services.images.v1.ts';
 import { Snapshots } from '../api/generated/containerd.services.snapshots.v1.ts';
 import { TsError } from '../errors/index.ts';
-import { type Json, parseJson } from '../oci/index.ts';
+import { bestPlatform, type Json, parseJson } from '../oci/index.ts';
 import type { Client } from './client.ts';
-import { type Platform, platformMatches } from './platform.ts';
+import type { Platform } from './platform.ts';
 
 /** Largest manifest, index or config that is read into memory. */
 const MAX_DOCUMENT_BYTES = 8 << 20;
@@ -102,7 +102,8 @@ function childrenOf(parent: Descriptor, document: Record<string, Json | undefine
   return [...descriptors([document['config'] ?? null]), ...descriptors(document['layers'])];
 }
 
-function descriptors(value: Json | undefined): Descriptor[] {
+/** The descriptors in a list of a document; what is none is left out. */
+export function descriptors(value: Json | undefined): Descriptor[] {
   if (!Array.isArray(value)) return [];
   return value.flatMap((each) => {
     if (typeof each !== 'object' || each === null || Array.isArray(each)) return [];
@@ -134,11 +135,8 @@ export function manifestsOf(
 
 /** The manifest that runs on `platform`, whose documents the daemon has. */
 export function manifestFor(node: ImageNode, platform: Platform): ImageNode | undefined {
-  const fitting = manifestsOf(node).filter(({ node: each, platform: has }) => {
-    return each.document !== undefined && has !== undefined && platformMatches(platform, has);
-  });
-  const exact = fitting.find(({ platform: has }) => has?.architecture === platform.architecture);
-  return (exact ?? fitting[0])?.node;
+  const readable = manifestsOf(node).filter((each) => each.node.document !== undefined);
+  return bestPlatform([platform], readable, (each) => each.platform)?.node;
 }
 
 /** An image as a container is made of it. */

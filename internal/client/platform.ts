@@ -20,22 +20,6 @@ export function parsePlatform(text: string): Platform {
   );
 }
 
-/** Whether an image for `candidate` runs where `wanted` is asked for. */
-export function platformMatches(wanted: Platform, candidate: Platform): boolean {
-  const want = normalizePlatform(wanted);
-  const have = normalizePlatform(candidate);
-  if (want.os !== have.os) return false;
-  if (want.architecture === 'amd64' && have.architecture === '386') return true;
-  if (want.architecture !== have.architecture) return false;
-  if (want.architecture === 'amd64') return level(have.variant) <= level(want.variant || 'v1');
-  if (want.architecture === 'arm') return level(have.variant) <= level(want.variant);
-  return want.variant === have.variant;
-}
-
-function level(variant: string): number {
-  return Number(/^v?([0-9]+)/.exec(variant)?.[1] ?? 1);
-}
-
 /** `linux/arm/v7`, in one spelling. */
 export function platformText(platform: Platform): string {
   return formatPlatform(normalizePlatform(platform));

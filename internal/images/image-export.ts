@@ -12,8 +12,8 @@ import {
   bestPlatform,
   formatPlatform,
   hostPlatform,
+  isSamePlatform,
   type Platform,
-  platformDistance,
 } from './platform.ts';
 import { familiarReference, parseReference } from './reference.ts';
 
@@ -94,7 +94,7 @@ class ExportPlan {
       const isWanted =
         this.#options.hasAllPlatforms ||
         platform === undefined ||
-        this.#platforms.some((wish) => platformDistance(wish, platform) !== undefined);
+        this.#platforms.some((wish) => isSamePlatform(wish, platform));
       if (!isWanted) continue;
       exported++;
       if (mediaKind(child.mediaType) === 'index') await this.#indexOf(child, '');

@@ -7,7 +7,7 @@ import { addLabels, childLabels, childrenOf, readDocument, writeBlob } from './i
 import { type ImageReference, parseObject } from './image-document.ts';
 import type { Descriptor } from './image-store.ts';
 import { MediaType, mediaKind } from './media-type.ts';
-import { hostPlatform, type Platform, platformDistance } from './platform.ts';
+import { hostPlatform, isSamePlatform, type Platform } from './platform.ts';
 
 /** An image manifest that an archive brought, complete with config and layers. */
 export interface ImportedManifest {
@@ -149,7 +149,7 @@ class ImportWalk {
   #isWanted(platform: Platform | undefined): boolean {
     if (platform === undefined) return true;
     const wanted = this.#platforms.length === 0 ? [hostPlatform()] : this.#platforms;
-    return wanted.some((wish) => platformDistance(wish, platform) !== undefined);
+    return wanted.some((wish) => isSamePlatform(wish, platform));
   }
 }
 

@@ -7,7 +7,7 @@ import { MAX_DOCUMENT_BYTES } from './image-document.ts';
 import type { Descriptor } from './image-store.ts';
 import { Limiter } from './limiter.ts';
 import { isForeignLayer, mediaKind } from './media-type.ts';
-import { type Platform, platformDistance } from './platform.ts';
+import { isSamePlatform, type Platform } from './platform.ts';
 import type { Progress } from './progress.ts';
 import type { RegistryClient } from './registry-client.ts';
 import { readText, statusError } from './registry-http.ts';
@@ -53,7 +53,7 @@ export class ImagePush {
       const isWanted =
         platform === undefined ||
         platforms.length === 0 ||
-        platforms.some((wish) => platformDistance(wish, platform) !== undefined);
+        platforms.some((wish) => isSamePlatform(wish, platform));
       return isWanted && !isForeignLayer(mediaType);
     });
     for (const child of children) progress.waiting(child, descriptor);

@@ -13,7 +13,16 @@ export {
   parseSpec,
   refuseProperties,
 } from './parse-spec.ts';
-export { formatPlatform, hostPlatform, normalizePlatform, type Platform } from './platform.ts';
+export {
+  bestPlatform,
+  formatPlatform,
+  hostPlatform,
+  isSamePlatform,
+  normalizePlatform,
+  type Platform,
+  platformDistance,
+  runnablePlatforms,
+} from './platform.ts';
 export { propertyError } from './schema-check.ts';
 export type * from './spec.ts';
 export { HOOK_POINTS } from './spec.ts';
