@@ -8,6 +8,7 @@ import { TsError } from '../errors/index.ts';
 import type { FlagValues } from '../flags/flag-parser.ts';
 import { parseJson } from '../oci/index.ts';
 import type { Client } from './client.ts';
+import type { Descriptor } from './image-content.ts';
 import { makeFifos, NO_STDIO, removeFifos, type StdioPaths, TaskStreams } from './task-io.ts';
 import { runSession } from './task-session.ts';
 
@@ -29,14 +30,26 @@ export function specProcess(container: Container): Record<string, unknown> {
     : {};
 }
 
+/** How a task comes to be in which a checkpoint goes on. */
+export interface RestoredTask {
+  /** CRIU's files; without them the process begins anew. */
+  readonly checkpoint: Descriptor | undefined;
+}
+
 /**
- * Makes and starts the task of a container, and stays with it unless `--detach` is given. Returns the exit code of its
- * process. A task that could not be started is deleted again.
+ * Makes and starts the task of a container, and stays with it unless `--detach` is given; with a restored one only if it
+ * has a terminal, as ctr does. Returns the exit code of its process. A task that could not be started is deleted again.
  */
-export async function runTask(client: Client, id: string, flags: FlagValues): Promise<number> {
+export async function runTask(
+  client: Client,
+  id: string,
+  flags: FlagValues,
+  restored?: RestoredTask,
+): Promise<number> {
   const container = await getContainer(client, id);
   const hasTerminal = specProcess(container)['terminal'] === true;
-  const isDetached = flags.bool('detach');
+  const isDetached = restored === undefined ? flags.bool('detach') : !hasTerminal;
+  const checkpoint = checkpointOf(restored);
   const stdio = stdioOf(id, flags, hasTerminal);
   const tasks = client.service(Tasks);
   let isCreated = false;
@@ -44,8 +57,14 @@ export async function runTask(client: Client, id: string, flags: FlagValues): Pr
     const rootfs = await rootfsOf(client, container);
     const noPivotRoot = flags.bool('no-pivot');
     const options = noPivotRoot ? packAny(RuncOptions, { noPivotRoot }) : undefined;
-    const request = { containerId: id, rootfs, terminal: hasTerminal, options, ...stdio };
-    const { pid } = await tasks.create(request);
+    const process = { terminal: hasTerminal, ...stdio };
+    const { pid } = await tasks.create({
+      containerId: id,
+      rootfs,
+      options,
+      checkpoint,
+      ...process,
+    });
     isCreated = true;
     const pidFile = flags.string('pid-file');
     if (pidFile !== undefined) writeFileSync(pidFile, String(pid));
@@ -75,6 +94,12 @@ export async function runTask(client: Client, id: string, flags: FlagValues): Pr
     if (isRelayed(stdio)) removeFifos(stdio);
     throw thrown;
   }
+}
+
+function checkpointOf(restored: RestoredTask | undefined) {
+  if (restored?.checkpoint === undefined) return undefined;
+  const { mediaType, digest, size } = restored.checkpoint;
+  return { mediaType, digest, size: BigInt(size) };
 }
 
 /** Whether streams lead here, and not to a log or nowhere. */

@@ -212,7 +212,6 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
     {
       what: '`tsctr`, a client in the same program: ctr’s commands, flags, output and exit codes row by row, on our daemon and on containerd 2.1; JSON, hints, progress, shell completion',
       shownBy: [integration('tsctr-*'), 'internal/client/*.test.ts'],
-      note: 'checkpoints of `containers` not yet',
     },
     {
       what: '`tsctr images convert`: to OCI, uncompressed, zstd, fewer platforms; digests as with `ctr images convert`',

@@ -88,7 +88,7 @@ export const COMMANDS: readonly TwinCommand[] = [
   },
   { args: 'images pull localhost:1/x:1', compare: 'status', why: 'the daemon words it' },
   { args: 'images push localhost:1/x:1' },
-  { args: 'content ls' },
+  { args: 'content ls', isTimed: true },
   { args: 'content ls -q' },
   { args: 'content get @MANIFEST' },
   { args: 'content get sha256:00' },
@@ -162,6 +162,29 @@ export const COMMANDS: readonly TwinCommand[] = [
   { args: 'containers label c1 foo=bar', isUnordered: true },
   { args: 'containers label nope a=b' },
   { args: 'containers ls labels.foo==bar' },
+  { args: 'containers checkpoint' },
+  { args: 'containers checkpoint c1' },
+  { args: 'containers checkpoint nope example.com/saved:1' },
+  { args: 'containers checkpoint --image --rw c1 example.com/saved:1' },
+  { args: 'containers checkpoint --image --rw c1 example.com/saved:1' },
+  // The digests of the indexes are among them: all that they hold is the same.
+  { args: 'content ls -q' },
+  { args: 'containers restore' },
+  { args: 'containers restore c9' },
+  {
+    args: 'containers restore c9 example.com/saved:1',
+    compare: 'result',
+    why: NAMES_OPERATION,
+    stderr:
+      /^CTR: checkpoint "example.com\/saved:1": it holds no configuration: not found: make it by tsctr containers checkpoint --task\n$/,
+  },
+  {
+    args: 'containers restore c9 @IMAGE',
+    compare: 'result',
+    why: NAMES_OPERATION,
+    stderr: /^CTR: image "docker.io\/library\/host:latest": snapshotter not found in index: /,
+  },
+  { args: 'images rm example.com/saved:1' },
   { args: 'tasks rm c1', compare: 'result', why: ONCE },
   { args: 'containers rm c1' },
   {

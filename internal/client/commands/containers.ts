@@ -7,6 +7,7 @@ import { Status } from '../../api/generated/containerd.v1.types.ts';
 import { type TimestampMessage, timestampToNs } from '../../api/time.ts';
 import { TsError } from '../../errors/index.ts';
 import { formatJson, parseJson } from '../../oci/index.ts';
+import { checkpointContainer, restoreContainer } from '../checkpoint-image.ts';
 import type { Client } from '../client.ts';
 import type { CommandContext, CommandGroup } from '../command.ts';
 import { createContainer } from '../container-create.ts';
@@ -16,10 +17,11 @@ import { goJson } from '../go-json.ts';
 import { argument, labelArguments, labelPaths, labelText } from '../labels.ts';
 import { rfc3339 } from '../message-json.ts';
 import { WIDE } from '../table.ts';
-import { getContainer } from '../task-create.ts';
+import { getContainer, runTask } from '../task-create.ts';
 import { statusName } from '../task-status.ts';
 
 const ID_MISSING = 'container id must be provided';
+const REFERENCE_MISSING = 'ref must be provided';
 
 /** `tsctr containers`. */
 export const CONTAINERS: CommandGroup = {
@@ -27,6 +29,18 @@ export const CONTAINERS: CommandGroup = {
   aliases: ['c', 'container'],
   summary: 'containers: what is to run; tasks are what runs',
   commands: [
+    {
+      name: 'checkpoint',
+      summary: 'write a container as an image, from which another can be made',
+      usage: 'CONTAINER REF',
+      objects: ['container', 'text'],
+      flags: {
+        rw: { type: 'bool', usage: 'with the files that it has changed' },
+        image: { type: 'bool', usage: 'with its image' },
+        task: { type: 'bool', usage: 'with the memory of its task, by CRIU' },
+      },
+      run: checkpoint,
+    },
     {
       name: 'create',
       summary: 'create a container without starting it',
@@ -107,8 +121,54 @@ export const CONTAINERS: CommandGroup = {
         output.line(labelText(container?.labels ?? new Map()));
       },
     },
+    {
+      name: 'restore',
+      summary: 'create a container from a checkpoint and start it',
+      usage: 'CONTAINER REF',
+      objects: ['text', 'image'],
+      flags: {
+        rw: { type: 'bool', usage: 'with the files that it had changed' },
+        live: { type: 'bool', usage: 'where it was, instead of from its beginning' },
+      },
+      run: restore,
+    },
   ],
 };
+
+async function checkpoint({ client, args, flags }: CommandContext): Promise<void> {
+  const id = argument(args, 0, ID_MISSING);
+  const reference = argument(args, 1, REFERENCE_MISSING);
+  const container = await getContainer(client, id);
+  const parts = { image: flags.bool('image'), rw: flags.bool('rw'), task: flags.bool('task') };
+  const work = () => checkpointContainer(client, container, reference, parts);
+  if (!(await hasTask(client, id))) return await work();
+  // Its files and its memory are of one moment.
+  const tasks = client.service(Tasks);
+  await tasks.pause({ containerId: id });
+  try {
+    await work();
+  } finally {
+    await tasks.resume({ containerId: id });
+  }
+}
+
+async function restore({ client, args, flags, exitWith }: CommandContext): Promise<void> {
+  const id = argument(args, 0, ID_MISSING);
+  const reference = argument(args, 1, REFERENCE_MISSING);
+  const { state } = await restoreContainer(client, id, reference, { rw: flags.bool('rw') });
+  const restored = { checkpoint: flags.bool('live') ? state : undefined };
+  exitWith(await runTask(client, id, flags, restored));
+}
+
+async function hasTask(client: Client, containerId: string): Promise<boolean> {
+  try {
+    await client.service(Tasks).get({ containerId });
+    return true;
+  } catch (thrown) {
+    if (TsError.from(thrown).kind === 'NotFound') return false;
+    throw thrown;
+  }
+}
 
 async function remove({ client, args, flags, output }: CommandContext): Promise<void> {
   argument(args, 0, 'must specify at least one container to delete');

@@ -1,12 +1,9 @@
 import { Content } from '../../api/generated/containerd.services.content.v1.ts';
-import { Diff } from '../../api/generated/containerd.services.diff.v1.ts';
 import {
   type Info,
   Kind,
   Snapshots,
 } from '../../api/generated/containerd.services.snapshots.v1.ts';
-import type { Mount } from '../../api/generated/containerd.types.ts';
-import type { CallOptions } from '../../api/service.ts';
 import { timestampToNs } from '../../api/time.ts';
 import { TsError } from '../../errors/index.ts';
 import type { FlagSpecs, FlagValues } from '../../flags/flag-parser.ts';
@@ -18,6 +15,7 @@ import { rfc3339 } from '../message-json.ts';
 import { mountCommand, mountsJson } from '../mounts.ts';
 import { hostPlatform } from '../platform.ts';
 import { binarySize } from '../sizes.ts';
+import { diffSnapshots } from '../snapshot-diff.ts';
 import { snapshotterOf } from '../snapshotter.ts';
 import { unpackImage } from '../unpack.ts';
 import { withLease } from '../work-lease.ts';
@@ -266,25 +264,12 @@ function rootLabel(): [string, string] {
 }
 
 async function diff({ client, args, flags, output }: CommandContext): Promise<void> {
-  const idA = argument(args, 0, KEY_MISSING);
-  const idB = args[1];
-  const snapshotter = snapshotterOf(flags);
+  const key = argument(args, 0, KEY_MISSING);
+  const pair = { snapshotter: snapshotterOf(flags), key, other: args[1] };
   await withLease(client, async (options) => {
-    const views: string[] = [];
-    const mountsOf = (key: string) => readOnlyMounts(client, snapshotter, key, options, views);
-    try {
-      const { info } = await client.service(Snapshots).stat({ snapshotter, key: idA });
-      const parent = info?.parent ?? '';
-      const left =
-        idB === undefined ? (parent === '' ? [] : await mountsOf(parent)) : await mountsOf(idA);
-      const right = await mountsOf(idB ?? idA);
-      const made = await client.service(Diff).diff({ left, right, ...diffOptions(flags) }, options);
-      const digest = made.diff?.digest ?? '';
-      for await (const chunk of readBlob(client, digest)) output.write(chunk);
-      if (flags.bool('keep')) await keepContent(client, digest);
-    } finally {
-      for (const key of views) await client.service(Snapshots).remove({ snapshotter, key });
-    }
+    const { digest } = await diffSnapshots(client, pair, diffOptions(flags), options);
+    for await (const chunk of readBlob(client, digest)) output.write(chunk);
+    if (flags.bool('keep')) await keepContent(client, digest);
   });
 }
 
@@ -294,23 +279,6 @@ function diffOptions(flags: FlagValues) {
     ref: flags.string('ref') ?? '',
     labels: labelFlags(flags.strings('label')),
   };
-}
-
-/** The mounts of an active snapshot, or of a view of a committed one, whose key is added to `views`. */
-async function readOnlyMounts(
-  client: Client,
-  snapshotter: string,
-  key: string,
-  options: CallOptions,
-  views: string[],
-): Promise<Mount[]> {
-  const snapshots = client.service(Snapshots);
-  const { info } = await snapshots.stat({ snapshotter, key });
-  if (info?.kind !== Kind.COMMITTED) return (await snapshots.mounts({ snapshotter, key })).mounts;
-  const view = `${key}-view-${process.pid}-${views.length}`;
-  const { mounts } = await snapshots.view({ snapshotter, key: view, parent: key }, options);
-  views.push(view);
-  return mounts;
 }
 
 async function keepContent(client: Client, digest: string): Promise<void> {
