@@ -88,6 +88,18 @@ export function shortenDynamicSymbols(input: Buffer, isKept: (name: string) => b
   return bytes;
 }
 
+/** The address of the variable through which an executable calls the function `name` of a library. */
+export function callSlot(elf: ElfFile, name: string): number {
+  const dynamic = new DynamicSection(elf);
+  const symbols = readSymbols(elf, dynamic);
+  const start = dynamic.offset(DT.jmpRel);
+  for (let at = start; at < start + dynamic.get(DT.pltRelSize); at += RELA_BYTES) {
+    if (symbols[elf.bytes.readUInt32LE(at + 12)]?.name !== name) continue;
+    return Number(elf.bytes.readBigUInt64LE(at));
+  }
+  throw new Error(`the executable does not call ${name}`);
+}
+
 /** The dynamic section: tags and values, in place. */
 class DynamicSection {
   readonly #elf: ElfFile;

@@ -5,20 +5,21 @@
 // that out before it maps more. Where the kernel has no huge pages, they are ordinary ones.
 import { EM_X86_64, fileOffset, type Place, PT_LOAD, parseElf } from './elf.ts';
 
-/** What V8's virtual table of functions for memory is, its function that maps, and a function that nobody calls any more. */
+/** V8's virtual table of functions for memory, and its function that maps. */
 export const HUGE_HEAP_SYMBOLS = {
   table: '_ZTVN2v84base13PageAllocatorE',
   allocate: '_ZN2v84base13PageAllocator13AllocatePagesEPvmmNS_13PageAllocator10PermissionE',
-  room: 'uv__iou_init',
 } as const;
 
 const HUGE_PAGE = 2 << 20;
 /** 48 of V8's chunks: `run`, the command that needs most, has 35. */
 export const HEAP_BYTES = 12 << 20;
 const CHUNK = 256 << 10;
+/** A large object has a piece of its own, of as many chunks as it needs. */
+const GREATEST_PIECE = 1 << 20;
 
-/** The places of HUGE_HEAP_SYMBOLS in the executable. */
-export type HugeHeapPlaces = Readonly<Record<keyof typeof HUGE_HEAP_SYMBOLS, Place>>;
+/** The places of HUGE_HEAP_SYMBOLS in the executable, and of code that nobody runs. */
+export type HugeHeapPlaces = Readonly<Record<keyof typeof HUGE_HEAP_SYMBOLS | 'room', Place>>;
 
 /**
  * Changes an executable in place. One for another machine than x86-64 stays as it is: there pages may be larger, and
@@ -37,28 +38,26 @@ export function useHugeHeap(executable: Buffer, { table, allocate, room }: HugeH
   const header = Number(executable.readBigUInt64LE(32)) + index * 56;
   executable.writeBigUInt64LE(BigInt(start + HEAP_BYTES - data.vaddr), header + MEMORY_SIZE);
 
-  // The first bytes of the function return already (lean-node.ts).
-  const SKIPPED = 16;
   const code = allocator({
-    at: room.address + SKIPPED,
+    at: room.address,
     otherwise: allocate.address,
     start,
     used: start - 8,
   });
-  if (code.length + SKIPPED > room.size) throw new Error('huge heap: no room for the code');
-  code.copy(executable, fileOffset(elf, room.address + SKIPPED));
+  if (code.length > room.size) throw new Error('huge heap: no room for the code');
+  code.copy(executable, fileOffset(elf, room.address));
 
   const old = Buffer.alloc(8);
   old.writeBigUInt64LE(BigInt(allocate.address));
   const tableAt = fileOffset(elf, table.address);
   const slot = executable.subarray(tableAt, tableAt + table.size).indexOf(old);
   if (slot < 0 || slot % 8 !== 0) throw new Error("huge heap: V8's table has no such function");
-  executable.writeBigUInt64LE(BigInt(room.address + SKIPPED), tableAt + slot);
+  executable.writeBigUInt64LE(BigInt(room.address), tableAt + slot);
 }
 
 /**
- * PageAllocator::AllocatePages(this rdi, hint rsi, size rdx, alignment rcx, permission r8d): a chunk that is to be read and
- * written comes from the heap of `start`, as long as it lasts; everything else is for the function that was there before.
+ * PageAllocator::AllocatePages(this rdi, hint rsi, size rdx, alignment rcx, permission r8d): chunks that are to be read and
+ * written come from the heap of `start`, as long as it lasts; everything else is for the function that was there before.
  * Source: Intel's manual, volume 2; psABI of x86-64, 3.2 (calls) and A.2.1 (system calls); v8-platform.h.
  */
 function allocator(place: { at: number; otherwise: number; start: number; used: number }): Buffer {
@@ -83,9 +82,12 @@ function allocator(place: { at: number; otherwise: number; start: number; used: 
     [0x31, 0xc0], // xor eax, eax
   ].flat();
   const take = [
-    [0x48, 0x89, 0xd0], // mov rax, rdx
+    [0x4c, 0x8d, 0x92, ...word(CHUNK - 1)], // lea r10, [rdx + CHUNK - 1]
+    [0x49, 0x81, 0xe2, ...word(-CHUNK)], // and r10, -CHUNK
+    [0x4c, 0x89, 0xd0], // mov rax, r10
     [0xf0, 0x48, 0x0f, 0xc1, 0x04, 0x25, ...word(used)], // lock xadd [used], rax
-    [0x48, 0x3d, ...word(HEAP_BYTES)], // cmp rax, HEAP_BYTES
+    [0x49, 0x01, 0xc2], // add r10, rax
+    [0x49, 0x81, 0xfa, ...word(HEAP_BYTES)], // cmp r10, HEAP_BYTES
   ].flat();
   const afterTake = [
     [0x48, 0x85, 0xc0], // test rax, rax
@@ -94,14 +96,16 @@ function allocator(place: { at: number; otherwise: number; start: number; used: 
     done,
   ].flat();
   // Each check jumps to the end when it fails; they are put together from the last to the first.
-  let body = [0x73, afterTake.length, ...afterTake]; // jae otherwise
-  body = [...take, ...body];
-  for (const check of [
-    [0x41, 0x83, 0xf8, READ_WRITE], // cmp r8d, READ_WRITE
-    [0x48, 0x39, 0xd1], // cmp rcx, rdx
-    [0x48, 0x81, 0xfa, ...word(CHUNK)], // cmp rdx, CHUNK
-  ]) {
-    body = [...check, 0x75, body.length, ...body]; // jne otherwise
+  const JUMP_IF_NOT_EQUAL = 0x75;
+  const JUMP_IF_ABOVE = 0x77;
+  let body: number[] = afterTake;
+  for (const [check, jump] of [
+    [take, JUMP_IF_ABOVE],
+    [[0x41, 0x83, 0xf8, READ_WRITE], JUMP_IF_NOT_EQUAL], // cmp r8d, READ_WRITE
+    [[0x48, 0x81, 0xf9, ...word(CHUNK)], JUMP_IF_NOT_EQUAL], // cmp rcx, CHUNK
+    [[0x48, 0x81, 0xfa, ...word(GREATEST_PIECE)], JUMP_IF_ABOVE], // cmp rdx, GREATEST_PIECE
+  ] as const) {
+    body = [...check, jump, body.length, ...body];
   }
   const JUMP_BYTES = 5;
   const distance = place.otherwise - (place.at + body.length + JUMP_BYTES);

@@ -1,7 +1,7 @@
 // Makes of Node's executable, as it was published, the one that our programs begin with: without symbols for debuggers
 // (strip-elf.ts), with few for the dynamic loader (dynamic-symbols.ts), and without four things that Node does in each
 // process and that are of no use to ours. Its own symbol table says where they are; it is still there before stripping.
-import { shortenDynamicSymbols } from './dynamic-symbols.ts';
+import { callSlot, shortenDynamicSymbols } from './dynamic-symbols.ts';
 import {
   EM_AARCH64,
   EM_X86_64,
@@ -12,6 +12,7 @@ import {
   symbolName,
 } from './elf.ts';
 import { HUGE_HEAP_SYMBOLS, useHugeHeap } from './huge-heap.ts';
+import { prepareMemory } from './prepared-memory.ts';
 import { stripElf } from './strip-elf.ts';
 
 /**
@@ -41,10 +42,10 @@ const RETURN: Readonly<Record<number, Buffer>> = {
 };
 
 /**
- * `hasHugeHeap`: for a program that lives shortly (huge-heap.ts). Throws an Error when the executable lacks one of the
- * functions: another version of Node, then, of which less is known.
+ * `isShortLived`: for a program of some tens of milliseconds (prepared-memory.ts, huge-heap.ts). Throws an Error when the
+ * executable lacks one of the functions: another version of Node, then, of which less is known.
  */
-export function makeLeanNode(published: Buffer, hasHugeHeap: boolean): Buffer {
+export function makeLeanNode(published: Buffer, isShortLived: boolean): Buffer {
   const patched = Buffer.from(published);
   const place = placesIn(published);
   const elf = parseElf(published);
@@ -54,12 +55,20 @@ export function makeLeanNode(published: Buffer, hasHugeHeap: boolean): Buffer {
     instruction.copy(patched, fileOffset(elf, place(name).address));
   }
   patched.writeUInt32LE(0, fileOffset(elf, place(DEADLOCK_DETECTION).address));
-  if (hasHugeHeap) {
-    const { table, allocate, room } = HUGE_HEAP_SYMBOLS;
-    const places = { table: place(table), allocate: place(allocate), room: place(room) };
-    useHugeHeap(patched, places);
+  if (isShortLived) {
+    const variables = { malloc: callSlot(elf, 'malloc'), free: callSlot(elf, 'free') };
+    const room = prepareMemory(patched, { ...variables, room: unusedCode(place) });
+    const { table, allocate } = HUGE_HEAP_SYMBOLS;
+    useHugeHeap(patched, { table: place(table), allocate: place(allocate), room });
   }
   return shortenDynamicSymbols(stripElf(patched), isAskedFor);
+}
+
+/** Of a function that nobody calls any more, what is behind the instruction that returns. */
+function unusedCode(place: (name: string) => Place): Place {
+  const { address, size } = place('uv__iou_init');
+  const SKIPPED = 16;
+  return { address: address + SKIPPED, size: size - SKIPPED };
 }
 
 /** Finds functions and variables by name. */

@@ -16,18 +16,21 @@ import { foreignPackage } from './foreign-packages.ts';
 import { makeLeanNode } from './lean-node.ts';
 
 /** What the lean Node is made by: when one of them changes, it is made anew. */
-const MAKERS = ['lean-node.ts', 'huge-heap.ts', 'dynamic-symbols.ts', 'strip-elf.ts', 'elf.ts'];
+const MAKERS = [
+  ...['lean-node.ts', 'prepared-memory.ts', 'huge-heap.ts'],
+  ...['dynamic-symbols.ts', 'strip-elf.ts', 'elf.ts'],
+];
 
 /** The lean Node of `arch` (lean-node.ts); made once and kept below dist/. */
-export function baseNode(root: string, arch: Arch, hasHugeHeap = false): string {
+export function baseNode(root: string, arch: Arch, isShortLived = false): string {
   const source = join(packageDirectory(root, `node-linux-${arch}`, arch), 'bin/node');
-  const lean = join(root, 'dist/cache', arch, hasHugeHeap ? 'node-huge-heap' : 'node');
+  const lean = join(root, 'dist/cache', arch, isShortLived ? 'node-short-lived' : 'node');
   const makers = MAKERS.map((name) => join(import.meta.dirname, name));
   const newest = Math.max(...[source, ...makers].map((path) => statSync(path).mtimeMs));
   if (existsSync(lean) && statSync(lean).mtimeMs >= newest) return lean;
   mkdirSync(dirname(lean), { recursive: true });
   const partial = `${lean}.${process.pid}`;
-  writeFileSync(partial, makeLeanNode(readFileSync(source), hasHugeHeap));
+  writeFileSync(partial, makeLeanNode(readFileSync(source), isShortLived));
   chmodSync(partial, 0o755);
   renameSync(partial, lean);
   return lean;
