@@ -147,9 +147,11 @@ function v1Lines(text: string): CgroupLine[] {
 function cgroupLines(text: string): CgroupLine[] {
   const lines: CgroupLine[] = [];
   for (const line of text.split('\n')) {
-    const [, controllers, path] = /^[0-9]+:([^:]*):(\/.*)$/.exec(line) ?? [];
-    if (controllers === undefined || path === undefined) continue;
-    lines.push({ controllers: controllers.split(','), path });
+    const first = line.indexOf(':');
+    const second = line.indexOf(':', first + 1);
+    if (first < 0 || line[second + 1] !== '/') continue;
+    const controllers = line.slice(first + 1, second).split(',');
+    lines.push({ controllers, path: line.slice(second + 1) });
   }
   return lines;
 }

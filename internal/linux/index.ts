@@ -26,6 +26,7 @@ export * from './mount-tree.ts';
 export * from './mount-words.ts';
 export * from './mountinfo.ts';
 export * from './operation.ts';
+export * from './own-status.ts';
 export * from './pidfd.ts';
 export * from './pipe.ts';
 export * from './poll.ts';

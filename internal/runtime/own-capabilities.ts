@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import type { Capability } from '../linux/index.ts';
+import { type Capability, ownStatusSet } from '../linux/index.ts';
 import { capabilityNames } from './credential-steps.ts';
 
 /** What can be given to a container, and how far the kernel's list goes. */
@@ -26,11 +26,6 @@ export function availableCapabilities(options: {
 function readOwn() {
   return {
     last: Number(readFileSync('/proc/sys/kernel/cap_last_cap', 'latin1')),
-    bounding: parseBoundingSet(readFileSync('/proc/self/status', 'latin1')),
+    bounding: ownStatusSet('CapBnd'),
   };
-}
-
-/** The line CapBnd of /proc/PID/status. */
-export function parseBoundingSet(status: string): bigint {
-  return BigInt(`0x${/^CapBnd:\s*([0-9a-f]+)/m.exec(status)?.[1] ?? '0'}`);
 }

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { flags, named } from '../constants/flags.ts';
 import { Personality, WaitOption } from '../constants/process.ts';
 import {
@@ -10,6 +9,7 @@ import {
 } from '../constants/resource.ts';
 import { Signal } from '../constants/signal.ts';
 import { TerminalIoctl } from '../constants/terminal.ts';
+import { ownStatusSet } from '../own-status.ts';
 import { bytesOf, Memory, Named, type Value } from '../program/argument.ts';
 import type { Step } from '../program/step.ts';
 import { octal } from './files.ts';
@@ -154,8 +154,7 @@ export function* resetSignals(): Generator<Step> {
 let ignoredAbove31: readonly Named[] | undefined;
 
 function ignoredRealTimeSignals(): Named[] {
-  const status = readFileSync('/proc/self/status', 'latin1');
-  const ignored = BigInt(`0x${/^SigIgn:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0'}`);
+  const ignored = ownStatusSet('SigIgn');
   const found: Named[] = [];
   for (let signal = 32; signal <= 64; signal++) {
     if ((ignored >> BigInt(signal - 1)) & 1n) found.push(new Named(signal, `signal ${signal}`));
