@@ -211,7 +211,12 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
     },
     {
       what: '`tsctr`, a client in the same program: ctr’s commands, flags, output and exit codes row by row, on our daemon and on containerd 2.1; JSON, hints, progress, shell completion',
-      shownBy: [integration('tsctr-*'), 'internal/client/*.test.ts'],
+      shownBy: [
+        integration('tsctr-*'),
+        'internal/client/*.test.ts',
+        'test/conformance/tsctr-help.test.ts',
+      ],
+      note: 'but for single objects of registries, `shim`, `install` and the flags that tsctr-help lists with its reasons',
     },
     {
       what: '`tsctr images convert`: to OCI, uncompressed, zstd, fewer platforms; digests as with `ctr images convert`',

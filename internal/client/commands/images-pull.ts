@@ -21,6 +21,7 @@ const CONTENT_FLAGS: FlagSpecs = {
   },
   'all-platforms': { type: 'bool', usage: 'pull all platforms' },
   'skip-metadata': { type: 'bool', usage: 'leave out manifests of other platforms' },
+  'all-metadata': { type: 'bool', hidden: true, usage: 'ignored: the default, unlike in ctr 1.6' },
 };
 
 /** `tsctr images pull`. */

@@ -43,6 +43,11 @@ export const IMAGES: CommandGroup = {
         ...REGISTRY_FLAGS,
         platform: { type: 'string[]', usage: 'platform to push (repeatable; default: all)' },
         local: { type: 'bool', hidden: true, usage: 'ignored: the daemon always transfers' },
+        'max-concurrent-uploaded-layers': {
+          type: 'int',
+          hidden: true,
+          usage: "ignored: the daemon's configuration decides",
+        },
       },
       async run({ client, args, flags, output }) {
         const remote = argument(args, 0, 'please provide a remote image reference to push');
