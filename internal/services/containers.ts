@@ -1,3 +1,4 @@
+import type { AnyMessage } from '../api/any.ts';
 import type { Container, Containers } from '../api/generated/containerd.services.containers.v1.ts';
 import type { Init } from '../api/init.ts';
 import type { ServiceHandlers } from '../api/service.ts';
@@ -6,8 +7,13 @@ import type { ContainerRecord, ContainerStore, NewContainer } from '../metadata/
 import type { GrpcContext } from './context.ts';
 import { required } from './request.ts';
 
+/**
+ * The containers service. `expectTask` is told of the runtime of each new container that will not share a shim: clients
+ * mostly ask for its task next.
+ */
 export function containersService(
   store: ContainerStore,
+  expectTask: (runtime: string, options: AnyMessage | undefined) => void,
 ): ServiceHandlers<typeof Containers, GrpcContext> {
   return {
     get: async ({ id }, { scope }) => ({ container: containerMessage(store.get(scope, id)) }),
@@ -20,6 +26,7 @@ export function containersService(
     },
     async create({ container }, { scope }) {
       const record = store.create(scope, newContainer(required(container, 'container')));
+      if (record.sandbox === '') expectTask(record.runtime.name, record.runtime.options);
       return { container: containerMessage(record) };
     },
     async update({ container, updateMask }, { scope }) {

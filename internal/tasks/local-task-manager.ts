@@ -18,7 +18,7 @@ import { ShimLauncher, type StartedShim } from './shim-launcher.ts';
 import { ShimLogs } from './shim-logs.ts';
 import { exitOf, ShimTask, UNKNOWN_EXIT_STATUS } from './shim-task.ts';
 import { SHIM_TIMEOUTS, type ShimTimeouts } from './shim-timeouts.ts';
-import type { SpareShim } from './spare-shim.ts';
+import type { SpareShims } from './spare-shim.ts';
 import { TaskCleaner } from './task-cleaner.ts';
 import type { Exit, NewTask, Task, TaskManager } from './task-manager.ts';
 
@@ -41,7 +41,7 @@ export interface TaskManagerOptions {
   /** Sandboxes whose shims take tasks, besides those whose first task is the sandbox. */
   readonly sandboxes?: SandboxShims;
   readonly timeouts?: ShimTimeouts;
-  readonly spare?: SpareShim | undefined;
+  readonly spares?: SpareShims | undefined;
 }
 
 /** Where tasks look for the shim of their sandbox. */
@@ -152,6 +152,10 @@ export class LocalTaskManager implements TaskManager {
     this.#entries.clear();
   }
 
+  expect(runtime: string, options: AnyMessage | undefined): void {
+    this.#launcher.expect(runtime, options);
+  }
+
   async create(scope: Scope, task: NewTask): Promise<number> {
     checkIdentifier('task id', task.id);
     const bundle = new Bundle(this.#roots, scope.namespace, task.id);
@@ -255,11 +259,16 @@ export class LocalTaskManager implements TaskManager {
     task: NewTask,
     signal: AbortSignal | undefined,
   ): Promise<{ task: ShimTask; pid: number }> {
+    const address = await this.#sandboxAddress(bundle.namespace, task);
+    // Its process loads what it needs while the bundle is made.
+    using ahead = address === undefined ? this.#launcher.ahead(binary, task.options) : undefined;
     await bundle.create(task.spec);
     let shimTask: ShimTask | undefined;
     try {
       const checkpoint = await checkpointOf(bundle, task);
-      const shim = await this.#shimFor(bundle, binary, task, signal);
+      const shim = await (address === undefined
+        ? this.#launcher.start(bundle, binary, task.options, signal, ahead)
+        : this.#launcher.join(bundle, binary, task.sandbox, address));
       shimTask = this.#taskIn(bundle, task.runtime, shim);
       const { pid } = await (await shimTask.shim()).create(
         {
@@ -283,22 +292,7 @@ export class LocalTaskManager implements TaskManager {
     }
   }
 
-  /** The shim of the task's sandbox, if there is one, else a new one. */
-  async #shimFor(
-    bundle: Bundle,
-    binary: string,
-    task: NewTask,
-    signal: AbortSignal | undefined,
-  ): Promise<StartedShim> {
-    const address = await this.#sandboxAddress(bundle.namespace, task);
-    if (address === undefined) return this.#launcher.start(bundle, binary, task.options, signal);
-    await bundle.write('shim-binary-path', binary);
-    await bundle.write('sandbox', task.sandbox);
-    await bundle.writeAddress(address);
-    return { address, log: await this.#launcher.openLog(bundle) };
-  }
-
-  /** The address that the client gave, or that of the sandbox's shim. */
+  /** The address that the client gave, or that of the sandbox's shim; undefined for a task that gets a shim of its own. */
   async #sandboxAddress(namespace: string, task: NewTask): Promise<ShimAddress | undefined> {
     if (task.shim !== undefined) return checkedAddress(task.shim);
     if (task.sandbox === '' || task.sandbox === task.id) return undefined;

@@ -20,7 +20,7 @@ import { levelOfLine, ShimLog } from './shim-log.ts';
 import { killShimProcesses } from './shim-processes.ts';
 import { exitOf, UNKNOWN_EXIT_STATUS } from './shim-task.ts';
 import { SHIM_TIMEOUTS, type ShimTimeouts } from './shim-timeouts.ts';
-import type { SpareShim } from './spare-shim.ts';
+import type { SpareShims, TakenSpare } from './spare-shim.ts';
 import type { Exit } from './task-manager.ts';
 
 /** How long `start` may take: containerd leaves it to the caller, who may wait for ever. */
@@ -34,8 +34,8 @@ export interface ShimLauncherOptions {
   readonly isDebug: boolean;
   readonly log: Logger;
   readonly timeouts?: ShimTimeouts;
-  /** Answers for a shim of ours that need not be started any more. */
-  readonly spare?: SpareShim | undefined;
+  /** Shims of ours that are started before their tasks are there. */
+  readonly spares?: SpareShims | undefined;
 }
 
 /** A shim that has been started. */
@@ -61,28 +61,46 @@ export class ShimLauncher {
     return binary;
   }
 
+  /** Sees to it that a shim of ours is being started for a task that is to come. */
+  expect(runtime: string, options: AnyMessage | undefined): void {
+    let binary: string;
+    try {
+      binary = this.findBinary(runtime);
+    } catch {
+      return; // whoever creates the task is told
+    }
+    if (basename(binary) === OWN_SHIM) this.#options.spares?.expect(binary, encoded(options));
+  }
+
+  /** A process of our shim for a task whose bundle is still to be made; undefined for other shims. */
+  ahead(binary: string, options: AnyMessage | undefined): TakenSpare | undefined {
+    if (basename(binary) !== OWN_SHIM) return undefined;
+    return this.#options.spares?.take(binary, encoded(options));
+  }
+
   /**
-   * Executes `start`, and notes in the bundle how the shim is reached. On failure no process of the
-   * shim is left.
+   * Executes `start`, or has the process that {@link ahead} gave answer for it, and notes in the bundle how the shim is
+   * reached. On failure no process of the shim is left.
    */
   async start(
     bundle: Bundle,
     binary: string,
     options: AnyMessage | undefined,
     signal: AbortSignal | undefined,
+    ahead?: TakenSpare,
   ): Promise<StartedShim> {
     await bundle.write('shim-binary-path', binary);
     const log = await this.openLog(bundle);
     try {
       const call = {
         ...this.#call(bundle, binary),
-        stdin: options === undefined ? new Uint8Array(0) : Any.encode(options),
+        stdin: encoded(options),
         timeoutMs: START_TIMEOUT_MS,
         signal,
       };
       const isOwn = basename(binary) === OWN_SHIM;
       const { stdout, stderr } = await (isOwn
-        ? this.#startOwn(call)
+        ? this.#startOwn(call, ahead)
         : callShim({ ...call, verb: 'start' }));
       if (stderr !== '') this.#warn(bundle, 'shim start', stderr);
       const address = parseBootstrapAnswer(stdout);
@@ -98,15 +116,31 @@ export class ShimLauncher {
     }
   }
 
-  async #startOwn(call: Omit<ShimCall, 'verb'>): Promise<ShimOutput> {
-    return (await this.#options.spare?.answer(call)) ?? startOwnShim(call);
+  /** Notes in the bundle that the task lives in a shim that is there, that of its sandbox. */
+  async join(
+    bundle: Bundle,
+    binary: string,
+    sandbox: string,
+    address: ShimAddress,
+  ): Promise<StartedShim> {
+    await bundle.write('shim-binary-path', binary);
+    await bundle.write('sandbox', sandbox);
+    await bundle.writeAddress(address);
+    return { address, log: await this.openLog(bundle) };
+  }
+
+  async #startOwn(
+    call: Omit<ShimCall, 'verb'>,
+    ahead: TakenSpare | undefined,
+  ): Promise<ShimOutput> {
+    return (await ahead?.answer(call)) ?? startOwnShim(call);
   }
 
   /** What a shim says about itself and its runtime. */
   async info(binary: string, options: AnyMessage | undefined): Promise<RuntimeInfo> {
     const { stdout } = await callShimInfo({
       binary,
-      stdin: options === undefined ? new Uint8Array(0) : Any.encode(options),
+      stdin: encoded(options),
       timeoutMs: INFO_TIMEOUT_MS,
     });
     try {
@@ -163,4 +197,9 @@ export class ShimLauncher {
     const { id, namespace } = bundle;
     this.#options.log.warn({ shim: id, namespace }, `${what}: ${text}`);
   }
+}
+
+/** Options of a runtime as bytes for the standard input of a shim. */
+function encoded(options: AnyMessage | undefined): Uint8Array {
+  return options === undefined ? new Uint8Array(0) : Any.encode(options);
 }

@@ -82,6 +82,8 @@ export interface Task {
 
 /** The tasks of all namespaces, which live in shims and outlive the daemon. */
 export interface TaskManager {
+  /** A task of this runtime, with a shim of its own, is likely to be created at once: what takes long may begin. */
+  expect(runtime: string, options: AnyMessage | undefined): void;
   /**
    * Starts a shim, or finds that of the sandbox, and creates the task in it; returns its pid. When
    * that fails, nothing is left. Throws AlreadyExists for a task of that id.

@@ -362,8 +362,8 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       note: 'in short; five minutes by `make soak-pods`',
     },
     {
-      what: 'A shim that is started ahead (`spare_shim`) is given to the next pod, and ends with its daemon otherwise',
-      shownBy: [integration('cri-spare-shim')],
+      what: 'A shim is started when its container is created, and with `spare_shim` before: the next task gets it; without one, or with its daemon, it ends',
+      shownBy: [integration('cri-spare-shim'), integration('tasks-shim-ahead')],
     },
     {
       what: 'CRI: a record that is damaged costs one pod and not the node; making a container mounts nothing',

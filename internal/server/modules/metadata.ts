@@ -49,7 +49,12 @@ export function openMetadata(core: Core): DaemonModule {
     ],
     services: [
       grpcService(Namespaces, namespacesService(core.namespaces)),
-      grpcService(Containers, containersService(core.containers)),
+      grpcService(
+        Containers,
+        containersService(core.containers, (runtime, options) =>
+          core.tasks?.expect(runtime, options),
+        ),
+      ),
       grpcService(Content, contentService(core.content)),
       grpcService(Images, imagesService(core.images)),
       grpcService(Leases, leasesService(core.leases)),

@@ -12,7 +12,7 @@ import { sandboxControllerService } from '../../services/sandbox-controller.ts';
 import { tasksService } from '../../services/tasks.ts';
 import { LocalTaskManager } from '../../tasks/local-task-manager.ts';
 import { ShimSandboxes } from '../../tasks/shim-sandboxes.ts';
-import { SpareShim } from '../../tasks/spare-shim.ts';
+import { SpareShims } from '../../tasks/spare-shim.ts';
 import { addContainerMetrics } from '../container-metrics.ts';
 import type { Core } from '../core.ts';
 import type { DaemonModule } from '../module.ts';
@@ -31,11 +31,10 @@ export function openTasks(core: Core): DaemonModule {
     ttrpc: ttrpcAddress(config),
     program: process.execPath,
   };
-  const spare = config.plugins['io.containerd.runtime.v2.task'].spare_shim
-    ? new SpareShim(daemon, log)
-    : undefined;
+  const keepsOne = config.plugins['io.containerd.runtime.v2.task'].spare_shim;
+  const spares = new SpareShims(daemon, log, { keepsOne });
   const shims = {
-    ...{ state: config.state, root: config.root, daemon, log, spare },
+    ...{ state: config.state, root: config.root, daemon, log, spares },
     isDebug: ['debug', 'trace'].includes(config.debug.level),
     timeouts: {
       loadMs: timeout('shim.load'),
@@ -105,7 +104,7 @@ export function openTasks(core: Core): DaemonModule {
     },
     waits: () => manager.waits(),
     async close() {
-      spare?.close();
+      spares.close();
       await manager.close();
       await sandboxes.close();
     },
