@@ -16,6 +16,7 @@ import { writePidFile } from './pid-file.ts';
 import type { Rollback } from './rollback.ts';
 import type { RuntimeOptions } from './runtime-options.ts';
 import { sendListener } from './seccomp-listener.ts';
+import { withStepAdvice } from './step-advice.ts';
 
 /** What the container's processes are in. */
 export interface Groups {
@@ -93,7 +94,11 @@ export class Birth {
   *#nextReport(): Operation<Reached | undefined> {
     const fd = this.#pipes.report.readEnd.number;
     yield* readable(fd);
-    return this.#init.program.readReport(fd);
+    try {
+      return this.#init.program.readReport(fd);
+    } catch (thrown) {
+      throw withStepAdvice(TsError.from(thrown));
+    }
   }
 
   /**

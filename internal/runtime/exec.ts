@@ -41,6 +41,7 @@ import { sendListener } from './seccomp-listener.ts';
 import { hookState } from './start.ts';
 import { statePath } from './state-directory.ts';
 import { containerStatus } from './status.ts';
+import { withStepAdvice } from './step-advice.ts';
 import { denyingModules, refuseMissingModules } from './unsupported.ts';
 
 export interface ExecRequest extends ExecProcessOptions {
@@ -340,7 +341,7 @@ function explained(error: TsError, id: string, head: Uint8Array | undefined): Ts
           advice: `name a cgroup inside of the container's own, which takes no processes: exec --cgroup PATH ${id}`,
         }
       : explainExecFailure(label, errno, head, denyingModules);
-  if (advice === undefined && operation === label) return error;
+  if (advice === undefined && operation === label) return withStepAdvice(error);
   const { kind, fields } = error;
   return new TsError(kind, `${operation}${end}`, {
     fields,

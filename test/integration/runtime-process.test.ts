@@ -1,7 +1,7 @@
 // tsrunc: what the container's process gets: user, capabilities, limits, labels, seccomp, environment, fds.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { after, test } from 'node:test';
 import { type Config, needsRoot, RuntimeFixture } from '../fixtures/runtime-bundle.ts';
 
@@ -166,6 +166,17 @@ test('scheduler, I/O priority and personality', options, () => {
     .split('\n');
   assert.equal(stat, '25 5 3', 'priority 20 + nice, nice, SCHED_BATCH');
   assert.match(machine ?? '', /^i[3-6]86$|^armv8l$/);
+});
+
+const RT_RUNTIME = '/sys/fs/cgroup/cpu/cpu.rt_runtime_us';
+test('a real-time process in a cgroup without time for it: the error says what to set', {
+  skip: needsRoot || (!existsSync(RT_RUNTIME) && `${RT_RUNTIME} is not there`),
+}, () => {
+  const { status, error } = runtime.runScript('true', (config) => {
+    config.process.scheduler = { policy: 'SCHED_FIFO', priority: 5 };
+  });
+  assert.equal(status, 1);
+  assert.match(error, /^join cgroup \S+: EINVAL .*: set linux\.resources\.cpu\.realtimeRuntime$/);
 });
 
 test('memory policy', options, () => {

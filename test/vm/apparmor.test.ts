@@ -90,7 +90,7 @@ test('exec: the profile of the configuration, of --apparmor, of --process', { sk
   const unknown = runtime.run(['exec', '--apparmor', 'tsrunc-test-none', id, 'true']);
   assert.equal(
     unknown.error,
-    'set process.apparmorProfile tsrunc-test-none: ENOENT (no such file or directory)',
+    'set process.apparmorProfile tsrunc-test-none: ENOENT (no such file or directory): load the profile tsrunc-test-none into the kernel with apparmor_parser --replace',
   );
   runtime.run(['delete', '--force', id]);
   assert.deepEqual(runtime.leftovers(id), []);
@@ -102,7 +102,10 @@ test('a profile that is not loaded is named, and nothing is left', { skip }, () 
   const { status, error } = runtime.runDetached(['create', id]);
   assert.deepEqual(
     [status, error],
-    [1, 'set process.apparmorProfile tsrunc-test-none: ENOENT (no such file or directory)'],
+    [
+      1,
+      'set process.apparmorProfile tsrunc-test-none: ENOENT (no such file or directory): load the profile tsrunc-test-none into the kernel with apparmor_parser --replace',
+    ],
   );
   assert.deepEqual(runtime.leftovers(id), []);
 });
