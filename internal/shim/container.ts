@@ -348,7 +348,7 @@ export class Container {
     };
     const fields = { container: this.id, exec: process.execId };
     process.io = await openIo(process.stdio, owner, this.#context.children, (stream, error) => {
-      this.#context.log.warn('output lost', { ...fields, stream, error: error.message });
+      this.#context.log.warn('trouble with output', { ...fields, stream, error: error.message });
     });
   }
 

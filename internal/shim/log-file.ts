@@ -13,7 +13,7 @@ import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { nowNs } from '../api/time.ts';
 import { errnoNameOf, TsError } from '../errors/index.ts';
-import { OpenFlag } from '../linux/index.ts';
+import { OpenFlag, OwnedFd } from '../linux/index.ts';
 import { releaseBuffer } from '../linux/release-buffer.ts';
 import type { LineWriter } from './log-line.ts';
 
@@ -46,7 +46,7 @@ export class LogFile implements LineWriter {
   readonly path: string;
   readonly #options: LogFileOptions;
   readonly #maxPending: number;
-  #fd: number;
+  #fd: OwnedFd;
   #users = 0;
   #pending: Buffer = EMPTY;
   #pendingLength = 0;
@@ -66,7 +66,7 @@ export class LogFile implements LineWriter {
   #lost = { lines: 0n, bytes: 0n };
   #lostBefore = { lines: 0n, bytes: 0n };
 
-  private constructor(path: string, fd: number, options: LogFileOptions) {
+  private constructor(path: string, fd: OwnedFd, options: LogFileOptions) {
     this.path = path;
     this.#fd = fd;
     this.#options = options;
@@ -208,7 +208,7 @@ export class LogFile implements LineWriter {
     let at = 0;
     while (at < batch.length) {
       try {
-        at += await writeSome(this.#fd, batch, at);
+        at += await writeSome(this.#fd.number, batch, at);
       } catch (error) {
         const errno = errnoNameOf(error) ?? String(error);
         if (errno === 'EINTR' || errno === 'EAGAIN') continue;
@@ -244,8 +244,8 @@ export class LogFile implements LineWriter {
   async #cutBack(bytes: number): Promise<void> {
     if (bytes === 0) return;
     try {
-      const { size } = await promisify(fstat)(this.#fd);
-      if (size >= bytes) await promisify(ftruncate)(this.#fd, size - bytes);
+      const { size } = await promisify(fstat)(this.#fd.number);
+      if (size >= bytes) await promisify(ftruncate)(this.#fd.number, size - bytes);
     } catch {
       // A device cannot be cut: then half of a line is followed by all of it.
     }
@@ -254,7 +254,7 @@ export class LogFile implements LineWriter {
   async #reopen({ resolve, reject }: PromiseWithResolvers<void>): Promise<void> {
     try {
       const next = await openForLines(this.path);
-      close(this.#fd, () => {}); // nothing of ours is on the way to it
+      closeLater(this.#fd); // nothing of ours is on the way to it
       this.#fd = next;
       resolve();
     } catch (thrown) {
@@ -272,7 +272,7 @@ export class LogFile implements LineWriter {
     this.#batch = EMPTY;
     this.#pending = EMPTY;
     this.#pendingLength = 0;
-    close(this.#fd, () => {}); // what could go wrong went wrong at a write
+    closeLater(this.#fd); // what could go wrong went wrong at a write
   }
 }
 
@@ -287,17 +287,22 @@ function writeSome(fd: number, bytes: Uint8Array, at: number): Promise<number> {
   });
 }
 
+/** Closes it once, on one of libuv's threads: a disk may be slow in that, too. */
+function closeLater(fd: OwnedFd): void {
+  close(fd.release(), () => {});
+}
+
 /** A pipe in the place of a log would stop the container as soon as nobody reads it. */
-async function openForLines(path: string): Promise<number> {
+async function openForLines(path: string): Promise<OwnedFd> {
   const flags = O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK | O_NOCTTY;
-  let fd: number;
+  let fd: OwnedFd;
   try {
-    fd = await promisify(open)(path, flags, 0o640);
+    fd = new OwnedFd(await promisify(open)(path, flags, 0o640));
   } catch (thrown) {
     throw TsError.from(thrown, `open ${path}`);
   }
-  const stat = await promisify(fstat)(fd);
+  const stat = await promisify(fstat)(fd.number);
   if (stat.isFile() || stat.isCharacterDevice()) return fd;
-  close(fd, () => {}); // it was never used
+  closeLater(fd); // it was never used
   throw new TsError('InvalidArgument', `open ${path}: not a regular file`);
 }

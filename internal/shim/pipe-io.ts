@@ -96,6 +96,7 @@ export class PipeIo implements ProcessIo {
       sink,
       discardsWhenBroken: true,
       onBroken: (error) => onBroken(stream, error),
+      onUnreadable: (error) => onBroken(stream, error),
     });
     this.#outputs.push(pump);
     return this.#child(pipe.writeEnd);

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import {
+  duplicateFd,
   OwnedFd,
   openPty,
   openPtyPeer,
@@ -13,7 +14,7 @@ import {
   setNonBlocking,
   writeNow,
 } from '../linux/index.ts';
-import { Pump } from './pump.ts';
+import { Pump, type SourceError } from './pump.ts';
 import { DescriptorSink, FileSink, SinkError } from './sink.ts';
 
 /** A pump that stands still fails its test by name. */
@@ -233,6 +234,61 @@ test(
     from.writeEnd.close();
   },
 );
+
+/** A pump whose source is the reading end of `from`, and what it says of reads that fail. */
+function told(from: Pipe, to: Pipe): { pump: Pump; errors: string[] } {
+  const errors: string[] = [];
+  const pump = new Pump({
+    source: from.readEnd,
+    sink: new DescriptorSink(to.writeEnd, { isPipe: false }),
+    onUnreadable: (error: SourceError) => errors.push(error.message),
+  });
+  return { pump, errors };
+}
+
+/** Makes a number lead to what another leads to. */
+function replace(number: number, by: number): void {
+  closeSync(number);
+  using others = new DisposableStack();
+  for (let copy = duplicateFd(by); ; copy = duplicateFd(by)) {
+    if (copy.number === number) {
+      copy.release();
+      return;
+    }
+    others.use(copy); // numbers below that were free, too
+  }
+}
+
+test('Pump tries again when a read fails, and loses nothing', LIMIT, async () => {
+  const [from, to] = [new Pipe(), new Pipe()];
+  const { pump, errors } = told(from, to);
+  const sent = randomBytes(10_000);
+  await writeAll(from.writeEnd.number, sent);
+  using source = duplicateFd(from.readEnd.number);
+  // A number that cannot be read for a while.
+  replace(from.readEnd.number, to.writeEnd.number);
+  const flushed = pump.flush();
+  assert.deepEqual(errors, ['read: EBADF, tried again']);
+  replace(from.readEnd.number, source.number);
+  await flushed;
+  assert.equal(pump.isClosed, false);
+  from.writeEnd.close();
+  pump.start();
+  assert.equal((await readAll(to.readEnd.number)).compare(sent), 0);
+  assert.deepEqual(errors, ['read: EBADF, tried again']);
+  to.readEnd.close();
+});
+
+test('Pump gives up a source that cannot be read, and says so', LIMIT, async () => {
+  const [from, to] = [new Pipe(), new Pipe()];
+  const { pump, errors } = told(from, to);
+  replace(from.readEnd.number, to.writeEnd.number);
+  await pump.flush();
+  while (!pump.isClosed) await new Promise((resolve) => setImmediate(resolve));
+  assert.deepEqual(errors, ['read: EBADF, tried again', 'read: EBADF, given up']);
+  from.writeEnd.close();
+  to.readEnd.close();
+});
 
 test('Pump of input closes when the process reads no more', LIMIT, async () => {
   const from = new Pipe();

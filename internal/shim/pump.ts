@@ -6,6 +6,7 @@
  * of it. Nothing is read while the sink is full: the container then waits in its write, as it would
  * on a slow terminal.
  */
+import { errnoName } from '../errors/index.ts';
 import {
   bytesReadable,
   FdWatch,
@@ -21,13 +22,15 @@ const EIO = 5;
 const EINVAL = 22;
 
 const SCRATCH = Buffer.allocUnsafeSlow(64 << 10);
+/** Reads in a row that fail before a source is given up: what is still written to it is lost then. */
+const MAX_FAILED_READS = 20;
 /** Bytes after which other pumps get their turn. */
 const TURN_BYTES = 1 << 20;
 /**
- * How often a terminal that no process has open is looked at (one may open it again), and how long
- * one whose process is dead must be quiet to count as read out.
+ * How often a terminal that no process has open (one may open it again) or a source that cannot be read is looked at,
+ * and how long a terminal whose process is dead must be quiet to count as read out.
  */
-const TERMINAL_PAUSE_MS = 50;
+const PAUSE_MS = 50;
 
 export interface PumpOptions {
   /** The pump owns it. */
@@ -39,6 +42,20 @@ export interface PumpOptions {
   readonly discardsWhenBroken?: boolean;
   /** Hears why the sink broke. */
   readonly onBroken?: (error: SinkError) => void;
+  /** Hears why the source cannot be read: when that begins, and when it is given up. */
+  readonly onUnreadable?: (error: SourceError) => void;
+}
+
+/** A source that could not be read; the pump tries again for a while. */
+export class SourceError extends Error {
+  readonly errno: number;
+  readonly isGivenUp: boolean;
+
+  constructor(errno: number, isGivenUp: boolean) {
+    super(`read: ${errnoName(errno)}, ${isGivenUp ? 'given up' : 'tried again'}`);
+    this.errno = errno;
+    this.isGivenUp = isGivenUp;
+  }
 }
 
 export class Pump {
@@ -56,6 +73,8 @@ export class Pump {
   /** No process will write any more, except such as outlive the one that this pump is for. */
   #isLast = false;
   #timer: NodeJS.Timeout | undefined;
+  /** Reads that have failed since the last that did not. */
+  #failedReads = 0;
   #moved = 0;
   /** Value of `#moved` from which on a flush is done. */
   #flushAt = Number.POSITIVE_INFINITY;
@@ -155,15 +174,29 @@ export class Pump {
 
   #copy(): number | 'wait' {
     const result = readNow(this.#source.number, SCRATCH);
+    if ('errno' in result) return this.#readFailed(result.errno);
+    this.#failedReads = 0;
     if ('wouldBlock' in result) return this.#waitForSource();
-    if ('errno' in result) {
-      return result.errno === EIO && !this.#isLast ? this.#lookAgainLater() : this.#end();
-    }
     if (result.bytes === 0) return this.#end();
     const bytes = SCRATCH.subarray(0, result.bytes);
     const taken = this.#offer(bytes);
     if (taken < bytes.length) this.#rest = Buffer.from(bytes.subarray(taken));
     return result.bytes;
+  }
+
+  /**
+   * Closing the source would end its writer by SIGPIPE, and a log without a word. So an error is told, and for a second
+   * taken for one that may pass; of a terminal without processes EIO is the end, or a pause in what it is used for.
+   */
+  #readFailed(errno: number): 'wait' {
+    if (errno === EIO && this.#options.isSourceTerminal === true) {
+      return this.#isLast ? this.#end() : this.#lookAgainLater();
+    }
+    const isGivenUp = ++this.#failedReads >= MAX_FAILED_READS;
+    if (isGivenUp || this.#failedReads === 1) {
+      this.#options.onUnreadable?.(new SourceError(errno, isGivenUp));
+    }
+    return isGivenUp ? this.#end() : this.#lookAgainLater();
   }
 
   /** Whether nothing is left over from an earlier read. */
@@ -202,12 +235,12 @@ export class Pump {
     if (this.#settled.length === 0) return 'wait';
     // Output of a terminal passes through a queue of the kernel's: empty now may not be empty yet.
     if (this.#options.isSourceTerminal !== true) this.#settleWhenIdle();
-    else this.#timer = setTimeout(() => this.#settleWhenIdle(), TERMINAL_PAUSE_MS);
+    else this.#timer = setTimeout(() => this.#settleWhenIdle(), PAUSE_MS);
     return 'wait';
   }
 
   #lookAgainLater(): 'wait' {
-    this.#timer = setTimeout(() => this.#turn(), TERMINAL_PAUSE_MS);
+    this.#timer = setTimeout(() => this.#turn(), PAUSE_MS);
     return 'wait';
   }
 

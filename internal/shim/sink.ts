@@ -1,4 +1,5 @@
 import { write } from 'node:fs';
+import { errnoName } from '../errors/index.ts';
 import { FdWatch, type OwnedFd, setNonBlocking, writeNow } from '../linux/index.ts';
 
 /** Where a pump brings its bytes. Nothing here waits: what cannot be taken is offered again. */
@@ -22,7 +23,7 @@ export class SinkError extends Error {
   readonly errno: number | string;
 
   constructor(errno: number | string) {
-    super(`write: ${errno}`);
+    super(`write: ${typeof errno === 'number' ? errnoName(errno) : errno}`);
     this.errno = errno;
   }
 }

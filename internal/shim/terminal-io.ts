@@ -78,6 +78,7 @@ export class TerminalIo implements ProcessIo {
         isSourceTerminal: true,
         discardsWhenBroken: true,
         onBroken: (error) => this.#targets.onBroken('stdout', error),
+        onUnreadable: (error) => this.#targets.onBroken('stdout', error),
       });
       this.#output.start();
     }
