@@ -70,6 +70,15 @@ test('parseCgroupHost: v2 alone, at an unusual place with a space', () => {
   });
 });
 
+test("parseCgroupHost: a hierarchy that CRIU has mounted for a moment is none of the host's", () => {
+  const pids = '27 24 0:25 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids\n';
+  const own = '3:hugetlb:/\n2:pids:/\n';
+  for (const place of ['/tmp/.criu.cgyard.Ab12Cd/hugetlb', '/run/.criu.cgmounts.Ab12Cd']) {
+    const passing = `90 24 0:40 / ${place} rw - cgroup none rw,hugetlb\n`;
+    assert.deepEqual(parseCgroupHost(passing + pids, own), parseCgroupHost(pids, own));
+  }
+});
+
 test('parseCgroupHost: nothing mounted', () => {
   assert.throws(() => parseCgroupHost('1 1 0:1 / / rw - ext4 /dev/sda rw\n', '0::/\n'), {
     kind: 'FailedPrecondition',

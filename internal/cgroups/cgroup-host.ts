@@ -81,6 +81,12 @@ function isMounted(path: string, magic: 'CGROUP_SUPER_MAGIC' | 'CGROUP2_SUPER_MA
   }
 }
 
+/**
+ * CRIU mounts hierarchies that it needs for itself, for a moment, in `.criu.cgmounts.XXXXXX` at a dump and in
+ * `.criu.cgyard.XXXXXX` at a restore. What is mounted nowhere else is gone with it while we use it.
+ */
+const PASSING_MOUNT = '/.criu.cg';
+
 /** As {@link detectCgroupHost}, from the texts of /proc/self/mountinfo and /proc/self/cgroup. */
 export function parseCgroupHost(mountinfo: string, selfCgroup: string): CgroupHost {
   const own = parseSelfCgroup(selfCgroup);
@@ -99,6 +105,7 @@ export function parseCgroupHost(mountinfo: string, selfCgroup: string): CgroupHo
     const [type, , options = ''] = line.slice(separator + 3).split(' ');
     const mountPoint = unescapeOctal(fields[4] ?? '');
     const root = unescapeOctal(fields[3] ?? '/');
+    if (mountPoint.includes(PASSING_MOUNT)) continue;
     if (type === 'cgroup2') {
       v2 ??= { controllers: [''], mountPoint, root, ownCgroup: own.get('') ?? '/' };
       continue;
