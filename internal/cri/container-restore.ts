@@ -1,10 +1,11 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { constants, createReadStream, existsSync } from 'node:fs';
-import { copyFile, mkdir, rm, stat } from 'node:fs/promises';
+import { copyFile, mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { AnyMessage } from '../api/any.ts';
 import { WriteAction } from '../api/generated/containerd.services.content.v1.ts';
 import type { Mount } from '../api/generated/containerd.types.ts';
+import type { CallOptions } from '../api/service.ts';
 import { errnoNameOf, TsError } from '../errors/index.ts';
 import type { Spec } from '../oci/index.ts';
 import { type Checkpoint, unpackCheckpoint } from './checkpoint-archive.ts';
@@ -12,10 +13,9 @@ import { checkCredentials } from './checkpoint-credentials.ts';
 import type { CriConfig, RuntimeHandlerConfig } from './cri-config.ts';
 import type { DaemonServices } from './daemon-services.ts';
 import { packRestoreOptions } from './runtime-options.ts';
-import { type Undo, unlessGone } from './undo.ts';
+import type { Undo } from './undo.ts';
 
 const LAYER = 'application/vnd.oci.image.layer.v1.tar';
-const GC_ROOT = 'containerd.io/gc.root';
 
 /** Whether the image of a request is the path of a checkpoint's archive, as containerd takes it: no image is called so. */
 export function isArchive(image: string): boolean {
@@ -27,11 +27,11 @@ export function isArchive(image: string): boolean {
  * are started. Their spec is the request's, as that of any other.
  */
 export class ContainerRestore {
-  readonly #services: Pick<DaemonServices, 'content' | 'diff'>;
+  readonly #services: Pick<DaemonServices, 'content' | 'diff' | 'withLease'>;
   readonly #settings: Pick<CriConfig, 'rootDir'>;
 
   constructor(
-    services: Pick<DaemonServices, 'content' | 'diff'>,
+    services: Pick<DaemonServices, 'content' | 'diff' | 'withLease'>,
     settings: Pick<CriConfig, 'rootDir'>,
   ) {
     this.#services = services;
@@ -51,30 +51,37 @@ export class ContainerRestore {
   /** Puts the files that the container had changed over those of its image. */
   async applyFiles(id: string, { rootfsDiffPath }: Checkpoint, mounts: readonly Mount[]) {
     if (!existsSync(rootfsDiffPath)) return;
-    const { content, diff } = this.#services;
     const { size } = await stat(rootfsDiffPath);
     if (size === 0) return;
+    await this.#services.withLease((options) =>
+      this.#applyLayer(id, rootfsDiffPath, mounts, options),
+    );
+  }
+
+  async #applyLayer(id: string, path: string, mounts: readonly Mount[], options: CallOptions) {
+    const { content, diff } = this.#services;
     const ref = `restore-${id}-${randomBytes(4).toString('hex')}`;
-    let digest = '';
+    const hash = createHash('sha256');
+    let size = 0n;
     async function* requests() {
-      let offset = 0n;
-      for await (const data of createReadStream(rootfsDiffPath)) {
-        yield { action: WriteAction.WRITE, ref, offset, data: data as Uint8Array };
-        offset += BigInt((data as Uint8Array).length);
+      for await (const data of createReadStream(path) as AsyncIterable<Buffer>) {
+        hash.update(data);
+        yield { action: WriteAction.WRITE, ref, offset: size, data };
+        size += BigInt(data.length);
       }
-      const labels: [string, string][] = [[GC_ROOT, new Date().toISOString()]];
-      yield { action: WriteAction.COMMIT, ref, offset, total: offset, labels };
+      yield { action: WriteAction.COMMIT, ref, offset: size, total: size };
     }
-    for await (const answer of content.write(requests())) digest = answer.digest;
     try {
-      await diff.apply({
-        diff: { mediaType: LAYER, digest, size: BigInt(size) },
-        mounts: [...mounts],
-      });
+      for await (const _ of content.write(requests(), options));
+    } catch (thrown) {
+      // Another container is made of the same archive.
+      if (TsError.from(thrown).kind !== 'AlreadyExists') throw thrown;
+    }
+    const digest = `sha256:${hash.digest('hex')}`;
+    try {
+      await diff.apply({ diff: { mediaType: LAYER, digest, size }, mounts: [...mounts] }, options);
     } catch (thrown) {
       throw TsError.from(thrown).within('rootfs-diff.tar of the checkpoint');
-    } finally {
-      await unlessGone(content.delete({ digest }));
     }
   }
 
@@ -98,6 +105,15 @@ export class ContainerRestore {
   optionsFor(id: string, runtime: () => RuntimeHandlerConfig): AnyMessage | undefined {
     const imagesPath = join(this.#directory(id), 'checkpoint');
     return existsSync(imagesPath) ? packRestoreOptions(runtime(), imagesPath) : undefined;
+  }
+
+  /** Removes what a daemon left that was killed before its container was noted down. */
+  async removeOrphans(ids: ReadonlySet<string>): Promise<void> {
+    const names = await readdir(this.#directory('')).catch((thrown: unknown) => {
+      if (errnoNameOf(thrown) === 'ENOENT') return [];
+      throw thrown;
+    });
+    await Promise.all(names.filter((name) => !ids.has(name)).map((name) => this.remove(name)));
   }
 
   /** Removes what is left of an archive. */

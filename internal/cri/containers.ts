@@ -417,6 +417,11 @@ export class Containers {
     await unlessGone(services.containers.delete({ id }));
   }
 
+  /** Removes what an earlier daemon left of containers that it has not noted down. To be called before the first is made. */
+  async removeOrphans(): Promise<void> {
+    await this.#restore.removeOrphans(new Set(this.list().map(({ id }) => id)));
+  }
+
   /** Takes up a container of an earlier daemon, with what became of it meanwhile. */
   async restore(record: ContainerMessage): Promise<void> {
     const { config, state } = readContainer(record);

@@ -92,6 +92,11 @@ export class Cri {
         }
       }
     }
+    try {
+      await this.containers.removeOrphans();
+    } catch (thrown) {
+      this.log.error({ error: thrown }, 'remove what is left of checkpoints');
+    }
     // Before the first call is served, so that no pod that is being made is taken for one that is gone.
     const orphans = await this.networks.withoutPod(ofKind('sandbox').map(({ id }) => id));
     const ready = this.sandboxes.list().filter(({ isReady }) => isReady);

@@ -8,7 +8,7 @@ import type { Snapshots } from '../api/generated/containerd.services.snapshots.v
 import type { Tasks } from '../api/generated/containerd.services.tasks.v1.ts';
 import type { Mount } from '../api/generated/containerd.types.ts';
 import type { AuthConfig } from '../api/generated/runtime.v1.ts';
-import type { ServiceClient } from '../api/service.ts';
+import type { CallOptions, ServiceClient } from '../api/service.ts';
 
 /** What the CRI uses of the daemon: its services, in the namespace of Kubernetes, and what they do not offer. */
 export interface DaemonServices {
@@ -20,6 +20,8 @@ export interface DaemonServices {
   readonly leases: ServiceClient<typeof Leases>;
   readonly snapshots: ServiceClient<typeof Snapshots>;
   readonly tasks: ServiceClient<typeof Tasks>;
+  /** Does work of several calls under a lease that ends with it: nothing that they make is collected before, all of it after. */
+  withLease<T>(work: (options: CallOptions) => Promise<T>): Promise<T>;
   /** Pulls an image and unpacks it. */
   pull(request: PullRequest): Promise<void>;
   /** Mounts what a snapshotter answers, at a directory. */

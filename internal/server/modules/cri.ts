@@ -22,6 +22,7 @@ import { runtimeService } from '../../cri/runtime-service.ts';
 import { TsError } from '../../errors/index.ts';
 import type { PullOptions } from '../../images/image-transfer.ts';
 import { hostPlatform } from '../../images/platform.ts';
+import { withWorkLease } from '../../images/work-lease.ts';
 import type { Scope } from '../../metadata/scope.ts';
 import { grpcService } from '../../services/context.ts';
 import { imageDetails } from '../../services/image-details.ts';
@@ -97,6 +98,10 @@ function servicesOf(core: Core): DaemonServices {
     leases: client(Leases),
     snapshots: client(Snapshots),
     tasks: client(Tasks),
+    withLease: (work) =>
+      withWorkLease(core.leases, SCOPE, ({ lease = '' }) =>
+        work({ metadata: [['containerd-lease', lease]] }),
+      ),
     pull: (request) => pull(transfer, hostDir, image_pull_progress_timeout, pullOptions, request),
     mount: mountAll,
     snapshotterRoot: (name) => join(core.config.root, `io.containerd.snapshotter.v1.${name}`),
