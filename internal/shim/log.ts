@@ -3,8 +3,8 @@
  * the daemon copies from the bundle's fifo into its log. A logging library would cost every pod
  * memory for what is a line a minute.
  *
- * Descriptor 2 is that fifo, opened without blocking: when the daemon is gone or does not read,
- * lines are lost and the shim goes on.
+ * Descriptor 2 is that fifo, opened without blocking. While the daemon is away lines wait in it; when it is full they are
+ * lost, and the shim goes on.
  */
 import { writeSync } from 'node:fs';
 import { TsError } from '../errors/index.ts';
@@ -65,6 +65,6 @@ function writeToStderr(line: string): void {
   try {
     writeSync(2, line);
   } catch {
-    // The fifo is full or nobody reads it. A log line must not stop what it tells of.
+    // The fifo is full. A log line must not stop what it tells of.
   }
 }

@@ -207,13 +207,15 @@ function raiseOomScore(pid: number): void {
   }
 }
 
-/** The daemon reads the bundle's `log` before it calls; without a reader there is no log. */
+/**
+ * The fifo that the daemon reads before it calls. Opened for reading, too (man 7 fifo): what is written while the daemon is
+ * away stays in it, as much as it holds, for the next one.
+ */
 function openLogFifo(): OwnedFd | undefined {
   try {
-    return new OwnedFd(openSync('log', OpenFlag.O_WRONLY | OpenFlag.O_NONBLOCK));
+    return new OwnedFd(openSync('log', OpenFlag.O_RDWR | OpenFlag.O_NONBLOCK));
   } catch (thrown) {
-    const errno = errnoNameOf(thrown);
-    if (errno === 'ENOENT' || errno === 'ENXIO') return undefined;
+    if (errnoNameOf(thrown) === 'ENOENT') return undefined;
     throw thrown;
   }
 }

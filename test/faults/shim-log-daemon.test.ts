@@ -54,4 +54,23 @@ for (const daemonKind of ['tscontainerd', 'containerd-2.1'] as const) {
     await bench.tasks.delete({ containerId: 'counter' });
     assert.deepEqual(await bench.leftoversAfter('counter'), []);
   });
+  test(`${daemonKind} that comes back has what the shim said meanwhile`, {
+    skip: skipWithout(daemonKind) || ours.skip,
+  }, async () => {
+    await using bench = await TaskBench.start(ours, undefined, daemonKind);
+    await bench.run('talker', { args: ['/bin/sleep', '1000'] });
+    const shim = bench.shimPid('talker');
+    await bench.daemon.kill('SIGKILL');
+    process.kill(shim, 'SIGUSR1'); // it says what it does
+    await bench.restart();
+    const deadlineMs = performance.now() + 30_000;
+    while (!bench.daemon.log.includes('state on request')) {
+      assert.ok(performance.now() < deadlineMs, bench.daemon.log.slice(-WORDS));
+      await delay(20);
+    }
+    await bench.tasks.kill({ containerId: 'talker', signal: 9 });
+    await bench.tasks.wait({ containerId: 'talker' });
+    await bench.tasks.delete({ containerId: 'talker' });
+    assert.deepEqual(await bench.leftoversAfter('talker'), []);
+  });
 }
