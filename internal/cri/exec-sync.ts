@@ -47,7 +47,7 @@ export async function execProcess(
 
 /**
  * Runs a command in a container and returns what it printed. Throws DeadlineExceeded when it has not ended
- * within `timeoutMs` (0: no limit); it is killed then.
+ * within `timeoutMs` (0: no limit); it is killed then, by our shim with what it has started.
  */
 export async function execSync(
   services: DaemonServices,
@@ -75,7 +75,7 @@ export async function execSync(
     const exit = await within(exited, timeoutMs);
     if (exit === undefined) {
       await unlessGone(
-        services.tasks.kill({ ...id, signal: SIGKILL, all: false }).catch(() => undefined),
+        services.tasks.kill({ ...id, signal: SIGKILL, all: true }).catch(() => undefined),
       );
       await within(exited, KILL_MS);
       throw new TsError(

@@ -31,6 +31,7 @@ export * from './pidfd.ts';
 export * from './pipe.ts';
 export * from './poll.ts';
 export * from './process-attributes.ts';
+export * from './process-tree.ts';
 export * from './program/index.ts';
 export * from './pty.ts';
 export * from './rlimit.ts';

@@ -20,7 +20,7 @@ import type { Options } from '../api/generated/containerd.runc.v1.ts';
 import { timestampFromNs } from '../api/time.ts';
 import type { CgroupManager } from '../cgroups/index.ts';
 import { TsError } from '../errors/index.ts';
-import { kill } from '../linux/index.ts';
+import { kill, killTree } from '../linux/index.ts';
 import { INIT_PID_FILE, markWithoutContainer } from './bundle-files.ts';
 import type { ChildRegistry } from './command.ts';
 import type { EventSink } from './event-publisher.ts';
@@ -185,7 +185,8 @@ export class Container {
 
   /**
    * Sends a signal. Does not wait for what else is under way: what hangs must be killable. NotFound
-   * once the process is dead.
+   * once the process is dead. `all` of a container are all its processes; of an exec that is killed, also what it has
+   * started, as far as it has not let go of it (other shims of this protocol take no notice of `all` there).
    */
   async kill(execId: string, signal: number, all: boolean): Promise<void> {
     const process = this.process(execId);
@@ -196,7 +197,8 @@ export class Container {
       return;
     }
     // Only this process reaps: until it has, the pid is the exec's.
-    if (process.isReaped || !kill(process.pid, signal)) throw finished();
+    const send = all && signal === SIGKILL ? killTree : kill;
+    if (process.isReaped || !send(process.pid, signal)) throw finished();
   }
 
   /** Removes a process that has ended or never ran; with the init process all of the container. */
