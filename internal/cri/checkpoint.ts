@@ -20,6 +20,7 @@ import { pipeline } from 'node:stream/promises';
 import { type Pack, pack } from 'tar-stream';
 import { packAny } from '../api/any.ts';
 import { CheckpointOptions } from '../api/generated/containerd.runc.v1.ts';
+import { Status } from '../api/generated/containerd.v1.types.ts';
 import { errnoNameOf, TsError } from '../errors/index.ts';
 import { formatJson } from '../oci/index.ts';
 import type { Container } from './container.ts';
@@ -28,6 +29,8 @@ import { containerStatus } from './status-messages.ts';
 import { ignoreEnded, unlessGone } from './undo.ts';
 
 const LAYER = 'application/vnd.oci.image.layer.v1.tar';
+/** How long a daemon that starts waits for a shim. */
+const RESUME_MS = 10_000;
 
 /** Writes a checkpoint of a container to the file `location`, which only root can read: it holds the container's memory. */
 export async function checkpointContainer(
@@ -44,9 +47,9 @@ export async function checkpointContainer(
       advice: 'give the absolute path of a file to write',
     });
   }
-  const parent = join(cri.settings.rootDir, 'checkpoints');
+  const parent = workDirectories(cri);
   await mkdir(parent, { recursive: true, mode: 0o700 });
-  const work = await mkdtemp(join(parent, `${container.id.slice(0, 12)}-`));
+  const work = await mkdtemp(join(parent, `${container.id}-`));
   try {
     const imagePath = join(work, 'checkpoint');
     await mkdir(imagePath, { mode: 0o700 });
@@ -64,6 +67,39 @@ export async function checkpointContainer(
   } finally {
     await rm(work, { recursive: true, force: true });
   }
+}
+
+/** Each checkpoint has a directory in it, called by its container and six characters, for as long as it is being made. */
+const workDirectories = ({ settings }: Cri): string => join(settings.rootDir, 'checkpoints');
+
+const viewKey = (id: string): string => `${id}-checkpoint`;
+
+/**
+ * Ends the checkpoints in which an earlier daemon was killed: their containers go on, and what was written of them is
+ * removed. To be called before the first is made.
+ */
+export async function endAbandonedCheckpoints(cri: Cri): Promise<void> {
+  const parent = workDirectories(cri);
+  const names = await readdir(parent).catch((thrown: unknown) => {
+    if (errnoNameOf(thrown) === 'ENOENT') return [];
+    throw thrown;
+  });
+  for (const name of names) {
+    const container = cri.containers.find(name.slice(0, name.lastIndexOf('-')));
+    if (container !== undefined) await goOn(cri, container);
+    await rm(join(parent, name), { recursive: true, force: true });
+  }
+}
+
+async function goOn({ services }: Cri, { id, state }: Container): Promise<void> {
+  const request = { containerId: id };
+  const task = services.tasks.get(request).catch(() => undefined); // it has none: it was stopped meanwhile
+  if ((await task)?.process?.status === Status.PAUSED) {
+    await services.tasks
+      .resume(request, { timeoutMs: RESUME_MS })
+      .then(() => undefined, ignoreEnded);
+  }
+  await unlessGone(services.snapshots.remove({ snapshotter: state.snapshotter, key: viewKey(id) }));
 }
 
 /** Memory, files and log of one moment: CRIU restores no process whose open files have other sizes than it remembers. */
@@ -87,7 +123,7 @@ async function writeRootfsDiff(
   file: string,
 ): Promise<void> {
   const { info } = await services.snapshots.stat({ snapshotter, key: id });
-  const key = `${id}-checkpoint`;
+  const key = viewKey(id);
   const view = await services.snapshots.view({ snapshotter, key, parent: info?.parent ?? '' });
   let digest = '';
   try {

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { nowNs } from '../api/time.ts';
 import { TsError } from '../errors/index.ts';
 import type { Logger } from '../log/index.ts';
+import { endAbandonedCheckpoints } from './checkpoint.ts';
 import type { Container } from './container.ts';
 import { ContainerEvents, EVENT_TYPES } from './container-events.ts';
 import { Containers } from './containers.ts';
@@ -92,10 +93,15 @@ export class Cri {
         }
       }
     }
-    try {
-      await this.containers.removeOrphans();
-    } catch (thrown) {
-      this.log.error({ error: thrown }, 'remove what is left of checkpoints');
+    for (const end of [
+      () => endAbandonedCheckpoints(this),
+      () => this.containers.removeOrphans(),
+    ]) {
+      try {
+        await end();
+      } catch (thrown) {
+        this.log.error({ error: thrown }, 'remove what is left of checkpoints');
+      }
     }
     // Before the first call is served, so that no pod that is being made is taken for one that is gone.
     const orphans = await this.networks.withoutPod(ofKind('sandbox').map(({ id }) => id));

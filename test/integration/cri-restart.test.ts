@@ -1,10 +1,11 @@
 // Pods live longer than the daemon: it is killed, and finds them again.
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, it } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { ContainerState, PodSandboxState } from '../../internal/api/generated/runtime.v1.ts';
 import { CriNode, skipCri } from '../fixtures/cri.ts';
 
@@ -64,6 +65,47 @@ describe('the CRI after SIGKILL of the daemon', { skip: skipCri() }, () => {
       );
       for (const podSandboxId of [pod, other.podSandboxId]) await node.remove(podSandboxId);
       assert.deepEqual((await node.runtime.listPodSandbox({})).items, []);
+      await node[Symbol.asyncDispose]();
+    } finally {
+      rmSync(directory, { recursive: true, force: true });
+    }
+  });
+
+  it('a container that was paused for a checkpoint goes on, and nothing of the checkpoint is left', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'daemon-'));
+    try {
+      let node = await CriNode.start({ directory });
+      await node.importImage();
+      const { pod, id } = await node.run('i=0; while :; do i=$((i+1)); echo $i; sleep 0.01; done');
+      // As CheckpointContainer leaves it when the daemon is killed in it.
+      const ctr = (...args: string[]): string => {
+        const { status, stdout, stderr } = node.daemon.ctr('ctr-2.1', ['-n', 'k8s.io', ...args]);
+        assert.equal(status, 0, stderr);
+        return stdout;
+      };
+      ctr('tasks', 'pause', id);
+      const { Parent: parent = '' } = JSON.parse(ctr('snapshots', 'info', id)) as {
+        Parent?: string;
+      };
+      ctr('snapshots', 'view', `${id}-checkpoint`, parent);
+      const work = join(node.daemon.root, 'io.containerd.grpc.v1.cri/checkpoints');
+      mkdirSync(join(work, `${id}-Ab12Cd/checkpoint`), { recursive: true });
+      mkdirSync(join(work, 'of-a-container-that-is-gone-Ab12Cd'));
+      await node.daemon.kill('SIGKILL');
+      await node[Symbol.asyncDispose]();
+
+      node = await CriNode.start({ directory });
+      assert.deepEqual(readdirSync(work), []);
+      assert.doesNotMatch(ctr('snapshots', 'ls'), /-checkpoint/);
+      const { status } = await node.runtime.containerStatus({ containerId: id });
+      assert.equal(status?.state, ContainerState.CONTAINER_RUNNING);
+      const { size } = statSync(status.logPath);
+      const deadlineMs = performance.now() + 30_000;
+      while (statSync(status.logPath).size === size) {
+        assert.ok(performance.now() < deadlineMs, 'it is paused');
+        await delay(10);
+      }
+      await node.remove(pod);
       await node[Symbol.asyncDispose]();
     } finally {
       rmSync(directory, { recursive: true, force: true });
