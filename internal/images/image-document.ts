@@ -7,9 +7,10 @@
  */
 import { isDigest } from '../content/digest.ts';
 import { TsError } from '../errors/index.ts';
+import type { Platform } from '../oci/index.ts';
 import type { Descriptor } from './image-store.ts';
 import { mediaKind } from './media-type.ts';
-import { type Platform, parsePlatform } from './platform.ts';
+import { parsePlatform } from './platform.ts';
 
 /** Largest manifest, index or config that is read into memory, as registries limit them. */
 export const MAX_DOCUMENT_BYTES = 4 << 20;

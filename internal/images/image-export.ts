@@ -4,17 +4,17 @@ import type { ContentStore } from '../content/content-store.ts';
 import { splitDigest } from '../content/digest.ts';
 import { TsError } from '../errors/index.ts';
 import type { Scope } from '../metadata/scope.ts';
-import { childrenOf, readDocument } from './image-content.ts';
-import { IMAGE_NAME_ANNOTATION, REF_NAME_ANNOTATION } from './image-names.ts';
-import type { Descriptor, Image } from './image-store.ts';
-import { isForeignLayer, mediaKind } from './media-type.ts';
 import {
   bestPlatform,
   formatPlatform,
   hostPlatform,
   isSamePlatform,
   type Platform,
-} from './platform.ts';
+} from '../oci/index.ts';
+import { childrenOf, readDocument } from './image-content.ts';
+import { IMAGE_NAME_ANNOTATION, REF_NAME_ANNOTATION } from './image-names.ts';
+import type { Descriptor, Image } from './image-store.ts';
+import { isForeignLayer, mediaKind } from './media-type.ts';
 import { familiarReference, parseReference } from './reference.ts';
 
 export interface ExportOptions {

@@ -8,6 +8,7 @@
 import type { ContentStore } from '../content/content-store.ts';
 import { TsError } from '../errors/index.ts';
 import type { Scope } from '../metadata/scope.ts';
+import { bestPlatform, formatPlatform, type Platform, platformDistance } from '../oci/index.ts';
 import type { BlobFetcher } from './blob-fetcher.ts';
 import {
   addLabels,
@@ -22,7 +23,6 @@ import type { Descriptor } from './image-store.ts';
 import { DEFAULT_SNAPSHOTTER, type ImageTarget } from './image-target.ts';
 import { Limiter } from './limiter.ts';
 import { mediaKind } from './media-type.ts';
-import { bestPlatform, formatPlatform, type Platform, platformDistance } from './platform.ts';
 import type { Progress } from './progress.ts';
 import type { RegistryClient } from './registry-client.ts';
 import type { TaskGroup } from './task-group.ts';

@@ -2,12 +2,12 @@
 import type { ContentStore } from '../content/content-store.ts';
 import { TsError } from '../errors/index.ts';
 import type { Scope } from '../metadata/scope.ts';
+import { isSamePlatform, type Platform } from '../oci/index.ts';
 import { childrenOf, readDocument, sourceLabel } from './image-content.ts';
 import { MAX_DOCUMENT_BYTES } from './image-document.ts';
 import type { Descriptor } from './image-store.ts';
 import { Limiter } from './limiter.ts';
 import { isForeignLayer, mediaKind } from './media-type.ts';
-import { isSamePlatform, type Platform } from './platform.ts';
 import type { Progress } from './progress.ts';
 import type { RegistryClient } from './registry-client.ts';
 import { readText, statusError } from './registry-http.ts';

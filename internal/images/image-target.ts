@@ -1,9 +1,9 @@
 /** Where a transfer puts an image: names, labels, and the snapshots that it is unpacked into. */
 import { TsError } from '../errors/index.ts';
 import type { Labels, Scope } from '../metadata/scope.ts';
+import type { Platform } from '../oci/index.ts';
 import type { NameRule } from './image-names.ts';
 import type { Descriptor, ImageStore } from './image-store.ts';
-import type { Platform } from './platform.ts';
 
 export interface ImageTarget {
   readonly name: string;

@@ -1,16 +1,6 @@
 import { TsError } from '../errors/index.ts';
 import type { Platform } from '../oci/index.ts';
 
-export {
-  bestPlatform,
-  formatPlatform,
-  hostPlatform,
-  isSamePlatform,
-  normalizePlatform,
-  type Platform,
-  platformDistance,
-} from '../oci/index.ts';
-
 /** A platform from JSON of an index or a config; undefined when it names none. */
 export function parsePlatform(value: unknown): Platform | undefined {
   if (typeof value !== 'object' || value === null) return undefined;

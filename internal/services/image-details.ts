@@ -3,9 +3,9 @@ import { TsError } from '../errors/index.ts';
 import { readDocument } from '../images/image-content.ts';
 import { MAX_DOCUMENT_BYTES, parseConfig, parseObject } from '../images/image-document.ts';
 import type { Descriptor } from '../images/image-store.ts';
-import { bestPlatform, hostPlatform } from '../images/platform.ts';
 import { chainIds } from '../images/unpacker.ts';
 import type { Scope } from '../metadata/scope.ts';
+import { bestPlatform, hostPlatform } from '../oci/index.ts';
 
 export { formatReference, normalizeDockerReference, parseReference } from '../images/reference.ts';
 export type { Credentials } from '../images/registry-auth.ts';

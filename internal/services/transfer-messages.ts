@@ -1,7 +1,7 @@
 import type { ImageStore } from '../api/generated/containerd.types.transfer.ts';
 import type { Platform as PlatformMessage } from '../api/generated/containerd.types.ts';
 import type { ImageTarget } from '../images/image-target.ts';
-import { hostPlatform, type Platform } from '../images/platform.ts';
+import { hostPlatform, type Platform } from '../oci/index.ts';
 
 /** Where an image is to be stored, from the message of a transfer's destination. */
 export function imageTarget(store: ImageStore): ImageTarget {
