@@ -3,10 +3,12 @@
 // process and that are of no use to ours. Its own symbol table says where they are; it is still there before stripping.
 import { callSlot, shortenDynamicSymbols } from './dynamic-symbols.ts';
 import {
+  type ElfFile,
   EM_AARCH64,
   EM_X86_64,
   fileOffset,
   type Place,
+  PT_LOAD,
   parseElf,
   SYMBOL_BYTES,
   symbolName,
@@ -57,18 +59,40 @@ export function makeLeanNode(published: Buffer, isShortLived: boolean): Buffer {
   patched.writeUInt32LE(0, fileOffset(elf, place(DEADLOCK_DETECTION).address));
   if (isShortLived) {
     const variables = { malloc: callSlot(elf, 'malloc'), free: callSlot(elf, 'free') };
-    const room = prepareMemory(patched, { ...variables, room: unusedCode(place) });
+    const room = prepareMemory(patched, { ...variables, room: gapBeforeText(elf) });
     const { table, allocate } = HUGE_HEAP_SYMBOLS;
     useHugeHeap(patched, { table: place(table), allocate: place(allocate), room });
   }
   return shortenDynamicSymbols(stripElf(patched), isAskedFor);
 }
 
-/** Of a function that nobody calls any more, what is behind the instruction that returns. */
-function unusedCode(place: (name: string) => Place): Place {
-  const { address, size } = place('uv__iou_init');
-  const SKIPPED = 16;
-  return { address: address + SKIPPED, size: size - SKIPPED };
+/**
+ * The end of a page, which can be executed and which nothing is in: code begins at the next one. It lies within the first
+ * 4.3 MB of the file, of which the loader needs what is around: a program that begins elsewhere would have more of its
+ * code read into small pages before it can ask for large ones.
+ */
+function gapBeforeText({ sections, segments }: ElfFile): Place {
+  const text = sections.find(({ name }) => name === '.text');
+  const segment = segments.find(({ type, offset, fileSize }) => {
+    return type === PT_LOAD && text !== undefined && isWithin(text.offset, offset, fileSize);
+  });
+  if (text === undefined || segment === undefined) {
+    throw new Error('make lean node: the executable has no code');
+  }
+  const before = sections.filter(({ offset }) =>
+    isWithin(offset, segment.offset, text.offset - segment.offset),
+  );
+  const ends = before.map(({ offset, size }) => offset + size);
+  const ALIGNMENT = 16;
+  const start = Math.ceil(Math.max(segment.offset, ...ends) / ALIGNMENT) * ALIGNMENT;
+  return {
+    address: segment.vaddr + start - segment.offset,
+    size: Math.max(text.offset - start, 0),
+  };
+}
+
+function isWithin(offset: number, start: number, size: number): boolean {
+  return offset >= start && offset < start + size;
 }
 
 /** Finds functions and variables by name. */

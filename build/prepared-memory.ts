@@ -5,7 +5,8 @@
 // - Each large piece of memory malloc maps for itself, and unmaps it when it is freed. It takes them from its heap now.
 // - Code that has to be read from the disk is read into pages of 4 KB, and stays in them for as long as the file is
 //   cached. It is read into pages of 2 MB now, if the file system can, of which each needs one fault and one entry of the
-//   processor's cache of addresses.
+//   processor's cache of addresses. That no more is read ahead belongs to it: what the kernel would read beyond such a
+//   page, in the expectation of more, it would read into small ones.
 import { type ElfFile, EM_X86_64, fileOffset, type Place, PT_LOAD, parseElf } from './elf.ts';
 
 /** Bytes of malloc's heap that are mapped at once: an empty program uses five sixths of them, `run` all. */
@@ -20,6 +21,7 @@ const PAGE_BYTES = 4096;
 const PF_W = 2;
 const PT_GNU_RELRO = 0x6474e552;
 const MADVISE = 28;
+const MADV_RANDOM = 1;
 const MADV_HUGEPAGE = 14;
 const MADV_POPULATE_WRITE = 23;
 
@@ -43,7 +45,7 @@ export function prepareMemory(
   const steps = [
     [0x52], // push rdx
     [0x53], // push rbx: calls find the stack aligned
-    ...unwritten(elf).map((range) => advise(range, MADV_HUGEPAGE)),
+    ...unwritten(elf).map(readInHugePages),
     ...written(elf).map((range) => advise(range, MADV_POPULATE_WRITE)),
     ...heap(malloc, free),
     [0x5b], // pop rbx
@@ -95,6 +97,18 @@ function advise({ start, end }: Range, advice: number): number[] {
   ].flat();
 }
 
+/** Without huge pages in the kernel it may read ahead: one page of 4 KB at a time would be slow. */
+function readInHugePages(range: Range): number[] {
+  const random = madvise(MADV_RANDOM);
+  return [
+    advise(range, MADV_HUGEPAGE),
+    [0x85, 0xc0], // test eax, eax
+    [0x75, random.length], // jne
+    random,
+  ].flat();
+}
+
+/** Of the pages that the registers edi and esi name, which a system call leaves as they are. */
 function madvise(advice: number): number[] {
   return [
     [0xba, ...word(advice)], // mov edx
