@@ -116,7 +116,7 @@ async function whilePaused(
   }
 }
 
-/** What the container has changed in its root, as a layer. */
+/** What the container has changed in its root, as a layer. The lease keeps it from the collector until it is read. */
 async function writeRootfsDiff(
   { services }: Cri,
   { id, state: { snapshotter } }: Container,
@@ -125,21 +125,22 @@ async function writeRootfsDiff(
   const { info } = await services.snapshots.stat({ snapshotter, key: id });
   const key = viewKey(id);
   const view = await services.snapshots.view({ snapshotter, key, parent: info?.parent ?? '' });
-  let digest = '';
   try {
     const { mounts: right } = await services.snapshots.mounts({ snapshotter, key: id });
     const ref = `checkpoint-${id}`;
-    const made = await services.diff.diff({ left: view.mounts, right, mediaType: LAYER, ref });
-    digest = made.diff?.digest ?? '';
-    await pipeline(
-      async function* () {
-        for await (const { data } of services.content.read({ digest })) yield data;
-      },
-      createWriteStream(file, { mode: 0o600 }),
-    );
+    await services.withLease(async (options) => {
+      const request = { left: view.mounts, right, mediaType: LAYER, ref };
+      const { diff } = await services.diff.diff(request, options);
+      await pipeline(
+        async function* () {
+          const blob = { digest: diff?.digest ?? '' };
+          for await (const { data } of services.content.read(blob, options)) yield data;
+        },
+        createWriteStream(file, { mode: 0o600 }),
+      );
+    });
   } finally {
     await unlessGone(services.snapshots.remove({ snapshotter, key }));
-    if (digest !== '') await unlessGone(services.content.delete({ digest }));
   }
 }
 

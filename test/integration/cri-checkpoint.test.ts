@@ -38,9 +38,12 @@ describe('checkpoints by the CRI', { skip: skipCri() || useCriu() }, () => {
   let id = '';
   let sandboxConfig: Init<PodSandboxConfig> = {};
   let otherPod = '';
+  let contentAtFirst = '';
+  const content = () => node.daemon.ctr('ctr-2.1', ['-n', 'k8s.io', 'content', 'ls', '-q']).stdout;
   before(async () => {
     directory = mkdtempSync(join(tmpdir(), 'checkpoint-'));
     node = await CriNode.start();
+    contentAtFirst = content();
     ({ id } = await node.run(
       'echo changed >/file; echo logged; i=0; while :; do i=$((i+1)); echo $i >/count; if [ -e /say ]; then rm /say; echo again; fi; sleep 0.05; done',
     ));
@@ -157,9 +160,6 @@ describe('checkpoints by the CRI', { skip: skipCri() || useCriu() }, () => {
   });
 
   it('containers that are made of one archive at the same time get its files, and nothing of it is left', async () => {
-    const content = () =>
-      node.daemon.ctr('ctr-2.1', ['-n', 'k8s.io', 'content', 'ls', '-q']).stdout;
-    const before = content();
     const names = ['first', 'second', 'third'];
     const made = names.map((name) =>
       createFrom(join(directory, 'new/checkpoint.tar'), { metadata: { name, attempt: 0 } }),
@@ -169,7 +169,7 @@ describe('checkpoints by the CRI', { skip: skipCri() || useCriu() }, () => {
     }
     assert.deepEqual(restores(), []);
     const deadlineMs = performance.now() + 30_000; // the collector comes when the leases have ended
-    while (content() !== before) {
+    while (content() !== contentAtFirst) {
       assert.ok(performance.now() < deadlineMs, content());
       await delay(50);
     }
