@@ -53,15 +53,17 @@ export async function checkpointContainer(
   try {
     const imagePath = join(work, 'checkpoint');
     await mkdir(imagePath, { mode: 0o700 });
-    await whilePaused(cri, container, async () => {
-      await cri.services.tasks.checkpoint({
-        containerId: container.id,
-        options: packAny(CheckpointOptions, { imagePath, workPath: work }),
+    await cri.criuLogs.during(container.id, async (workPath) => {
+      await whilePaused(cri, container, async () => {
+        await cri.services.tasks.checkpoint({
+          containerId: container.id,
+          options: packAny(CheckpointOptions, { imagePath, workPath }),
+        });
+        await writeRootfsDiff(cri, container, join(work, 'rootfs-diff.tar'));
+        await copyLog(container.state.logPath, join(work, 'container.log'));
       });
-      await writeRootfsDiff(cri, container, join(work, 'rootfs-diff.tar'));
-      await copyLog(container.state.logPath, join(work, 'container.log'));
+      await writeArchive(cri, container, [work, workPath], location);
     });
-    await writeArchive(cri, container, work, location);
   } catch (thrown) {
     throw TsError.from(thrown, place).within(place);
   } finally {
@@ -171,7 +173,7 @@ async function copyLog(path: string, file: string): Promise<void> {
 async function writeArchive(
   { services }: Cri,
   container: Container,
-  work: string,
+  trees: readonly string[],
   location: string,
 ): Promise<void> {
   const { container: record } = await services.containers.get({ id: container.id });
@@ -198,7 +200,7 @@ async function writeArchive(
     written.catch(() => undefined); // awaited below, after what may fail before it
     for (const [name, text] of Object.entries(documents))
       archive.entry({ name, mode: 0o600 }, text);
-    await addTree(archive, work, '');
+    for (const tree of trees) await addTree(archive, tree, '');
     archive.finalize();
     await written;
     const handle = await open(temporary, 'r');

@@ -11,6 +11,7 @@ import type { Spec } from '../oci/index.ts';
 import { type Checkpoint, unpackCheckpoint } from './checkpoint-archive.ts';
 import { checkCredentials } from './checkpoint-credentials.ts';
 import type { CriConfig, RuntimeHandlerConfig } from './cri-config.ts';
+import type { CriuLogs } from './criu-logs.ts';
 import type { DaemonServices } from './daemon-services.ts';
 import { packRestoreOptions } from './runtime-options.ts';
 import type { Undo } from './undo.ts';
@@ -29,13 +30,16 @@ export function isArchive(image: string): boolean {
 export class ContainerRestore {
   readonly #services: Pick<DaemonServices, 'content' | 'diff' | 'withLease'>;
   readonly #settings: Pick<CriConfig, 'rootDir'>;
+  readonly #logs: CriuLogs;
 
   constructor(
     services: Pick<DaemonServices, 'content' | 'diff' | 'withLease'>,
     settings: Pick<CriConfig, 'rootDir'>,
+    logs: CriuLogs,
   ) {
     this.#services = services;
     this.#settings = settings;
+    this.#logs = logs;
   }
 
   #directory(id: string): string {
@@ -101,10 +105,17 @@ export class ContainerRestore {
     }
   }
 
-  /** Options by which a shim restores a container instead of starting it; undefined for one that is started. */
-  optionsFor(id: string, runtime: () => RuntimeHandlerConfig): AnyMessage | undefined {
+  /** Starts a container by `start`, which gets options for the shim if the container is to be restored. */
+  async start(
+    id: string,
+    runtime: () => RuntimeHandlerConfig,
+    start: (options: AnyMessage | undefined) => Promise<void>,
+  ): Promise<void> {
     const imagesPath = join(this.#directory(id), 'checkpoint');
-    return existsSync(imagesPath) ? packRestoreOptions(runtime(), imagesPath) : undefined;
+    if (!existsSync(imagesPath)) return await start(undefined);
+    await this.#logs.during(id, (workPath) =>
+      start(packRestoreOptions(runtime(), { imagesPath, workPath })),
+    );
   }
 
   /** Removes what a daemon left that was killed before its container was noted down. */

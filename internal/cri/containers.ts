@@ -33,6 +33,7 @@ import {
   STATE_EXTENSION,
   specAny,
 } from './cri-records.ts';
+import type { CriuLogs } from './criu-logs.ts';
 import type { DaemonServices } from './daemon-services.ts';
 import { IdIndex, NameRegistry, newId } from './identifiers.ts';
 import { resolveIdentity } from './image-user.ts';
@@ -60,6 +61,7 @@ export interface ContainersOptions {
   readonly images: CriImages;
   readonly selinux: SelinuxAllocator;
   readonly sandboxes: Sandboxes;
+  readonly criuLogs: CriuLogs;
   readonly onChange: (
     container: Container,
     what: 'created' | 'started' | 'stopped' | 'deleted',
@@ -81,7 +83,7 @@ export class Containers {
   constructor(options: ContainersOptions) {
     this.#options = options;
     this.#volumes = new ContainerVolumes(options.services, options.settings, options.images);
-    this.#restore = new ContainerRestore(options.services, options.settings);
+    this.#restore = new ContainerRestore(options.services, options.settings, options.criuLogs);
   }
 
   get(id: string): Container {
@@ -282,22 +284,23 @@ export class Containers {
     const { mounts } = await services.snapshots.mounts({ snapshotter: state.snapshotter, key: id });
     const streams = openStreams(container, sandbox, settings);
     const runtime = () => sandboxes.runtime(state.runtime).runtime;
-    const options = this.#restore.optionsFor(id, runtime);
-    const undo = new Undo();
-    try {
-      const task = { containerId: id, rootfs: mounts, ...streams, options };
-      const { pid } = await services.tasks.create(task);
-      undo.add(() => unlessGone(services.tasks.delete({ containerId: id })));
-      container.pid = pid;
-      this.#watch(container);
-      const startedAt = nowNs();
-      const started = await services.tasks.start({ containerId: id });
-      if (container.pid === 0) container.pid = started.pid; // a restored process is not there before
-      await this.#save(container, { startedAt });
-    } catch (thrown) {
-      container.pid = 0;
-      throw await undo.after(thrown);
-    }
+    await this.#restore.start(id, runtime, async (options) => {
+      const undo = new Undo();
+      try {
+        const task = { containerId: id, rootfs: mounts, ...streams, options };
+        const { pid } = await services.tasks.create(task);
+        undo.add(() => unlessGone(services.tasks.delete({ containerId: id })));
+        container.pid = pid;
+        this.#watch(container);
+        const startedAt = nowNs();
+        const started = await services.tasks.start({ containerId: id });
+        if (container.pid === 0) container.pid = started.pid; // a restored process is not there before
+        await this.#save(container, { startedAt });
+      } catch (thrown) {
+        container.pid = 0;
+        throw await undo.after(thrown);
+      }
+    });
   }
 
   /** Notices the end of the process, and writes down how it came. */

@@ -10,6 +10,7 @@ import type { CriConfig } from './cri-config.ts';
 import { type CriHost, detectCriHost } from './cri-host.ts';
 import { CriImages, type DescribeImage } from './cri-images.ts';
 import { KIND_LABEL } from './cri-records.ts';
+import { CriuLogs } from './criu-logs.ts';
 import type { DaemonServices } from './daemon-services.ts';
 import { PodNetworks } from './pod-network.ts';
 import type { Sandbox } from './sandbox.ts';
@@ -29,6 +30,7 @@ export class Cri {
   readonly networks: PodNetworks;
   readonly sandboxes: Sandboxes;
   readonly containers: Containers;
+  readonly criuLogs: CriuLogs;
   readonly events = new ContainerEvents();
   readonly #taskEvents = new TaskEvents();
   readonly #ending = new AbortController();
@@ -43,6 +45,7 @@ export class Cri {
     this.services = services;
     this.log = log;
     this.host = detectCriHost();
+    this.criuLogs = new CriuLogs(join(settings.rootDir, 'criu'));
     this.images = new CriImages(services, settings, describeImage);
     this.networks = new PodNetworks(
       settings.cni,
@@ -61,8 +64,9 @@ export class Cri {
       ...{ services, settings, host, images, networks, selinux },
       onExit: (sandbox) => this.#tell(sandbox.id, sandbox, 'stopped'),
     });
+    const { sandboxes, criuLogs } = this;
     this.containers = new Containers({
-      ...{ services, settings, host, images, selinux, sandboxes: this.sandboxes },
+      ...{ services, settings, host, images, selinux, sandboxes, criuLogs },
       onChange: (container, what) => this.#changed(container, what),
       exitEvent: (id) => this.#taskEvents.exit(id),
     });

@@ -22,14 +22,18 @@ export function packRuntimeOptions({
 }
 
 /**
- * Options by which a shim makes a container from CRIU's images in `imagesPath`. They are in runc's message, whatever the
+ * Options by which a shim makes a container from CRIU's images in `imagesPath`, with CRIU's log in `workPath`. They are in runc's message, whatever the
  * runtime: the daemon itself reads the path. `InProcess` is not in it: restoring is the runtime program's work in any case.
  */
 export function packRestoreOptions(
   { options }: RuntimeHandlerConfig,
-  imagesPath: string,
+  { imagesPath, workPath }: { readonly imagesPath: string; readonly workPath: string },
 ): AnyMessage {
-  return packAny(RuncOptions, { ...runcOptions(options), criuImagePath: imagesPath });
+  return packAny(RuncOptions, {
+    ...runcOptions(options),
+    criuImagePath: imagesPath,
+    criuWorkPath: workPath,
+  });
 }
 
 function runcOptions(options: RuntimeHandlerConfig['options']): Partial<RuncOptions> {

@@ -7,6 +7,7 @@ const LOG = `(00.000000) Version: 4.2.1 (gitid 0)
 (00.100000) Warn  (criu/kerndat.c:1290): Can't keep kdat cache on non-tempfs
 (00.190139)      7: Error (criu/sk-inet.c:191): inet: Connected TCP socket, consider using --tcp-established option.
 Error (criu/util.c:642): exited, status=1
+Error (criu/cr-restore.c:1900): 24418 exited, status=1
 (00.209997) Error (criu/cr-dump.c:1975): Dumping FAILED.
 `;
 

@@ -7,7 +7,7 @@ const ERROR_LINE = /^(?:\([0-9.]+\)\s*)?(?:\d+:\s*)?Error \([^)]*\):\s*(.*)$/;
 
 /** Errors that say no more than that something failed before, or that harm nothing. */
 const SAYS_NOTHING =
-  /FAILED\.?$|^exited, status=|killed by signal|^rlimit: Can't setup RLIMIT_NOFILE|^tun: Unable to create tun/;
+  /FAILED\.?$|^(?:\d+ )?exited, status=|killed by signal|^rlimit: Can't setup RLIMIT_NOFILE|^tun: Unable to create tun/;
 
 const GREATEST_COUNT = 3;
 
