@@ -1,10 +1,12 @@
 /**
  * One run of a stream processor: the stored layer on stdin, the processed one on stdout, and on descriptor 3 what
- * the client gave for it (containerd docs/stream_processors.md). It ends with its whole process group.
+ * the client gave for it (containerd docs/stream_processors.md). It ends with its whole process group, and with the daemon,
+ * be that killed.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { type FileHandle, open } from 'node:fs/promises';
 import { errnoNameOf, TsError } from '../errors/index.ts';
+import { GroupGuard } from '../linux/group-guard.ts';
 import { createMemfd } from '../linux/memfd.ts';
 
 /** How often the size of what a processor writes is looked at. */
@@ -51,7 +53,19 @@ export async function runProcessor(program: ProcessorProgram, run: ProcessorRun)
     stdio: [input.fd, run.output.fd, 'pipe', ...(payload === undefined ? [] : [payload.fd])],
     detached: true, // a group of its own, with what it starts
   });
+  using _guard = guardOf(child);
   await watch(child, program, run);
+}
+
+/** Undefined when there is no process. */
+function guardOf(child: ChildProcess): GroupGuard | undefined {
+  if (child.pid === undefined) return undefined;
+  try {
+    return new GroupGuard(child.pid);
+  } catch (error) {
+    killGroup(child);
+    throw error;
+  }
 }
 
 async function watch(

@@ -43,6 +43,13 @@ describe('checkpoints by the CRI', { skip: skipCri() || useCriu() }, () => {
   before(async () => {
     directory = mkdtempSync(join(tmpdir(), 'checkpoint-'));
     node = await CriNode.start();
+    // What the import of the image has left is collected before.
+    for (const args of [
+      ['create', '--id'],
+      ['rm', '--sync'],
+    ]) {
+      node.daemon.ctr('ctr-2.1', ['-n', 'k8s.io', 'leases', ...args, 'passing']);
+    }
     contentAtFirst = content();
     ({ id } = await node.run(
       'echo changed >/file; echo logged; i=0; while :; do i=$((i+1)); echo $i >/count; if [ -e /say ]; then rm /say; echo again; fi; sleep 0.05; done',

@@ -219,8 +219,12 @@ describe('a stream processor that fails', { skip: skipCri(), timeout: 240_000 },
 });
 
 describe('a stream processor that hangs', { skip: skipCri(), timeout: 240_000 }, () => {
-  it('is ended with all that it has started when its client goes', async () => {
-    const pids = join(directory, 'hanging');
+  /** Lets `daemon` unpack an image with a processor that never ends; returns the pids of it and of what it has started. */
+  const hang = async (
+    name: string,
+    use: (daemon: TestDaemon, pids: number[], go: () => void) => Promise<void>,
+  ) => {
+    const pids = join(directory, name);
     const path = program(
       'sleep 86400 &',
       `echo "$$ $!" >${pids}.new`,
@@ -228,18 +232,35 @@ describe('a stream processor that hangs', { skip: skipCri(), timeout: 240_000 },
       'wait',
     );
     await using daemon = await TestDaemon.start('tscontainerd', { config: processor(path) });
-    const file = join(directory, 'hanging.tar');
-    writeFileSync(file, await imageArchive(await encrypted('hanging')));
+    const file = join(directory, `${name}.tar`);
+    writeFileSync(file, await imageArchive(await encrypted(name)));
     const gone = new AbortController();
     const args = ['images', 'import', file];
     const running = runCtr('ctr-2.1', daemon.address, args, gone.signal);
     await until(() => existsSync(pids), 'the processor runs');
     const processes = readFileSync(pids, 'utf8').trim().split(' ').map(Number);
     assert.deepEqual(processes.map(isAlive), [true, true]);
-    gone.abort();
-    await running;
-    await until(() => !processes.some(isAlive), 'the processor has been ended');
-    await waitUntilNothingIsLeft(daemon, { leases: 'stay' }); // that of the killed client
+    try {
+      await use(daemon, processes, () => gone.abort());
+    } finally {
+      gone.abort();
+      await running;
+    }
+  };
+
+  it('is ended with all that it has started when its client goes', async () => {
+    await hang('hanging', async (daemon, processes, go) => {
+      go();
+      await until(() => !processes.some(isAlive), 'the processor has been ended');
+      await waitUntilNothingIsLeft(daemon, { leases: 'stay' }); // that of the killed client
+    });
+  });
+
+  it('is ended with all that it has started when the daemon is killed', async () => {
+    await hang('orphaned', async (daemon, processes) => {
+      daemon.process.kill('SIGKILL');
+      await until(() => !processes.some(isAlive), 'the processor has been ended');
+    });
   });
 });
 

@@ -7,7 +7,7 @@ import {
   SchedulerFlag,
   SchedulerPolicy,
 } from '../constants/resource.ts';
-import { Signal } from '../constants/signal.ts';
+import { Signal, type SignalName } from '../constants/signal.ts';
 import { TerminalIoctl } from '../constants/terminal.ts';
 import { ownStatusSet } from '../own-status.ts';
 import { bytesOf, Memory, Named, type Value } from '../program/argument.ts';
@@ -189,6 +189,11 @@ export function execute(path: string, args: Memory, env: Memory): Step {
 /** exit_group(2). */
 export function exit(status: number): Step {
   return { label: 'exit', call: 'exit_group', args: [status] };
+}
+
+/** kill(2) of all processes of a group. ESRCH: there is none. */
+export function killGroup(group: number, signal: SignalName): Step {
+  return { label: `kill group ${group}`, call: 'kill', args: [-group, named(Signal, signal)] };
 }
 
 /** wait4(2) for one child of this process; its wait status goes into `status` (32 bits). */
