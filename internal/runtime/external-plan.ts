@@ -3,6 +3,7 @@ import { realpathSync } from 'node:fs';
 import { type CgroupHost, type CgroupManager, detectCgroupHost } from '../cgroups/index.ts';
 import { errnoNameOf, TsError } from '../errors/index.ts';
 import { type MountInfo, readMountInfo } from '../linux/index.ts';
+import type { Spec } from '../oci/index.ts';
 import type { Bundle } from './bundle.ts';
 import { planDevices } from './device-plan.ts';
 import { type ExternalMount, identityOf, type MountIdentity } from './external-mounts.ts';
@@ -87,6 +88,22 @@ export function planExternals(bundle: Bundle, cgroup: CgroupManager): ExternalPl
     host,
     root: identityOf(rootfs, host),
   };
+}
+
+/** The file systems that config.json has a container make: their kind, and where. */
+export function ownFileSystems(
+  mounts: readonly PlannedMount[],
+  { linux }: Spec,
+): { type: string; destination: string }[] {
+  const planned = mounts
+    .filter(({ kind }) => kind === 'file system' || kind === 'cgroup')
+    .flatMap(({ mount, destination, kind }) => {
+      const types = kind === 'cgroup' ? ['cgroup', 'cgroup2'] : [mount.type ?? ''];
+      return types.map((type) => ({ type, destination }));
+    });
+  // A directory is masked by a tmpfs.
+  const masks = (linux?.maskedPaths ?? []).map(normalizePath);
+  return [...planned, ...masks.map((destination) => ({ type: 'tmpfs', destination }))];
 }
 
 /** A path as a part of a name: CRIU takes `mnt[NAME]:PATH`. */

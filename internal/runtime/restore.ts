@@ -36,7 +36,7 @@ import { criuError } from './criu-log.ts';
 import { CriuProcess, requireVersion } from './criu-process.ts';
 import { type CriuRequest, commonOptions, openDirectories } from './criu-request.ts';
 import { checkRestoredMounts } from './external-mounts.ts';
-import { type ExternalPlan, planExternals } from './external-plan.ts';
+import { type ExternalPlan, ownFileSystems, planExternals } from './external-plan.ts';
 import { runHooks } from './hooks.ts';
 import { inheritedOpenFiles } from './inherited-limits.ts';
 import { makeIntelRdt, planIntelRdt } from './intel-rdt.ts';
@@ -291,12 +291,7 @@ class Restoration {
     this.#pid = pid;
     const { spec } = this.#bundle;
     const { externals, host, root } = this.#plan;
-    const fileSystems = this.#plan.mounts
-      .filter(({ kind }) => kind === 'file system' || kind === 'cgroup')
-      .flatMap(({ mount, destination, kind }) => {
-        const types = kind === 'cgroup' ? ['cgroup', 'cgroup2'] : [mount.type ?? ''];
-        return types.map((type) => ({ type, destination }));
-      });
+    const fileSystems = ownFileSystems(this.#plan.mounts, spec);
     setLostOptions(pid, externals, readMountInfo(pid));
     checkRestoredMounts(readMountInfo(pid), { externals, root, fileSystems, host });
     const state = newContainerState({

@@ -1,6 +1,7 @@
 // checkpoint and restore, by CRIU: what was running goes on in a new process. What runc 1.3 does as well is tried with it too.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import {
   createReadStream,
   existsSync,
@@ -17,10 +18,12 @@ import { after, type TestContext, test } from 'node:test';
 import {
   acceptUnix,
   listenUnix,
+  type MountInfo,
   type OwnedFd,
   Pipe,
   readMountInfo,
   receiveFds,
+  unmountAll,
   waitReadable,
 } from '../../internal/linux/index.ts';
 import { criuAnnotations, useCriu } from '../fixtures/criu.ts';
@@ -322,9 +325,13 @@ function fixture(): RuntimeFixture {
   return ours;
 }
 
+function hostDevices(): Set<string> {
+  return new Set(readMountInfo().map(({ major, minor }) => `${major}:${minor}`));
+}
+
 /** What can be said of mounts before and after: all but the numbers that the kernel gives. */
-function mountsOf(pid: number, hostDevices: ReadonlySet<string>): string[] {
-  return readMountInfo(pid)
+function mountsOf(mounts: readonly MountInfo[], hostDevices: ReadonlySet<string>): string[] {
+  return mounts
     .map(({ major, minor, root, mountPoint, options, type }) => {
       const device = `${major}:${minor}`;
       const known = hostDevices.has(device) ? device : 'own';
@@ -363,11 +370,44 @@ test('the mounts after a restore are those of before, with their options', { ski
     ];
   });
   await startCounter(fixture(), id);
-  const hostDevices = new Set(readMountInfo().map(({ major, minor }) => `${major}:${minor}`));
-  const before = mountsOf(pidOf(fixture(), id), hostDevices);
+  const devicesBefore = hostDevices();
+  const before = readMountInfo(pidOf(fixture(), id));
   succeed(fixture(), ['checkpoint', ...images(fixture(), 'mounts'), id]);
   succeed(fixture(), ['restore', '-d', ...images(fixture(), 'mounts'), id]);
-  assert.deepEqual(mountsOf(pidOf(fixture(), id), hostDevices), before);
+  // The number of a mount that others had for a moment may be the container's now.
+  const devices = hostDevices().intersection(devicesBefore);
+  const after = readMountInfo(pidOf(fixture(), id));
+  assert.deepEqual(mountsOf(after, devices), mountsOf(before, devices));
+  succeed(fixture(), ['delete', '--force', id]);
+});
+
+test('mounts of others that come and go meanwhile are not taken for those of the container', {
+  skip,
+}, async (context: TestContext) => {
+  const id = fixture().newId('beside');
+  const place = join(fixture().directory, 'passing');
+  mkdirSync(place);
+  // As many as the container has, so that any of its mounts may get the number of one that is gone.
+  const each = (command: string) => `for i in 1 2 3 4 5 6 7 8; do ${command}; done`;
+  const loop = `while :; do ${each(`mount -t tmpfs passing ${place}`)}; ${each(`umount ${place}`)}; done`;
+  const others = spawn('sh', ['-c', loop], { stdio: 'ignore', detached: true });
+  const ended = once(others, 'exit');
+  context.after(async () => {
+    process.kill(-(others.pid ?? 0), 'SIGKILL');
+    await ended;
+    unmountAll(place);
+  });
+  configureCounter(fixture(), (config) => {
+    config.linux.maskedPaths = ['firmware', 'module', 'power', 'block'].map(
+      (name) => `/sys/${name}`,
+    );
+  });
+  await startCounter(fixture(), id);
+  for (let round = 0; round < 12; round++) {
+    const files = images(fixture(), `beside-${round}`);
+    succeed(fixture(), ['checkpoint', ...files, id]);
+    succeed(fixture(), ['restore', '-d', ...files, id]);
+  }
   succeed(fixture(), ['delete', '--force', id]);
 });
 
