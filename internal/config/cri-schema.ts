@@ -143,6 +143,7 @@ export const NODE_FIELDS = {
   netns_mounts_under_state_dir: boolean(),
   enable_unprivileged_ports: boolean(true),
   enable_unprivileged_icmp: boolean(true),
+  enable_checkpoint_images: own(boolean()),
   enable_cdi: boolean(true),
   cdi_spec_dirs: strings('/etc/cdi', '/var/run/cdi'),
   drain_exec_sync_io_timeout: duration(),

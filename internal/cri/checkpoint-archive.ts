@@ -28,10 +28,12 @@ export interface Checkpoint {
 
 type Entry = AsyncIterable<Buffer> & { readonly header: Header; resume(): unknown };
 
+/** CRIU's images, in their directory. */
+export const IMAGES = 'checkpoint';
 const IMAGE_FILE = /^checkpoint\/[A-Za-z0-9._-]{1,200}$/;
-const ROOTFS_DIFF = 'rootfs-diff.tar';
-const LOG = 'container.log';
-const CONFIG = 'config.dump';
+export const ROOTFS_DIFF = 'rootfs-diff.tar';
+export const LOG = 'container.log';
+export const CONFIG = 'config.dump';
 const MAX_CONFIG_BYTES = 1 << 20;
 /** CRIU writes some files for each process. */
 const MAX_ENTRIES = 100_000;
@@ -45,20 +47,25 @@ export async function unpackCheckpoint(path: string, directory: string): Promise
   const place = `checkpoint ${path}`;
   try {
     await using archive = await openArchive(path);
-    await mkdir(join(directory, 'checkpoint'), { recursive: true, mode: 0o700 });
+    await mkdir(join(directory, IMAGES), { recursive: true, mode: 0o700 });
     const tar = extract();
     const reading = readEntries(tar as unknown as AsyncIterable<Entry>, directory);
     const source = archive.createReadStream({ autoClose: false });
     const [image] = await Promise.all([reading, pipeline(source, tar)]);
-    return {
-      image,
-      imagesPath: join(directory, 'checkpoint'),
-      rootfsDiffPath: join(directory, ROOTFS_DIFF),
-      logPath: join(directory, LOG),
-    };
+    return checkpointIn(directory, image);
   } catch (thrown) {
     throw TsError.from(thrown).within(place);
   }
+}
+
+/** A checkpoint whose files are in `directory`. */
+export function checkpointIn(directory: string, image: string): Checkpoint {
+  return {
+    image,
+    imagesPath: join(directory, IMAGES),
+    rootfsDiffPath: join(directory, ROOTFS_DIFF),
+    logPath: join(directory, LOG),
+  };
 }
 
 async function openArchive(path: string): Promise<FileHandle> {
@@ -96,19 +103,27 @@ async function readEntries(tar: AsyncIterable<Entry>, directory: string): Promis
       throw new TsError('ResourceExhausted', `more than ${MAX_ENTRIES} entries`);
     }
     const name = nameOf(entry.header);
-    const isImage = IMAGE_FILE.test(name);
+    const isImage = isImageFile(name);
     if (isImage || name === ROOTFS_DIFF || name === LOG) {
       await writeEntry(entry, name, join(directory, name));
       hasImages ||= isImage;
     } else if (name === CONFIG) image = await readImageName(entry);
     entry.resume(); // what was not read is skipped
   }
-  if (image !== undefined && hasImages) return image;
-  const missing = image === undefined ? CONFIG : 'checkpoint/';
-  throw new TsError('InvalidArgument', `no ${missing} in it`, {
+  if (image === undefined || !hasImages)
+    throw incomplete(image === undefined ? CONFIG : `${IMAGES}/`);
+  return image;
+}
+
+/** The error of what lacks a part of a checkpoint. */
+export function incomplete(missing: string): TsError {
+  return new TsError('InvalidArgument', `no ${missing} in it`, {
     advice: 'give an archive that CheckpointContainer has written',
   });
 }
+
+/** Whether a path in a checkpoint is that of a file of CRIU's. */
+export const isImageFile = (path: string): boolean => IMAGE_FILE.test(path);
 
 function requireFile({ header }: Entry, name: string): void {
   if (header.type === 'file') return;
@@ -128,9 +143,14 @@ async function readImageName(entry: Entry): Promise<string> {
     throw new TsError('InvalidArgument', `${CONFIG}: larger than ${MAX_CONFIG_BYTES} bytes`);
   }
   for await (const chunk of entry) chunks.push(chunk);
+  return imageNameIn(Buffer.concat(chunks).toString('utf8'));
+}
+
+/** The name of the image, in the text of config.dump. */
+export function imageNameIn(text: string): string {
   let config: unknown;
   try {
-    config = JSON.parse(Buffer.concat(chunks).toString('utf8'));
+    config = JSON.parse(text);
   } catch (cause) {
     throw new TsError('InvalidArgument', `${CONFIG}: not JSON`, { cause });
   }

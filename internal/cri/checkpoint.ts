@@ -118,32 +118,33 @@ async function whilePaused(
   }
 }
 
-/** What the container has changed in its root, as a layer. The lease keeps it from the collector until it is read. */
+/** What the container has changed in its root, as a layer. The lease keeps all of it from the collector until it is read. */
 async function writeRootfsDiff(
   { services }: Cri,
   { id, state: { snapshotter } }: Container,
   file: string,
 ): Promise<void> {
-  const { info } = await services.snapshots.stat({ snapshotter, key: id });
+  const { snapshots, content } = services;
   const key = viewKey(id);
-  const view = await services.snapshots.view({ snapshotter, key, parent: info?.parent ?? '' });
-  try {
-    const { mounts: right } = await services.snapshots.mounts({ snapshotter, key: id });
-    const ref = `checkpoint-${id}`;
-    await services.withLease(async (options) => {
-      const request = { left: view.mounts, right, mediaType: LAYER, ref };
+  await services.withLease(async (options) => {
+    const { info } = await snapshots.stat({ snapshotter, key: id });
+    const view = { snapshotter, key, parent: info?.parent ?? '' };
+    const { mounts: left } = await snapshots.view(view, options);
+    try {
+      const { mounts: right } = await snapshots.mounts({ snapshotter, key: id });
+      const request = { left, right, mediaType: LAYER, ref: `checkpoint-${id}` };
       const { diff } = await services.diff.diff(request, options);
       await pipeline(
         async function* () {
           const blob = { digest: diff?.digest ?? '' };
-          for await (const { data } of services.content.read(blob, options)) yield data;
+          for await (const { data } of content.read(blob, options)) yield data;
         },
         createWriteStream(file, { mode: 0o600 }),
       );
-    });
-  } finally {
-    await unlessGone(services.snapshots.remove({ snapshotter, key }));
-  }
+    } finally {
+      await unlessGone(snapshots.remove({ snapshotter, key }));
+    }
+  });
 }
 
 /** The log so far. A link in its place would have the archive hold another file (CVE-2026-53489): it is not followed. */

@@ -10,7 +10,11 @@ import type { DaemonServices } from './daemon-services.ts';
 test('what a killed daemon left of containers that nobody knows is removed', async (t) => {
   const rootDir = mkdtempSync(join(tmpdir(), 'container-restore-'));
   t.after(() => rmSync(rootDir, { recursive: true }));
-  const restore = new ContainerRestore({} as DaemonServices, { rootDir }, new CriuLogs(''));
+  const restore = new ContainerRestore(
+    {} as DaemonServices,
+    { rootDir, enablesCheckpointImages: false },
+    new CriuLogs(''),
+  );
   await restore.removeOrphans(new Set(['known'])); // none was ever made
   for (const id of ['known', 'orphan']) {
     mkdirSync(join(rootDir, 'restores', id, 'checkpoint'), { recursive: true });

@@ -10,11 +10,13 @@ import { errnoNameOf, TsError } from '../errors/index.ts';
 import type { Spec } from '../oci/index.ts';
 import { type Checkpoint, unpackCheckpoint } from './checkpoint-archive.ts';
 import { checkCredentials } from './checkpoint-credentials.ts';
+import { copyCheckpoint } from './checkpoint-image.ts';
 import type { CriConfig, RuntimeHandlerConfig } from './cri-config.ts';
+import type { CriImage } from './cri-images.ts';
 import type { CriuLogs } from './criu-logs.ts';
 import type { DaemonServices } from './daemon-services.ts';
 import { packRestoreOptions } from './runtime-options.ts';
-import type { Undo } from './undo.ts';
+import { type Undo, unlessGone } from './undo.ts';
 
 const LAYER = 'application/vnd.oci.image.layer.v1.tar';
 
@@ -28,13 +30,13 @@ export function isArchive(image: string): boolean {
  * are started. Their spec is the request's, as that of any other.
  */
 export class ContainerRestore {
-  readonly #services: Pick<DaemonServices, 'content' | 'diff' | 'withLease'>;
-  readonly #settings: Pick<CriConfig, 'rootDir'>;
+  readonly #services: Pick<DaemonServices, 'content' | 'diff' | 'snapshots' | 'withLease'>;
+  readonly #settings: Pick<CriConfig, 'rootDir' | 'enablesCheckpointImages'>;
   readonly #logs: CriuLogs;
 
   constructor(
-    services: Pick<DaemonServices, 'content' | 'diff' | 'withLease'>,
-    settings: Pick<CriConfig, 'rootDir'>,
+    services: Pick<DaemonServices, 'content' | 'diff' | 'snapshots' | 'withLease'>,
+    settings: Pick<CriConfig, 'rootDir' | 'enablesCheckpointImages'>,
     logs: CriuLogs,
   ) {
     this.#services = services;
@@ -50,6 +52,33 @@ export class ContainerRestore {
   async unpack(id: string, archive: string, undo: Undo): Promise<Checkpoint> {
     undo.add(() => this.remove(id));
     return await unpackCheckpoint(archive, this.#directory(id));
+  }
+
+  /** As {@link unpack}, for an image that is a checkpoint. Throws PermissionDenied where none is taken. */
+  async unpackImage(
+    id: string,
+    { chainId, repoTags: [name = ''] }: CriImage,
+    snapshotter: string,
+    undo: Undo,
+  ): Promise<Checkpoint> {
+    if (!this.#settings.enablesCheckpointImages) {
+      throw new TsError('PermissionDenied', `image ${name}: a checkpoint`, {
+        advice:
+          'give the archive itself, or set enable_checkpoint_images if all who may name images are trusted as root',
+      });
+    }
+    undo.add(() => this.remove(id));
+    const { snapshots, withLease } = this.#services;
+    return await withLease(async (options) => {
+      const key = `${id}-checkpoint-image`;
+      const view = { snapshotter, key, parent: chainId };
+      const { mounts } = await snapshots.view(view, options);
+      try {
+        return await copyCheckpoint(name, mounts, this.#directory(id));
+      } finally {
+        await unlessGone(snapshots.remove({ snapshotter, key }));
+      }
+    });
   }
 
   /** Puts the files that the container had changed over those of its image. */

@@ -13,6 +13,7 @@ import { nowNs, timestampToNs } from '../api/time.ts';
 import { TsError } from '../errors/index.ts';
 import { type LinuxResources, parseSpec } from '../oci/index.ts';
 import { filesOf, layersOf } from '../rootfs/layered-files.ts';
+import type { Checkpoint } from './checkpoint-archive.ts';
 import { Container, containerName } from './container.ts';
 import { endsWithin } from './container-end.ts';
 import { openStreams, removeStreams } from './container-io.ts';
@@ -22,7 +23,7 @@ import { newContainerState } from './container-state.ts';
 import { ContainerVolumes } from './container-volumes.ts';
 import type { CriConfig } from './cri-config.ts';
 import type { CriHost } from './cri-host.ts';
-import type { CriImages } from './cri-images.ts';
+import type { CriImage, CriImages } from './cri-images.ts';
 import {
   CONFIG_EXTENSION,
   type ContainerState,
@@ -134,13 +135,12 @@ export class Containers {
     config: ContainerConfig,
     undo: Undo,
   ): Promise<Container> {
-    const { services, settings, host, images, sandboxes, selinux } = this.#options;
+    const { services, settings, host, sandboxes, selinux } = this.#options;
     const { name: runtimeName, runtime } = sandboxes.runtime(sandbox.state.runtime);
     const given = config.image?.image ?? '';
-    const checkpoint = isArchive(given) ? await this.#restore.unpack(id, given, undo) : undefined;
-    const image = await images.get(checkpoint?.image ?? given);
-    const imageName = checkpoint === undefined ? given : (image.repoTags[0] ?? image.id);
     const snapshotter = runtime.snapshotter || settings.snapshotter;
+    const { image, checkpoint } = await this.#imageOf(id, given, snapshotter, undo);
+    const imageName = checkpoint === undefined ? given : (image.repoTags[0] ?? image.id);
     const security = config.linux?.securityContext;
     const selinuxLabels = selinux.container(
       security?.selinuxOptions,
@@ -235,6 +235,23 @@ export class Containers {
     });
     await this.#save(container, { user: identity.user });
     return container;
+  }
+
+  /** The image that is named, or that the checkpoint that is named belongs to. */
+  async #imageOf(
+    id: string,
+    given: string,
+    snapshotter: string,
+    undo: Undo,
+  ): Promise<{ image: CriImage; checkpoint: Checkpoint | undefined }> {
+    const { images } = this.#options;
+    const named = isArchive(given) ? undefined : await images.get(given);
+    if (named?.isCheckpoint === false) return { image: named, checkpoint: undefined };
+    const checkpoint =
+      named === undefined
+        ? await this.#restore.unpack(id, given, undo)
+        : await this.#restore.unpackImage(id, named, snapshotter, undo);
+    return { image: await images.get(checkpoint.image), checkpoint };
   }
 
   #targetPid(config: ContainerConfig): number | undefined {

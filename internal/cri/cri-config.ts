@@ -45,6 +45,8 @@ export interface CriConfig {
   readonly ignoresBlockioClasses: boolean;
   readonly ignoresRdtClasses: boolean;
   readonly drainExecSyncIoTimeoutMs: number;
+  /** Images that are checkpoints are restored: CRIU trusts what is in them, and so must whoever sets it. */
+  readonly enablesCheckpointImages: boolean;
   readonly enablesCdi: boolean;
   /** Later ones win. */
   readonly cdiSpecDirs: readonly string[];

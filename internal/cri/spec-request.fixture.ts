@@ -66,6 +66,7 @@ const settings = (): CriConfig => ({
   maxContainerLogLineBytes: 16384,
   logFormat: 'cri',
   restrictsOomScoreAdj: false,
+  enablesCheckpointImages: false,
   disablesCgroup: false,
   disablesApparmor: false,
   unsetSeccompProfile: '',

@@ -21,7 +21,11 @@ export interface ImageDetails {
   readonly sizeBytes: number;
   /** Name of the snapshot of all layers; '' for an image without any. */
   readonly chainId: string;
+  /** Whether it is the checkpoint of a container, by the annotation that containerd 2.1 knows one by. */
+  readonly isCheckpoint: boolean;
 }
+
+const CHECKPOINT_ANNOTATION = 'org.criu.checkpoint.container.name';
 
 /** Reads the documents of an image. Throws NotFound for one without a manifest for this platform. */
 export async function imageDetails(
@@ -43,6 +47,7 @@ export async function imageDetails(
         config: parseObject(bytes, `image config ${config.digest}`),
         sizeBytes: parts.reduce((sum, part) => sum + part.sizeBytes, 0),
         chainId: chainIds(diffIds).at(-1) ?? '',
+        isCheckpoint: await isCheckpoint(content, scope, target),
       };
     }
     const best = bestPlatform([hostPlatform()], document.manifests, ({ platform }) => platform);
@@ -52,4 +57,18 @@ export async function imageDetails(
   throw new TsError('NotFound', `image ${target.digest}: no manifest for this machine's platform`, {
     code: 'TS_IMAGE_PLATFORM',
   });
+}
+
+async function isCheckpoint(
+  content: ContentStore,
+  scope: Scope,
+  { digest }: Descriptor,
+): Promise<boolean> {
+  const bytes = await content.readAll(scope, digest, MAX_DOCUMENT_BYTES);
+  const { annotations } = parseObject(bytes, `image document ${digest}`);
+  return (
+    typeof annotations === 'object' &&
+    annotations !== null &&
+    Object.hasOwn(annotations, CHECKPOINT_ANNOTATION)
+  );
 }

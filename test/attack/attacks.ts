@@ -249,6 +249,10 @@ export const attacks: readonly Attack[] = [
       [CHECKPOINTS, 'processes that may do more than the new container are not restored'],
       [CHECKPOINTS, 'what is no archive of root, or no checkpoint, is refused'],
       [CHECKPOINTS, 'a link in the place of the log is not followed'],
+      [
+        'test/integration/cri-checkpoint-images.test.ts',
+        'none is taken unless the configuration says so, and the error says what to do',
+      ],
     ],
   },
   {

@@ -333,8 +333,12 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       shownBy: ['test/conformance/critest/critest.test.ts'],
     },
     {
-      what: 'CRI: checkpoints of running containers as archives (`crictl checkpoint`), and containers that are made of such an archive of root: it gives memory, files and the log, the request all else; the last logs of CRIU stay where errors say; where CRIU works',
-      shownBy: [integration('cri-checkpoint'), integration('cri-checkpoint-errors')],
+      what: 'CRI: checkpoints of running containers as archives (`crictl checkpoint`), and containers that are made of such an archive of root, or with `enable_checkpoint_images` of an image of one: it gives memory, files and the log, the request all else; the last logs of CRIU stay where errors say; where CRIU works',
+      shownBy: [
+        integration('cri-checkpoint'),
+        integration('cri-checkpoint-images'),
+        integration('cri-checkpoint-errors'),
+      ],
     },
     {
       what: '`tscontainerd config explain IMAGE`: the hosts that would be tried, in order, and why; no key of the configuration is ignored in silence',

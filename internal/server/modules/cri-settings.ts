@@ -55,6 +55,7 @@ export function criSettings({ root, state, plugins }: ConfigFile): CriConfig {
     ignoresBlockioClasses: containerd.ignore_blockio_not_enabled_errors,
     ignoresRdtClasses: containerd.ignore_rdt_not_enabled_errors,
     drainExecSyncIoTimeoutMs: durationMs(runtime.drain_exec_sync_io_timeout) ?? 0,
+    enablesCheckpointImages: runtime.enable_checkpoint_images,
     enablesCdi: runtime.enable_cdi,
     cdiSpecDirs: runtime.cdi_spec_dirs,
     statsCollectPeriodMs: images.stats_collect_period * 1000,
