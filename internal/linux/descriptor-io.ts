@@ -22,8 +22,7 @@ function transferOf(call: () => number): Transfer {
   let result: number;
   do result = call();
   while (result === -EINTR);
-  // -0 is an error whose errno got lost: taken for 0 bytes it would be the end of a stream.
-  if (result >= 0 && !Object.is(result, -0)) return { bytes: result };
+  if (result >= 0) return { bytes: result };
   return result === -EAGAIN ? WOULD_BLOCK : { errno: -result };
 }
 

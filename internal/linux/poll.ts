@@ -30,12 +30,23 @@ export function waitReadable(fd: number, signal?: AbortSignal): Promise<void> {
 
 const EINTR = 4;
 const POLLIN = 1;
+const POLLHUP = 0x10;
 
 /**
  * As {@link waitReadable}, blocking this thread (ppoll(2)). False: not within `timeoutMs`, which a
  * signal in between may make a little longer.
  */
 export function blockUntilReadable(fd: number, timeoutMs?: number): boolean {
+  return poll(fd, timeoutMs) !== 0;
+}
+
+/** Whether no process has the other end of a pipe, FIFO or terminal open any more. */
+export function isHungUp(fd: number): boolean {
+  return (poll(fd, 0) & POLLHUP) !== 0;
+}
+
+/** The events of a descriptor that is waited for until it can be read; 0: not within `timeoutMs`. */
+function poll(fd: number, timeoutMs: number | undefined): number {
   const pollfd = Buffer.alloc(8); // struct pollfd
   pollfd.writeInt32LE(fd, 0);
   pollfd.writeInt16LE(POLLIN, 4);
@@ -44,7 +55,7 @@ export function blockUntilReadable(fd: number, timeoutMs?: number): boolean {
   do result = rawSyscall('ppoll', pollfd, 1, timeout, null, 0);
   while (result === -EINTR);
   if (result < 0) throw TsError.ofErrno(-result, 'wait for a file descriptor');
-  return result > 0;
+  return pollfd.readInt16LE(6);
 }
 
 function timespec(ms: number): Uint8Array {

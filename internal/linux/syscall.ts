@@ -37,7 +37,8 @@ export function rawSyscall(
 ): number {
   const call = libcSyscall ?? bind();
   const result = call(syscallNumber(name), a, b, c, d, e, f);
-  return result === -1 ? -koffi().errno() : result;
+  // 0: something between the two calls has overwritten it. An error it is nevertheless.
+  return result === -1 ? -(koffi().errno() || ENOTRECOVERABLE) : result;
 }
 
 /**
@@ -68,3 +69,4 @@ export function restartedSyscall(
 }
 
 const EINTR = 4;
+const ENOTRECOVERABLE = 131;

@@ -350,7 +350,8 @@ export class Container {
     };
     const fields = { container: this.id, exec: process.execId };
     process.io = await openIo(process.stdio, owner, this.#context.children, (stream, error) => {
-      this.#context.log.warn('trouble with output', { ...fields, stream, error: error.message });
+      const { message, cause } = error;
+      this.#context.log.warn('trouble with output', { ...fields, stream, error: message, cause });
     });
   }
 

@@ -165,6 +165,20 @@ export class LogFile implements LineWriter {
   async #run(): Promise<void> {
     this.#isWriting = true;
     clearTimeout(this.#retry);
+    try {
+      await this.#writeAll();
+    } catch (thrown) {
+      this.#refused(String(thrown), thrown); // no memory, say: as a full disk, that may pass
+    }
+    this.#tellWaiting();
+    this.#isWriting = false;
+    if (this.#isClosed) this.#end();
+    else if (this.#refusal !== undefined) {
+      this.#retry = setTimeout(() => void this.#run(), this.#options.retryMs ?? RETRY_MS);
+    }
+  }
+
+  async #writeAll(): Promise<void> {
     let goesOn = true;
     while (goesOn) {
       goesOn = await this.#writeBatch();
@@ -174,13 +188,13 @@ export class LogFile implements LineWriter {
       }
       if (this.#batch.length === 0) this.#takeBatch();
       goesOn &&= this.#batch.length > 0;
-      for (const callback of this.#waiting.splice(0)) setImmediate(callback);
+      this.#tellWaiting();
     }
-    this.#isWriting = false;
-    if (this.#isClosed) this.#end();
-    else if (this.#batch.length > 0) {
-      this.#retry = setTimeout(() => void this.#run(), this.#options.retryMs ?? RETRY_MS);
-    }
+    if (this.#batch.length === 0) this.#refusal = undefined;
+  }
+
+  #tellWaiting(): void {
+    for (const callback of this.#waiting.splice(0)) setImmediate(callback);
   }
 
   /** What was added becomes what is written next, and behind it what is to be said of lost lines. */
@@ -226,7 +240,7 @@ export class LogFile implements LineWriter {
     return true;
   }
 
-  #refused(errno: string): void {
+  #refused(errno: string, cause?: unknown): void {
     const isFirst = this.#refusal === undefined;
     this.#refusal = errno;
     this.#lastRefusal = errno;
@@ -236,6 +250,7 @@ export class LogFile implements LineWriter {
       new TsError('ResourceExhausted', `write ${this.path}: ${errno}`, {
         code: 'TS_LOG_REFUSED',
         ...(advice === undefined ? {} : { advice }),
+        cause,
       }),
     );
   }

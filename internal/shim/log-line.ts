@@ -37,21 +37,29 @@ export class LineSplitter {
     this.#writer = writer;
   }
 
-  /** Takes the next bytes, which were read at `timeNs`. */
-  push(bytes: Uint8Array, timeNs: bigint): void {
+  /**
+   * Takes the next bytes, which were read at `timeNs`, and says how many: not all if something is thrown behind the first
+   * line, as when there is no memory. It is thrown on if nothing was taken; the same bytes may then come again.
+   */
+  push(bytes: Uint8Array, timeNs: bigint): number {
     this.#setTime(timeNs);
-    for (let start = 0; start < bytes.length; ) {
-      const newline = bytes.indexOf(NEWLINE, start);
-      const piece = bytes.subarray(start, newline < 0 ? bytes.length : newline);
-      if (newline >= 0) {
-        this.#withRest(piece, (line) => this.#endLine(line));
-        start = newline + 1;
-        continue;
+    let start = 0;
+    try {
+      while (start < bytes.length) {
+        const newline = bytes.indexOf(NEWLINE, start);
+        this.#pushPiece(bytes.subarray(start, newline < 0 ? bytes.length : newline), newline >= 0);
+        start = newline < 0 ? bytes.length : newline + 1;
       }
-      if (this.#restLength + piece.length <= this.#options.maxLineBytes) this.#hold(piece);
-      else this.#withRest(piece, (line) => this.#hold(this.#cut(line)));
-      return;
+    } catch (thrown) {
+      if (start === 0) throw thrown;
     }
+    return start;
+  }
+
+  #pushPiece(piece: Uint8Array, isEnd: boolean): void {
+    if (isEnd) this.#withRest(piece, (line) => this.#endLine(line));
+    else if (this.#restLength + piece.length <= this.#options.maxLineBytes) this.#hold(piece);
+    else this.#withRest(piece, (line) => this.#hold(this.#cut(line)));
   }
 
   /** No more will come: writes what has no newline. */
@@ -113,15 +121,20 @@ export class LineSplitter {
       return;
     }
     const rest = held.subarray(0, this.#restLength);
-    this.#rest = undefined;
-    this.#restLength = 0;
-    if (bytes.length === 0) use(rest);
-    else {
-      const line = Buffer.allocUnsafeSlow(rest.length + bytes.length);
-      rest.copy(line);
-      line.set(bytes, rest.length);
+    try {
+      const line = bytes.length === 0 ? rest : Buffer.allocUnsafeSlow(rest.length + bytes.length);
+      if (line !== rest) {
+        rest.copy(line);
+        line.set(bytes, rest.length);
+      }
+      this.#rest = undefined;
+      this.#restLength = 0;
       use(line);
-      releaseBuffer(line);
+      if (line !== rest) releaseBuffer(line);
+    } catch (thrown) {
+      this.#rest = held; // what has no end yet is not lost
+      this.#restLength = rest.length;
+      throw thrown;
     }
     releaseBuffer(held);
   }

@@ -12,14 +12,22 @@ export class LogSink implements Sink {
   readonly stream: StreamName;
   readonly file: LogFile;
   readonly #splitter: LineSplitter;
+  readonly #onFailed: (error: Error) => void;
   readonly #listeners = new Set<OutputListener>();
   #callback: (() => void) | undefined;
   #isRegistered = false;
   #isClosed = false;
 
-  constructor(file: LogFile, target: LogTarget, stream: StreamName) {
+  /** `onFailed` hears of a listener that is dropped because it throws. */
+  constructor(
+    file: LogFile,
+    target: LogTarget,
+    stream: StreamName,
+    onFailed: (error: Error) => void,
+  ) {
     this.file = file.use();
     this.stream = stream;
+    this.#onFailed = onFailed;
     this.#splitter = new LineSplitter({ ...target, stream }, file);
     for (const path of target.tees) this.#listeners.add(new TeeFifo(path));
   }
@@ -31,10 +39,10 @@ export class LogSink implements Sink {
   write(bytes: Uint8Array): number {
     if (this.#isClosed) return bytes.length;
     if (!this.file.hasRoom) return 0;
-    for (const listener of this.#listeners) listener.output(this.stream, bytes);
-    this.#splitter.push(bytes, nowNs());
+    const taken = this.#splitter.push(bytes, nowNs());
     this.file.flush();
-    return bytes.length;
+    this.#inform((listener) => listener.output(this.stream, bytes.subarray(0, taken)));
+    return taken;
   }
 
   finish(): void {
@@ -57,10 +65,13 @@ export class LogSink implements Sink {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.finish();
-    for (const listener of this.#listeners) listener.end(this.stream);
-    this.#listeners.clear();
-    this.file.release();
+    try {
+      this.finish();
+    } finally {
+      this.#inform((listener) => listener.end(this.stream));
+      this.#listeners.clear();
+      this.file.release();
+    }
   }
 
   /** Tells `listener` what comes from now on, until {@link detach}. An output that is over ends at once. */
@@ -71,6 +82,17 @@ export class LogSink implements Sink {
 
   detach(listener: OutputListener): void {
     this.#listeners.delete(listener);
+  }
+
+  #inform(tell: (listener: OutputListener) => void): void {
+    for (const listener of this.#listeners) {
+      try {
+        tell(listener);
+      } catch (cause) {
+        this.#listeners.delete(listener); // the log and the others go on
+        this.#onFailed(new Error(`a client is dropped: ${cause}`, { cause }));
+      }
+    }
   }
 }
 

@@ -24,7 +24,7 @@ export async function openIo(
   request: StdioRequest,
   owner: StdioOwner,
   children: ChildRegistry,
-  onBroken: (stream: string, error: Error) => void,
+  onTrouble: (stream: string, error: Error) => void,
 ): Promise<ProcessIo> {
   const stdout = parseStdioUri(request.stdout);
   const stderr = request.hasTerminal ? parseStdioUri('') : parseStdioUri(request.stderr);
@@ -42,7 +42,7 @@ export async function openIo(
       stdout.kind === 'binary' ? keep(await Logger.start(stdout, owner, children)) : undefined;
     if (logger !== undefined && !request.hasTerminal) return new LoggerIo(logger, owner);
     const input = stdin.kind === 'fifo' ? keep(new InputFifo(stdin.path)) : undefined;
-    const logs = new LogSinks(onBroken);
+    const logs = new LogSinks(onTrouble);
     const open = async (target: StdioTarget, stream: StreamName): Promise<Sink | undefined> => {
       const sink = target.kind === 'log' ? logs.open(target, stream) : openSink(target);
       const opened = await sink;
@@ -50,11 +50,11 @@ export async function openIo(
     };
     const output = logger === undefined ? await open(stdout, 'stdout') : undefined;
     if (request.hasTerminal) {
-      const targets = { stdin: input, stdout: output, logger, logs: logs.all, onBroken };
+      const targets = { stdin: input, stdout: output, logger, logs: logs.all, onTrouble };
       return new TerminalIo(targets, runDirectory());
     }
     const errors = await open(stdout.kind === 'file' ? stdout : stderr, 'stderr');
-    const targets = { stdin: input, stdout: output, stderr: errors, logs: logs.all, onBroken };
+    const targets = { stdin: input, stdout: output, stderr: errors, logs: logs.all, onTrouble };
     return new PipeIo(targets, owner);
   } catch (thrown) {
     for (const resource of opened.reverse()) await resource.close();
@@ -76,17 +76,18 @@ async function openSink(target: StdioTarget): Promise<Sink | undefined> {
 /** The logs of one process. Streams that name the same path share the file, line by line. */
 class LogSinks {
   readonly all: LogSink[] = [];
-  readonly #onBroken: (stream: string, error: Error) => void;
+  readonly #onTrouble: (stream: string, error: Error) => void;
 
-  constructor(onBroken: (stream: string, error: Error) => void) {
-    this.#onBroken = onBroken;
+  constructor(onTrouble: (stream: string, error: Error) => void) {
+    this.#onTrouble = onTrouble;
   }
 
   async open(target: LogTarget, field: StreamName): Promise<LogSink> {
     const stream = target.stream ?? field;
     const shared = this.all.find(({ file }) => file.path === target.path)?.file;
-    const file = shared ?? (await openLog(target, (error) => this.#onBroken(stream, error)));
-    const sink = new LogSink(file, target, stream);
+    const onTrouble = (error: Error): void => this.#onTrouble(stream, error);
+    const file = shared ?? (await openLog(target, onTrouble));
+    const sink = new LogSink(file, target, stream, onTrouble);
     this.all.push(sink);
     return sink;
   }

@@ -20,7 +20,7 @@ export interface OutputPiece {
 
 /** Somebody who hears what a process writes. */
 export interface OutputListener {
-  /** The bytes are only valid during the call. Must not throw. */
+  /** The bytes are only valid during the call. */
   output(stream: StreamName, bytes: Uint8Array): void;
   /** The stream has come to its end. */
   end(stream: StreamName): void;

@@ -13,7 +13,7 @@ export interface PipeIoTargets {
   readonly stderr: Sink | undefined;
   /** Those of the two that are logs. */
   readonly logs: readonly LogSink[];
-  readonly onBroken: (stream: string, error: Error) => void;
+  readonly onTrouble: (stream: string, error: Error) => void;
 }
 
 /** Three pipes: the process has their far ends, the shim carries between the near ones and the client. */
@@ -32,8 +32,8 @@ export class PipeIo implements ProcessIo {
     try {
       this.runtimeStdio = {
         stdin: this.#addInput(targets.stdin),
-        stdout: this.#addOutput('stdout', targets.stdout, targets.onBroken),
-        stderr: this.#addOutput('stderr', targets.stderr, targets.onBroken),
+        stdout: this.#addOutput('stdout', targets.stdout, targets.onTrouble),
+        stderr: this.#addOutput('stderr', targets.stderr, targets.onTrouble),
       };
       for (const end of this.#childEnds) fchownSync(end.number, owner.uid, owner.gid);
     } catch (thrown) {
@@ -87,7 +87,7 @@ export class PipeIo implements ProcessIo {
   #addOutput(
     stream: string,
     sink: Sink | undefined,
-    onBroken: PipeIoTargets['onBroken'],
+    onTrouble: PipeIoTargets['onTrouble'],
   ): number | undefined {
     if (sink === undefined) return undefined;
     const pipe = new Pipe();
@@ -95,8 +95,7 @@ export class PipeIo implements ProcessIo {
       source: pipe.readEnd,
       sink,
       discardsWhenBroken: true,
-      onBroken: (error) => onBroken(stream, error),
-      onUnreadable: (error) => onBroken(stream, error),
+      onTrouble: (error) => onTrouble(stream, error),
     });
     this.#outputs.push(pump);
     return this.#child(pipe.writeEnd);

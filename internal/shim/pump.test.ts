@@ -1,11 +1,20 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import {
   duplicateFd,
+  makeFifo,
   OwnedFd,
   openPty,
   openPtyPeer,
@@ -14,7 +23,7 @@ import {
   setNonBlocking,
   writeNow,
 } from '../linux/index.ts';
-import { Pump, type SourceError } from './pump.ts';
+import { Pump } from './pump.ts';
 import { DescriptorSink, FileSink, SinkError } from './sink.ts';
 
 /** A pump that stands still fails its test by name. */
@@ -216,18 +225,18 @@ test(
     const from = new Pipe();
     const to = new Pipe();
     to.readEnd.close();
-    const errors: SinkError[] = [];
+    const errors: Error[] = [];
     const pump = new Pump({
       source: from.readEnd,
       sink: new DescriptorSink(to.writeEnd, { isPipe: true }),
       discardsWhenBroken: true,
-      onBroken: (error) => errors.push(error),
+      onTrouble: (error) => errors.push(error),
     });
     pump.start();
     await writeAll(from.writeEnd.number, randomBytes(300_000));
     await pump.flush();
     assert.deepEqual(
-      errors.map(({ errno }) => errno),
+      errors.map((error) => error instanceof SinkError && error.errno),
       [32],
     );
     pump.close();
@@ -241,7 +250,7 @@ function told(from: Pipe, to: Pipe): { pump: Pump; errors: string[] } {
   const pump = new Pump({
     source: from.readEnd,
     sink: new DescriptorSink(to.writeEnd, { isPipe: false }),
-    onUnreadable: (error: SourceError) => errors.push(error.message),
+    onTrouble: (error) => errors.push(error.message),
   });
   return { pump, errors };
 }
@@ -277,6 +286,29 @@ test('Pump tries again when a read fails, and loses nothing', LIMIT, async () =>
   assert.equal((await readAll(to.readEnd.number)).compare(sent), 0);
   assert.deepEqual(errors, ['read: EBADF, tried again']);
   to.readEnd.close();
+});
+
+test('Pump takes 0 bytes for an end only if nobody can write any more', LIMIT, async () => {
+  const [from, to] = [new Pipe(), new Pipe()];
+  const { pump, errors } = told(from, to);
+  using source = duplicateFd(from.readEnd.number);
+  // A fifo that nobody has written to yet.
+  const directory = mkdtempSync(join(tmpdir(), 'pump-'));
+  makeFifo(join(directory, 'fifo'), 0o600);
+  using fifo = new OwnedFd(
+    openSync(join(directory, 'fifo'), constants.O_RDONLY | constants.O_NONBLOCK),
+  );
+  replace(from.readEnd.number, fifo.number);
+  const flushed = pump.flush();
+  assert.deepEqual(errors, ['read: 0 bytes before the end, tried again']);
+  replace(from.readEnd.number, source.number);
+  const sent = randomBytes(10_000);
+  await writeAll(from.writeEnd.number, sent);
+  await flushed;
+  from.writeEnd.close();
+  assert.equal((await readAll(to.readEnd.number)).compare(sent), 0);
+  to.readEnd.close();
+  rmSync(directory, { recursive: true });
 });
 
 test('Pump gives up a source that cannot be read, and says so', LIMIT, async () => {

@@ -5,11 +5,15 @@
  * shim no buffer. Else one buffer serves all pumps: what a sink does not take at once is copied out
  * of it. Nothing is read while the sink is full: the container then waits in its write, as it would
  * on a slow terminal.
+ *
+ * A pump that stands still stops its container, and one that ends without a word loses a log. So whatever is thrown in its
+ * turn is told and tried again, and what is given up in the end is told as well.
  */
 import { errnoName } from '../errors/index.ts';
 import {
   bytesReadable,
   FdWatch,
+  isHungUp,
   type OwnedFd,
   readNow,
   setNonBlocking,
@@ -22,12 +26,12 @@ const EIO = 5;
 const EINVAL = 22;
 
 const SCRATCH = Buffer.allocUnsafeSlow(64 << 10);
-/** Reads in a row that fail before a source is given up: what is still written to it is lost then. */
-const MAX_FAILED_READS = 20;
+/** Failures in a row before a source, or what a sink does not take, is given up and lost. */
+const MAX_FAILURES = 20;
 /** Bytes after which other pumps get their turn. */
 const TURN_BYTES = 1 << 20;
 /**
- * How often a terminal that no process has open (one may open it again) or a source that cannot be read is looked at,
+ * How often a terminal that no process has open (one may open it again) or what has failed is looked at,
  * and how long a terminal whose process is dead must be quiet to count as read out.
  */
 const PAUSE_MS = 50;
@@ -40,21 +44,14 @@ export interface PumpOptions {
   readonly isSourceTerminal?: boolean;
   /** Reads on when the sink is broken, and throws away: for output, whose writer must not stop. */
   readonly discardsWhenBroken?: boolean;
-  /** Hears why the sink broke. */
-  readonly onBroken?: (error: SinkError) => void;
-  /** Hears why the source cannot be read: when that begins, and when it is given up. */
-  readonly onUnreadable?: (error: SourceError) => void;
+  /** Hears why the sink broke, and of what fails: when that begins, and when it is given up. Must not throw. */
+  readonly onTrouble?: (error: SinkError | PumpError) => void;
 }
 
-/** A source that could not be read; the pump tries again for a while. */
-export class SourceError extends Error {
-  readonly errno: number;
-  readonly isGivenUp: boolean;
-
-  constructor(errno: number, isGivenUp: boolean) {
-    super(`read: ${errnoName(errno)}, ${isGivenUp ? 'given up' : 'tried again'}`);
-    this.errno = errno;
-    this.isGivenUp = isGivenUp;
+/** Something failed that the pump tries again for a while; `cause` is what was thrown, if anything was. */
+export class PumpError extends Error {
+  constructor(what: string, isGivenUp: boolean, cause?: unknown) {
+    super(`${what}, ${isGivenUp ? 'given up' : 'tried again'}`, { cause });
   }
 }
 
@@ -73,8 +70,10 @@ export class Pump {
   /** No process will write any more, except such as outlive the one that this pump is for. */
   #isLast = false;
   #timer: NodeJS.Timeout | undefined;
-  /** Reads that have failed since the last that did not. */
+  /** Turns that have failed since the last whose source could be read. */
   #failedReads = 0;
+  /** Calls of the sink that have failed since the last that did not. */
+  #failedWrites = 0;
   #moved = 0;
   /** Value of `#moved` from which on a flush is done. */
   #flushAt = Number.POSITIVE_INFINITY;
@@ -109,7 +108,9 @@ export class Pump {
     const settled = new Promise<void>((resolve) => this.#settled.push(resolve));
     // What is in a pipe can be counted; in a terminal more may be on its way through the kernel.
     if (this.#options.isSourceTerminal !== true) {
-      this.#flushAt = this.#moved + bytesReadable(this.#source.number);
+      this.#guarded(() => {
+        this.#flushAt = this.#moved + bytesReadable(this.#source.number);
+      });
     }
     if (!this.#isBlocked) {
       this.#watch.stop();
@@ -135,13 +136,26 @@ export class Pump {
     clearTimeout(this.#timer);
     this.#watch.close();
     this.#source.close();
-    this.#sink.close();
+    this.#closeSink();
     this.#settle();
   }
 
   #turn(): void {
     clearTimeout(this.#timer);
     this.#isBlocked = false;
+    this.#guarded(() => this.#carry());
+  }
+
+  /** Every way into the pump but those of its owner: nobody would go on after an exception. */
+  #guarded(step: () => void): void {
+    try {
+      step();
+    } catch (thrown) {
+      if (!this.#isClosed) this.#readFailed(`carry: ${thrown}`, thrown);
+    }
+  }
+
+  #carry(): void {
     let budget = TURN_BYTES;
     while (budget > 0 && !this.#isClosed) {
       if (this.#rest === undefined && this.#moved >= this.#flushAt) this.#settleWhenIdle();
@@ -162,7 +176,7 @@ export class Pump {
     const { pipe } = this.#sink;
     if (pipe === undefined) throw new Error('internal error: splice to a sink that is no pipe');
     const result = spliceNow(this.#source.number, pipe, TURN_BYTES);
-    if ('bytes' in result) return result.bytes > 0 ? result.bytes : this.#end();
+    if ('bytes' in result) return result.bytes > 0 ? this.#hasRead(result.bytes) : this.#atEnd();
     if ('wouldBlock' in result) {
       if (bytesReadable(this.#source.number) === 0) return this.#waitForSource();
       return this.#waitForRoom();
@@ -174,29 +188,41 @@ export class Pump {
 
   #copy(): number | 'wait' {
     const result = readNow(this.#source.number, SCRATCH);
-    if ('errno' in result) return this.#readFailed(result.errno);
-    this.#failedReads = 0;
+    if ('errno' in result) {
+      const isHangUp = result.errno === EIO && this.#options.isSourceTerminal === true;
+      if (!isHangUp) return this.#readFailed(`read: ${errnoName(result.errno)}`);
+      // A terminal that no process has open: the end, or a pause in what it is used for.
+      return this.#isLast ? this.#end() : this.#lookAgainLater();
+    }
     if ('wouldBlock' in result) return this.#waitForSource();
-    if (result.bytes === 0) return this.#end();
+    if (result.bytes === 0) return this.#atEnd();
     const bytes = SCRATCH.subarray(0, result.bytes);
     const taken = this.#offer(bytes);
     if (taken < bytes.length) this.#rest = Buffer.from(bytes.subarray(taken));
-    return result.bytes;
+    return this.#hasRead(result.bytes);
+  }
+
+  #hasRead(bytes: number): number {
+    this.#failedReads = 0;
+    return bytes;
+  }
+
+  /** 0 bytes were read: the end, if nobody can write any more. */
+  #atEnd(): 'wait' {
+    if (isHungUp(this.#source.number)) return this.#end();
+    return this.#readFailed('read: 0 bytes before the end');
   }
 
   /**
-   * Closing the source would end its writer by SIGPIPE, and a log without a word. So an error is told, and for a second
-   * taken for one that may pass; of a terminal without processes EIO is the end, or a pause in what it is used for.
+   * Closing the source would end its writer by SIGPIPE, and a log without a word. So a failure is told, and for a second
+   * taken for one that may pass.
    */
-  #readFailed(errno: number): 'wait' {
-    if (errno === EIO && this.#options.isSourceTerminal === true) {
-      return this.#isLast ? this.#end() : this.#lookAgainLater();
-    }
-    const isGivenUp = ++this.#failedReads >= MAX_FAILED_READS;
-    if (isGivenUp || this.#failedReads === 1) {
-      this.#options.onUnreadable?.(new SourceError(errno, isGivenUp));
-    }
-    return isGivenUp ? this.#end() : this.#lookAgainLater();
+  #readFailed(what: string, cause?: unknown): 'wait' {
+    const isGivenUp = ++this.#failedReads >= MAX_FAILURES;
+    if (isGivenUp) this.#end();
+    else this.#lookAgainLater();
+    if (isGivenUp || this.#failedReads === 1) this.#tell(new PumpError(what, isGivenUp, cause));
+    return 'wait';
   }
 
   /** Whether nothing is left over from an earlier read. */
@@ -210,21 +236,37 @@ export class Pump {
   #offer(bytes: Uint8Array): number {
     if (this.#isDiscarding) return bytes.length;
     try {
-      return this.#sink.write(bytes);
+      const taken = this.#sink.write(bytes);
+      this.#failedWrites = 0;
+      return taken;
     } catch (thrown) {
-      if (!(thrown instanceof SinkError)) throw thrown;
+      if (!(thrown instanceof SinkError)) return this.#writeFailed(bytes, thrown);
       this.#broken(thrown);
       return bytes.length;
     }
   }
 
+  /** What the sink could not take is offered again; without it the next bytes may go through. */
+  #writeFailed(bytes: Uint8Array, thrown: unknown): number {
+    const isGivenUp = ++this.#failedWrites >= MAX_FAILURES;
+    if (isGivenUp || this.#failedWrites === 1) {
+      this.#tell(new PumpError(`write ${bytes.length} bytes: ${thrown}`, isGivenUp, thrown));
+    }
+    return isGivenUp ? bytes.length : 0;
+  }
+
   #broken(error: SinkError): void {
-    this.#options.onBroken?.(error);
     if (this.#options.discardsWhenBroken === true) this.#isDiscarding = true;
     else this.close();
+    this.#tell(error);
+  }
+
+  #tell(error: SinkError | PumpError): void {
+    this.#options.onTrouble?.(error);
   }
 
   #waitForRoom(): 'wait' {
+    if (this.#failedWrites > 0) return this.#lookAgainLater();
     this.#isBlocked = true;
     this.#sink.onRoom(() => this.#turn());
     return 'wait';
@@ -232,10 +274,11 @@ export class Pump {
 
   #waitForSource(): 'wait' {
     this.#watch.wait({ readable: true });
+    this.#failedReads = 0;
     if (this.#settled.length === 0) return 'wait';
     // Output of a terminal passes through a queue of the kernel's: empty now may not be empty yet.
     if (this.#options.isSourceTerminal !== true) this.#settleWhenIdle();
-    else this.#timer = setTimeout(() => this.#settleWhenIdle(), PAUSE_MS);
+    else this.#timer = setTimeout(() => this.#guarded(() => this.#settleWhenIdle()), PAUSE_MS);
     return 'wait';
   }
 
@@ -246,13 +289,13 @@ export class Pump {
 
   #settleWhenIdle(): void {
     if (this.#settled.length === 0) return;
-    this.#sink.finish();
+    this.#finishSink();
     if (this.#sink.isIdle || this.#isDiscarding) this.#settle();
-    else this.#sink.onRoom(() => this.#settleWhenIdle());
+    else this.#sink.onRoom(() => this.#guarded(() => this.#settleWhenIdle()));
   }
 
   #end(): 'wait' {
-    this.#sink.finish();
+    this.#finishSink();
     if (this.#sink.isIdle || this.#isDiscarding) this.close();
     else this.#sink.onRoom(() => this.close());
     return 'wait';
@@ -266,7 +309,23 @@ export class Pump {
   #endSink(): void {
     this.#isDiscarding = true;
     this.#rest = undefined;
-    this.#sink.close();
+    this.#closeSink();
     if (this.#isBlocked) this.#turn();
+  }
+
+  #finishSink(): void {
+    try {
+      this.#sink.finish();
+    } catch (thrown) {
+      this.#tell(new PumpError(`write the rest: ${thrown}`, true, thrown));
+    }
+  }
+
+  #closeSink(): void {
+    try {
+      this.#sink.close();
+    } catch (thrown) {
+      this.#tell(new PumpError(`close: ${thrown}`, true, thrown));
+    }
   }
 }

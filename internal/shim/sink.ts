@@ -88,8 +88,8 @@ export class FileSink implements Sink {
   write(bytes: Uint8Array): number {
     if (this.#error !== undefined) throw this.#error;
     if (this.#isWriting || this.#isClosed) return 0;
-    this.#isWriting = true;
     this.#append(Buffer.from(bytes)); // a copy: the caller's buffer is used again at once
+    this.#isWriting = true;
     return bytes.length;
   }
 

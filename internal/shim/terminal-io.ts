@@ -27,7 +27,7 @@ export interface TerminalIoTargets {
   readonly logger: Logger | undefined;
   /** The output, if it is a log. */
   readonly logs: readonly LogSink[];
-  readonly onBroken: (stream: string, error: Error) => void;
+  readonly onTrouble: (stream: string, error: Error) => void;
 }
 
 /**
@@ -77,8 +77,7 @@ export class TerminalIo implements ProcessIo {
         sink,
         isSourceTerminal: true,
         discardsWhenBroken: true,
-        onBroken: (error) => this.#targets.onBroken('stdout', error),
-        onUnreadable: (error) => this.#targets.onBroken('stdout', error),
+        onTrouble: (error) => this.#targets.onTrouble('stdout', error),
       });
       this.#output.start();
     }
