@@ -122,9 +122,9 @@ function join(around: string | undefined, name: string): string {
   return around.endsWith('.') ? around + name : `${around}/${name}`;
 }
 
-/** esbuild numbers names of which there are several. */
+/** esbuild numbers names of which there are several, and names files after what is in them. */
 function plain(name: string): string {
-  return name.replace(/\d+$/, '');
+  return name.replace(/\d+$/, '').replace(/-[A-Z0-9]{8}\.js$/, '.js');
 }
 
 /** The name of what a declaration, a property, a method or an assignment gives a value to. */

@@ -4,10 +4,10 @@ import { chmodSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync
 import { createRequire } from 'node:module';
 import { basename, dirname, join } from 'node:path';
 import type { Binary } from './binaries.ts';
-import { matchBuiltinCode } from './builtin-code.ts';
 import { partName } from './bundle.ts';
 import { CACHE_SUFFIX, chunkFunction, PARTS_ASSET, packParts } from './chunk-loader.ts';
 import { compileAhead } from './code-cache.ts';
+import { matchCode } from './matching-code.ts';
 
 /** The marker in Node's executable that says whether a resource was injected. Source: Node's documentation, SEA. */
 const SENTINEL = 'NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2';
@@ -38,7 +38,7 @@ export function makeSea(input: SeaInput, output: string): void {
     const executable = join(dir, 'node');
     const node = readFileSync(input.node);
     const { cacheMaker, binary } = input;
-    if (cacheMaker !== undefined) matchBuiltinCode(node, cacheMaker, binary.v8Options);
+    if (cacheMaker !== undefined) matchCode(node, cacheMaker, [], binary.v8Options);
     writeFileSync(executable, node);
     inject(input, executable, makeBlob(input, dir));
     if (binary.isShortLived === true) writeInOnePiece(executable);
@@ -69,9 +69,20 @@ function makeBlob(input: SeaInput, dir: string): string {
       assets: assetFiles({ ...input.assets, ...chunkAssets(input, dir) }, dir),
     }),
   );
-  const [command = input.hostNode, ...prefix] = input.cacheMaker ?? [];
-  const args = [...prefix, ...v8Options, '--experimental-sea-config', config];
+  const maker = input.cacheMaker ?? [input.hostNode];
+  const [command = '', ...prefix] = maker;
+  // What begins a short-lived program is short itself, and all of it is called.
+  const made = input.binary.isShortLived === true ? [...v8Options, '--no-lazy'] : v8Options;
+  const args = [...prefix, ...made, '--experimental-sea-config', config];
   run(command, args, `make sea blob for ${input.binary.entry}`);
+  if (made === v8Options || input.cacheMaker === undefined) return blob;
+  const bytes = readFileSync(blob);
+  if (matchCode(bytes, maker, made, v8Options) !== 1) {
+    throw new Error(
+      `make sea blob for ${input.binary.entry}: its compiled code is not as expected`,
+    );
+  }
+  writeFileSync(blob, bytes);
   return blob;
 }
 

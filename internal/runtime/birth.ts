@@ -211,8 +211,8 @@ export class Birth {
       const status = name.startsWith('createContainer') ? 'creating' : 'created';
       writeState(stdin, this.#specState(status));
     }
-    yield* runHooks(hooks?.prestart, 'prestart', state, this.#plan.identity.openFiles);
-    yield* runHooks(hooks?.createRuntime, 'createRuntime', state, this.#plan.identity.openFiles);
+    yield* runHooks(hooks?.prestart, 'prestart', state);
+    yield* runHooks(hooks?.createRuntime, 'createRuntime', state);
   }
 
   #innerHookError(announcement: string, status: number): TsError {

@@ -7,7 +7,6 @@ import { parseSpec } from '../oci/index.ts';
 import { type ContainerState, isInitAlive, readContainerState } from './container-state.ts';
 import { readConfigCopy, removeHalfMade, removeUnreadable } from './half-made.ts';
 import { runHook } from './hooks.ts';
-import { inheritedOpenFiles } from './inherited-limits.ts';
 import { removeIntelRdt } from './intel-rdt.ts';
 import { killProcesses } from './kill.ts';
 import type { RuntimeOptions } from './runtime-options.ts';
@@ -65,10 +64,9 @@ export function* removeContainer(
   removeIntelRdt(options, state);
   const hooks = readPoststopHooks(options, state.id);
   removeStateDirectory(options.root, state.id);
-  const openFiles = inheritedOpenFiles();
   for (const [index, hook] of (hooks ?? []).entries()) {
     try {
-      yield* runHook(hook, `hooks.poststop[${index}]`, hookState(state, 'stopped'), openFiles);
+      yield* runHook(hook, `hooks.poststop[${index}]`, hookState(state, 'stopped'));
     } catch (thrown) {
       // The container is gone whatever a hook says, and the others run (runtime-spec runtime.md#lifecycle, step 13).
       options.debug(TsError.from(thrown).message);

@@ -13,29 +13,22 @@ import {
 import type { Hook, State } from '../oci/index.ts';
 import { OwnChild } from './child.ts';
 import { addHookProcess, type HookStreams, hookTimeoutMs } from './hook-steps.ts';
+import { inheritedOpenFiles } from './inherited-limits.ts';
 import type { Rollback } from './rollback.ts';
-
-export type OpenFiles = { readonly soft: bigint; readonly hard: bigint };
 
 /** Runs the hooks of one point in order; the first that fails ends it. */
 export function* runHooks(
   hooks: readonly Hook[] | undefined,
   point: string,
   state: State,
-  openFiles: OpenFiles,
 ): Operation<void> {
   for (const [index, hook] of (hooks ?? []).entries()) {
-    yield* runHook(hook, `hooks.${point}[${index}]`, state, openFiles);
+    yield* runHook(hook, `hooks.${point}[${index}]`, state);
   }
 }
 
 /** Runs one hook; `name` is its property. */
-export function* runHook(
-  hook: Hook,
-  name: string,
-  state: State,
-  openFiles: OpenFiles,
-): Operation<void> {
+export function* runHook(hook: Hook, name: string, state: State): Operation<void> {
   using report = new Pipe();
   using stdin = createMemfd('state', new Uint8Array(0), ['MFD_CLOEXEC']);
   using stderr = createMemfd('stderr', new Uint8Array(0), ['MFD_CLOEXEC']);
@@ -43,6 +36,7 @@ export function* runHook(
   writeState(stdin, state);
   const streams = { stdin: stdin.number, stdout: nothing.number, stderr: stderr.number };
   const program = new SyscallProgram();
+  const openFiles = inheritedOpenFiles();
   const context = { streams, report: report.writeEnd.number, openFiles };
   const child = addHookProcess(program.main, steps.cloneProcess({}), hook, name, context);
   using run = program.run();

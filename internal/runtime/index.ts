@@ -68,7 +68,10 @@ export async function startTrace(path: string): Promise<TraceFile> {
 
 /** Lets the process of a created container execute its program. */
 export async function startContainer(options: RuntimeOptions, id: string): Promise<void> {
-  await perform(options, (await import('./start.ts')).startContainer(options, id));
+  await perform(
+    options,
+    (await import('./start.ts')).startContainer(options, id, options.perform === undefined),
+  );
 }
 
 /** Create and start; in the foreground also wait and delete. Returns the exit code. */

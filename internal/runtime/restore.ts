@@ -38,7 +38,6 @@ import { type CriuRequest, commonOptions, openDirectories } from './criu-request
 import { checkRestoredMounts } from './external-mounts.ts';
 import { type ExternalPlan, ownFileSystems, planExternals } from './external-plan.ts';
 import { runHooks } from './hooks.ts';
-import { inheritedOpenFiles } from './inherited-limits.ts';
 import { makeIntelRdt, planIntelRdt } from './intel-rdt.ts';
 import { planNamespaces } from './namespace-plan.ts';
 import { newContainerState } from './new-container-state.ts';
@@ -255,8 +254,8 @@ class Restoration {
     if (planNamespaces(linux.namespaces ?? []).cloned.includes('network')) bringLoopbackUp(pid);
     const state = this.#specState(pid);
     // CRIU waits for an answer, and this process for CRIU.
-    runBlocking(runHooks(hooks?.prestart, 'prestart', state, inheritedOpenFiles()));
-    runBlocking(runHooks(hooks?.createRuntime, 'createRuntime', state, inheritedOpenFiles()));
+    runBlocking(runHooks(hooks?.prestart, 'prestart', state));
+    runBlocking(runHooks(hooks?.createRuntime, 'createRuntime', state));
   }
 
   #specState(pid: number): State {

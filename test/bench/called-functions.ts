@@ -30,6 +30,9 @@ const output = join(root, 'build/called-functions.json');
 const OTHER_CGROUPS =
   /^(?:internal\/cgroups\/(?:v[12]-|device-|cgroup-files)|internal\/linux\/bpf)/;
 
+/** What is called once the calls are written down. */
+const CALLED_LATER = ['exitProcess', 'isKoffiLoaded'];
+
 /** Stands in front of the programs: runs the one that the command line names and writes down what it called. */
 const RECORDER = `
 const { Session } = require('node:inspector');
@@ -86,7 +89,7 @@ async function main(): Promise<void> {
     const chunks = await buildRecording('tsrunc', RECORDER, program);
     await live(program, directory);
     const called = recordedKeys(join(directory, 'calls'), chunks);
-    for (const key of await otherCgroups()) called.add(key);
+    for (const key of [...(await otherCgroups()), ...CALLED_LATER]) called.add(key);
     writeFileSync(output, `${JSON.stringify([...called].sort(), null, 2)}\n`);
     console.log(`${called.size} functions`);
   } finally {

@@ -62,9 +62,8 @@ export function recordedKeys(directory: string, chunks: Chunks): Set<string> {
     const text = readFileSync(join(directory, file), 'utf8');
     const scripts = JSON.parse(text) as { url: string; functions: CountedFunction[] }[];
     for (const { url, functions } of scripts) {
-      const keys = calledKeys(head + (chunks.get(url) ?? '') + tail, functions);
-      // What a file imports has names that change with each build.
-      for (const key of keys) if (!key.startsWith('./')) called.add(key);
+      for (const key of calledKeys(head + (chunks.get(url) ?? '') + tail, functions))
+        called.add(key);
     }
   }
   return called;
