@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type BuildOptions, build, type Metafile, type Plugin, transform } from 'esbuild';
+import { assembledListings } from './assembled-listings.ts';
 import type { Arch } from './binaries.ts';
 import { chunkLoader } from './chunk-loader.ts';
 import { joinFiles, outputName, outputOf, staticClosure } from './joined-parts.ts';
@@ -77,6 +78,7 @@ async function bundleSplit(
       entryNames: name,
       chunkNames: `${isWhole ? '' : `${name}-`}[name]-[hash]`,
       plugins: [importsLeft(elsewhere, isWhole ? undefined : reached)],
+      ...(isShortLived === true ? ASSIGNED_FIELDS : {}),
     });
     // esbuild makes a file of all that an import() names, even in a function that it leaves out: a part of a program begins
     // with none of them, and gets those that are left in it, until there are no more.
@@ -98,6 +100,15 @@ async function bundleSplit(
     return { texts, inputs };
   }
 }
+
+/**
+ * Fields of classes as assignments in the constructor. As the language has them, V8 makes a function for them that each
+ * `new` calls, and defines each by a call of its runtime the first time: half of the calls of a constructor in a program
+ * whose code runs a few times.
+ */
+const ASSIGNED_FIELDS = {
+  tsconfigRaw: { compilerOptions: { useDefineForClassFields: false } },
+} as const;
 
 /** In front of the path that an import() names when it was left as it is. */
 const LEFT = 'left:';
@@ -176,6 +187,7 @@ async function run(
       'process.arch': JSON.stringify(arch),
     },
     ...options,
+    plugins: [assembledListings, ...(options.plugins ?? [])],
   }).catch((error: unknown) => {
     throw new Error(`bundle ${entry}: ${error instanceof Error ? error.message : String(error)}`);
   });

@@ -137,13 +137,10 @@ export const Errno = {
 
 export type ErrnoName = keyof typeof Errno;
 
-const NAMES: ReadonlyMap<number, ErrnoName> = new Map(
-  (Object.entries(Errno) as [ErrnoName, number][]).map(([name, number]) => [number, name]),
-);
-
 /** Name of a positive errno, such as `ENOENT` for 2; a number without a name is `errno N`. */
 export function errnoName(errno: number): string {
-  return NAMES.get(errno) ?? `errno ${errno}`;
+  const names = Object.keys(Errno) as ErrnoName[];
+  return names.find((name) => Errno[name] === errno) ?? `errno ${errno}`;
 }
 
 /** The errno name a thrown Node system error carries (`error.code`), or undefined. */

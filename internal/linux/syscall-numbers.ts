@@ -4,7 +4,7 @@
  * arm64 has the generic table (asm-generic/unistd.h): calls that take a bare path where an `*at`
  * form exists (open, mkdir, rename, …) are missing there and therefore not listed.
  */
-const NUMBERS = {
+export const SYSCALL_NUMBERS = {
   accept4: [288, 242],
   add_key: [248, 217],
   bind: [49, 200],
@@ -156,7 +156,7 @@ const NUMBERS = {
 } as const satisfies Record<string, readonly [x64: number, arm64: number]>;
 
 /** A system call by the kernel's name. */
-export type SyscallName = keyof typeof NUMBERS;
+export type SyscallName = keyof typeof SYSCALL_NUMBERS;
 
 /** Architectures as Node names them. */
 export type Architecture = 'x64' | 'arm64';
@@ -166,5 +166,10 @@ export const ARCHITECTURE: Architecture = process.arch === 'arm64' ? 'arm64' : '
 
 /** The number of a system call. */
 export function syscallNumber(name: SyscallName, architecture = ARCHITECTURE): number {
-  return NUMBERS[name][architecture === 'arm64' ? 1 : 0];
+  return SYSCALL_NUMBERS[name][columnOf(architecture)];
+}
+
+/** The place of an architecture's number in {@link SYSCALL_NUMBERS}. */
+export function columnOf(architecture: Architecture): 0 | 1 {
+  return architecture === 'arm64' ? 1 : 0;
 }

@@ -11,18 +11,21 @@ export interface Placement {
   text(text: string): number;
 }
 
+// A program has some hundred of each of these, made before V8 has optimized anything: nothing in them is private, since for
+// private fields V8 calls a function of its own for each object.
+
 /** A number with a name in the field's language: a constant, or bits combined from flags. */
 export class Named {
   readonly value: number | bigint;
-  readonly #text: string | (() => string);
+  readonly name: string | (() => string);
 
-  constructor(value: number | bigint, text: string | (() => string)) {
+  constructor(value: number | bigint, name: string | (() => string)) {
     this.value = value;
-    this.#text = text;
+    this.name = name;
   }
 
   get text(): string {
-    return typeof this.#text === 'string' ? this.#text : this.#text();
+    return typeof this.name === 'string' ? this.name : this.name();
   }
 }
 
@@ -33,20 +36,20 @@ export class Named {
 export class Memory {
   readonly size: number;
   readonly write: ((view: DataView, placement: Placement) => void) | undefined;
-  readonly #text: () => string;
+  readonly describe: () => string;
 
   constructor(
     size: number,
-    text: () => string,
+    describe: () => string,
     write?: (view: DataView, placement: Placement) => void,
   ) {
     this.size = size;
     this.write = write;
-    this.#text = text;
+    this.describe = describe;
   }
 
   get text(): string {
-    return this.#text();
+    return this.describe();
   }
 
   /** The 64-bit word at `offset`: to be read by a later step, or to take a step's result. */
@@ -84,28 +87,24 @@ export class Field {
 export class Result {
   /** Index of the step whose result it is; undefined for a variable. */
   readonly step: number | undefined;
-  readonly #name: string | undefined;
-  #field: Field | undefined;
+  readonly name: string | undefined;
+  /** As {@link field}, but undefined if nobody has asked for one: the step's record has the value. */
+  chosenField: Field | undefined;
 
   constructor(name?: string, field?: Field, step?: number) {
     this.step = step;
-    this.#name = name;
-    this.#field = field;
+    this.name = name;
+    this.chosenField = field ?? (step === undefined ? this.field : undefined);
   }
 
   get text(): string {
-    return this.#name ?? (this.step === undefined ? 'variable' : `step${this.step}`);
+    return this.name ?? (this.step === undefined ? 'variable' : `step${this.step}`);
   }
 
   /** Where the value is stored. */
   get field(): Field {
-    this.#field ??= new Field(new Memory(8, () => `&${this.text}`), 0, this.text);
-    return this.#field;
-  }
-
-  /** As {@link field}, but undefined if nobody has asked for one: the step's record has the value. */
-  get chosenField(): Field | undefined {
-    return this.step === undefined ? this.field : this.#field;
+    this.chosenField ??= new Field(new Memory(8, () => `&${this.text}`), 0, this.text);
+    return this.chosenField;
   }
 }
 

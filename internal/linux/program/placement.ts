@@ -1,5 +1,5 @@
 import { Errno, type ErrnoName, TsError } from '../../errors/index.ts';
-import { ARCHITECTURE, type Architecture, syscallNumber } from '../syscall-numbers.ts';
+import { ARCHITECTURE, type Architecture, columnOf, SYSCALL_NUMBERS } from '../syscall-numbers.ts';
 import type { ProgramMemory } from './arena.ts';
 import { type Argument, Field, Memory, Named, type Placement, type Result } from './argument.ts';
 import {
@@ -32,7 +32,8 @@ export class ProgramPlacement implements Placement {
   readonly first: number;
   readonly #arena: ProgramMemory;
   readonly #items: readonly Item[];
-  readonly #architecture: Architecture;
+  readonly #numbers = SYSCALL_NUMBERS;
+  readonly #column: 0 | 1;
   readonly #memories = new Map<Memory, number>();
   readonly #texts = new Map<string, number>();
   readonly #address: number;
@@ -46,13 +47,13 @@ export class ProgramPlacement implements Placement {
   ) {
     this.#arena = arena;
     this.#items = items;
-    this.#architecture = architecture;
+    this.#column = columnOf(architecture);
     const { address, bytes } = arena.allocate(items.length * BYTES_PER_RECORD);
     this.#address = address;
     this.#halves = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
     this.#fillWithDefaults();
     this.#placeProcess(root);
-    for (const item of items) this.#placeResult(item);
+    for (const item of items) if (item.result.chosenField !== undefined) this.#placeResult(item);
     this.first = this.#recordAddress(firstIndex(root.body, firstIndex(root.end, 0)));
   }
 
@@ -163,40 +164,45 @@ export class ProgramPlacement implements Placement {
   }
 
   #placeItem({ index, step, options }: Item, failed: number): void {
+    const halves = this.#halves;
     const word = index * WORDS_PER_RECORD;
     const { args, call } = step;
-    const isSpecial = call === 'check' || call === 'end';
-    const number = isSpecial ? Special[call] : syscallNumber(call, this.#architecture);
-    this.#setInteger(word + Word.number, number);
-    this.#setInteger(word + Word.index, index);
-    this.#setInteger(word + Word.ifFailed, (failed - index) * BYTES_PER_RECORD);
+    if (call === 'check' || call === 'end') this.#setInteger(word + Word.number, Special[call]);
+    else halves[(word + Word.number) * 2] = this.#numbers[call][this.#column];
+    halves[(word + Word.index) * 2] = index;
+    const toFailed = (failed - index) * BYTES_PER_RECORD;
+    halves[(word + Word.ifFailed) * 2] = toFailed;
+    halves[(word + Word.ifFailed) * 2 + 1] = toFailed >> 31;
     for (let position = 0; position < args.length; position++) {
-      this.#placeArgument(word, position, args[position] as Argument);
+      const argument = args[position] as Argument;
+      const value = argument instanceof Named ? argument.value : argument;
+      // Most are small numbers, whose other half is 0.
+      if (typeof value === 'number' && value >>> 0 === value) {
+        halves[(word + Word.constants + position) * 2] = value;
+      } else if (value !== null) {
+        this.#placeArgument(word, position, value);
+      }
     }
     if (options.tolerate !== undefined) this.#tolerate(word, options.tolerate);
     if (options.retryOn !== undefined) this.#tolerate(word, options.retryOn);
   }
 
-  #placeArgument(word: number, position: number, argument: Argument): void {
+  #placeArgument(word: number, position: number, argument: Exclude<Argument, Named | null>): void {
     const constant = word + Word.constants + position;
-    if (typeof argument === 'number' || typeof argument === 'bigint') {
-      this.#setNumber(constant, argument);
-    } else if (typeof argument === 'string') {
+    if (typeof argument === 'string') {
       this.#setNumber(constant, this.text(argument));
-    } else if (argument instanceof Named) {
-      this.#setNumber(constant, argument.value);
+    } else if (typeof argument !== 'object') {
+      this.#setNumber(constant, argument);
     } else if (argument instanceof Memory) {
       this.#setNumber(constant, this.memory(argument));
-    } else if (argument !== null) {
+    } else {
       const record = this.#address + word * BYTES_PER_WORD;
       this.#setNumber(word + Word.arguments + position, this.word(argument) - record);
     }
   }
 
   #placeResult({ index, result }: Item): void {
-    const field = result.chosenField;
-    if (field === undefined) return;
-    const distance = this.word(field) - this.#recordAddress(index);
+    const distance = this.word(result) - this.#recordAddress(index);
     this.#setNumber(index * WORDS_PER_RECORD + Word.result, distance);
   }
 

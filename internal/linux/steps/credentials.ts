@@ -6,9 +6,15 @@ import { type Argument, Memory, Named } from '../program/argument.ts';
 import type { Step } from '../program/step.ts';
 
 /** prctl(2); unused arguments are 0, as many options demand. */
-export function prctl(option: PrctlOption, label: string, ...args: readonly Argument[]): Step {
-  const rest = [0, 1, 2, 3].map((position) => args[position] ?? 0);
-  return { label, call: 'prctl', args: [named(PrctlOption, option), ...rest] };
+export function prctl(
+  option: PrctlOption,
+  label: string,
+  a: Argument = 0,
+  b: Argument = 0,
+  c: Argument = 0,
+  d: Argument = 0,
+): Step {
+  return { label, call: 'prctl', args: [named(PrctlOption, option), a, b, c, d] };
 }
 
 /** setresuid(2): real, effective and saved uid. */

@@ -84,9 +84,10 @@ function memoryMap(title: string): Memory {
 
 /** Address ranges of this process that map a file. */
 function mappingsOf(path: string): { start: number; end: number }[] {
+  const ofFile = ` ${path}`;
   return readFileSync('/proc/self/maps', 'utf8')
     .split('\n')
-    .filter((line) => line.endsWith(` ${path}`))
+    .filter((line) => line.endsWith(ofFile))
     .map((line) => {
       const [start = 0, end = 0] = line.slice(0, line.indexOf(' ')).split('-').map(parseHex);
       return { start, end };
