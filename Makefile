@@ -8,12 +8,16 @@
 # make bench            measurements beside runc, crun and containerd
 # make soak             SECONDS=600 WORKERS=8: containers in a loop, and that nothing is left of them
 # make soak-pods        PODS=110 PROBED=50 SECONDS=300: a full node of pods, then probes in some of them; nothing is left
+# make soak-ooms        OOMS=1000: containers that run out of memory at once, and that each is told as such
+# make soak-events      OPERATIONS=2000: random requests, and a model of events held against the lists
 # make soak-daemon      KILLS=150: the daemon killed at random moments of its work, its data checked after each
 # make clean            removes what was built (not node_modules)
 
 PREFIX ?= /usr/local
 DESTDIR ?=
 KILLS ?= 150
+OOMS ?= 1000
+OPERATIONS ?= 2000
 host := $(patsubst aarch64,arm64,$(patsubst x86_64,x64,$(shell uname -m)))
 ARCH ?= $(host)
 arch := $(patsubst aarch64,arm64,$(patsubst x86_64,x64,$(patsubst amd64,x64,$(ARCH))))
@@ -26,7 +30,7 @@ node := node_modules/node-linux-$(host)/bin/node
 packages := node_modules/.package-lock.json
 generated := internal/api/generated/.stamp
 
-.PHONY: all install demo test critest test-podman test-vm lint fmt types bench soak soak-pods soak-daemon clean generate
+.PHONY: all install demo test critest test-podman test-vm lint fmt types bench soak soak-pods soak-ooms soak-events soak-daemon clean generate
 .DELETE_ON_ERROR:
 
 all: $(binaries) $(dist)/LICENSES.txt
@@ -100,6 +104,13 @@ soak: all
 soak-pods: all
 	PODS=$(PODS) PROBED=$(PROBED) SECONDS=$(SECONDS) TEST_DAEMON_PROGRAM=$(CURDIR)/$(dist)/bin/tscontainerd \
 		$(node) test/soak/pods.ts
+
+soak-ooms: all
+	OOMS=$(OOMS) TEST_DAEMON_PROGRAM=$(CURDIR)/$(dist)/bin/tscontainerd $(node) test/soak/ooms.ts
+
+soak-events: all
+	OPERATIONS=$(OPERATIONS) SEED=$(SEED) TEST_DAEMON_PROGRAM=$(CURDIR)/$(dist)/bin/tscontainerd \
+		$(node) --test test/integration/cri-events-model.test.ts
 
 soak-daemon: all
 	SOAK_KILLS=$(KILLS) TEST_DAEMON_PROGRAM=$(CURDIR)/$(dist)/bin/tscontainerd \
