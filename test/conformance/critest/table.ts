@@ -33,7 +33,8 @@ function table(results: ReadonlyMap<NodeKind, readonly SpecResult[]>): string {
     results.get(kind)?.find((one) => one.name === name)?.state ?? 'absent';
   const count = (kind: NodeKind, state: string): string =>
     String(results.get(kind)?.filter((one) => one.state === state).length ?? 0);
-  const row = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
+  const row = (cells: readonly string[]): string =>
+    `| ${cells.map((text) => text.replaceAll('|', '\\|')).join(' | ')} |`;
   return [
     row(['spec', ...NODE_KINDS.map((kind) => TITLES[kind])]),
     row(['---', ...NODE_KINDS.map(() => '---')]),
