@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, openSync, writeSync } from 'node:fs';
+import { closeSync, constants, existsSync, fstatSync, openSync, rmSync, writeSync } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
 import { DatabaseSync, type SQLOutputValue, type StatementSync } from 'node:sqlite';
 import { Worker } from 'node:worker_threads';
@@ -19,7 +19,7 @@ const SQLITE_FULL = 13;
 const COMMITS_PER_CHECK = 256;
 /** Size of the write-ahead log from which it is copied into the database. */
 const CHECKPOINT_BYTES = 4 * 1024 * 1024;
-/** Space that the write-ahead log has from the beginning. */
+/** Space that the write-ahead log has from the beginning, and as much for what it adds to the database. */
 const RESERVED_BYTES = 2 * 1024 * 1024;
 
 /**
@@ -33,7 +33,8 @@ const RESERVED_BYTES = 2 * 1024 * 1024;
  * interleaved with another.
  *
  * Removing something is a commit too, and must work when the disk is full, or it stays full: the
- * log has space in reserve, which no image can take.
+ * log has space in reserve, which no image can take; and when the log is full, so has the database,
+ * into which it is copied to begin anew.
  */
 export class Database implements Disposable {
   readonly #path: string;
@@ -59,7 +60,7 @@ export class Database implements Disposable {
         'PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0;',
       );
       this.#migrate(path, migrations);
-      reserveLog(path);
+      reserve(path);
     } catch (error) {
       this.#db.close();
       throw TsError.from(error, `open metadata database ${path}`);
@@ -150,6 +151,7 @@ export class Database implements Disposable {
       return operation();
     } catch (error) {
       if ((error as { errcode?: number }).errcode !== SQLITE_FULL) throw error;
+      if (this.#depth === 0) this.#restartLog();
       throw new TsError('ResourceExhausted', `write metadata database ${this.#path}: ENOSPC`, {
         code: DISK_FULL,
         cause: error,
@@ -160,16 +162,26 @@ export class Database implements Disposable {
 
   /** Copies the log into the database, so that the next commit begins the log anew, in space that it has. */
   #restartLog(): void {
+    if (this.#copyLog()) return;
+    // The database cannot grow: it gets what is kept for that. What was to be said of the disk is being said.
+    rmSync(reserveOf(this.#path), { force: true });
+    this.#copyLog();
+  }
+
+  /** False: there is no space for it. */
+  #copyLog(): boolean {
     try {
       this.#db.exec('PRAGMA wal_checkpoint(RESTART)');
+      return true;
     } catch (error) {
-      // The database cannot grow either: what was to be said of the disk is being said.
       if ((error as { errcode?: number }).errcode !== SQLITE_FULL) throw error;
+      return false;
     }
   }
 
   #countCommit(): void {
     if (++this.#commits % COMMITS_PER_CHECK !== 0 || this.#checkpoint !== undefined) return;
+    reserve(this.#path); // anew, when there was no space for it, or it was needed
     this.#checkpoint = checkpointIfLarge(this.#path).finally(() => {
       this.#checkpoint = undefined;
     });
@@ -216,25 +228,27 @@ export class Database implements Disposable {
   }
 }
 
-/**
- * Lengthens the log with zeros. They are no frames of it: who reads the log stops before them, and
- * who writes writes over them. Without space for it now the log has what it has.
- */
-function reserveLog(path: string): void {
-  let fd: number;
+const reserveOf = (path: string): string => `${path}-reserve`;
+
+/** Takes the space that is to be there when the disk is full, as far as there is any now. */
+function reserve(path: string): void {
+  const log = `${path}-wal`;
+  if (!existsSync(log)) return; // in memory, or of a file system that has no shared memory
+  // Zeros at its end are no frames of the log: who reads it stops before them, and who writes writes over them.
+  lengthen(log);
+  lengthen(reserveOf(path));
+}
+
+function lengthen(path: string): void {
+  let fd: number | undefined;
   try {
-    fd = openSync(`${path}-wal`, 'r+');
-  } catch (error) {
-    if (isErrno(error, 'ENOENT')) return; // in memory, or of a file system that has no shared memory
-    throw error;
-  }
-  try {
+    fd = openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600);
     const { size } = fstatSync(fd);
     if (size < RESERVED_BYTES) writeSync(fd, Buffer.alloc(RESERVED_BYTES - size), 0, null, size);
   } catch (error) {
     if (!isErrno(error, 'ENOSPC', 'EDQUOT')) throw error;
   } finally {
-    closeSync(fd); // SQLite holds no lock on this file
+    if (fd !== undefined) closeSync(fd); // SQLite holds no lock on the log's file
   }
 }
 
