@@ -9,6 +9,7 @@
 # make soak             SECONDS=600 WORKERS=8: containers in a loop, and that nothing is left of them
 # make soak-pods        PODS=110 PROBED=50 SECONDS=300: a full node of pods, then probes in some of them; nothing is left
 # make soak-ooms        OOMS=1000: containers that run out of memory at once, and that each is told as such
+# make soak-shims       SHIMS=100: so many dead and so many live shims, and how long a daemon takes to list their pods
 # make soak-events      OPERATIONS=2000: random requests, and a model of events held against the lists
 # make soak-daemon      KILLS=150: the daemon killed at random moments of its work, its data checked after each
 # make clean            removes what was built (not node_modules)
@@ -17,6 +18,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 KILLS ?= 150
 OOMS ?= 1000
+SHIMS ?= 100
 OPERATIONS ?= 2000
 host := $(patsubst aarch64,arm64,$(patsubst x86_64,x64,$(shell uname -m)))
 ARCH ?= $(host)
@@ -30,7 +32,7 @@ node := node_modules/node-linux-$(host)/bin/node
 packages := node_modules/.package-lock.json
 generated := internal/api/generated/.stamp
 
-.PHONY: all install demo test critest test-podman test-vm lint fmt types bench soak soak-pods soak-ooms soak-events soak-daemon clean generate
+.PHONY: all install demo test critest test-podman test-vm lint fmt types bench soak soak-pods soak-ooms soak-shims soak-events soak-daemon clean generate
 .DELETE_ON_ERROR:
 
 all: $(binaries) $(dist)/LICENSES.txt
@@ -107,6 +109,9 @@ soak-pods: all
 
 soak-ooms: all
 	OOMS=$(OOMS) TEST_DAEMON_PROGRAM=$(CURDIR)/$(dist)/bin/tscontainerd $(node) test/soak/ooms.ts
+
+soak-shims: all
+	SHIMS=$(SHIMS) TEST_DAEMON_PROGRAM=$(CURDIR)/$(dist)/bin/tscontainerd $(node) test/soak/shims.ts
 
 soak-events: all
 	OPERATIONS=$(OPERATIONS) SEED=$(SEED) TEST_DAEMON_PROGRAM=$(CURDIR)/$(dist)/bin/tscontainerd \

@@ -128,6 +128,49 @@ for (const kind of shimKinds().filter(({ name }) => !name.includes('with tsrunc'
   });
 }
 
+const ours = shimKinds().find(({ runtime }) => runtime === 'io.containerd.tsrunc.v2');
+assert.ok(ours !== undefined);
+
+// containerd/containerd 5699: a start that took minutes, one dead shim after the other.
+test('all shims are asked at once: one that does not answer holds up none of the others', {
+  skip: skipWithout('tscontainerd') || ours.skip,
+}, async () => {
+  await using bench = await TaskBench.start(ours);
+  const ids = (name: string): string[] => [1, 2, 3, 4].map((number) => `${name}-${number}`);
+  const shims = new Map<string, number>();
+  for (const id of [...ids('stopped'), ...ids('dead'), 'live']) {
+    await bench.run(id, { args: ['/bin/sleep', '1000'] });
+    shims.set(id, bench.shimPid(id));
+  }
+  const signal = (name: string, what: NodeJS.Signals) => {
+    for (const id of ids(name)) process.kill(shims.get(id) ?? 0, what);
+  };
+  await bench.daemon.kill('SIGKILL');
+  signal('dead', 'SIGKILL');
+  const before = waitingConnections(bench, ids('stopped'));
+  signal('stopped', 'SIGSTOP');
+  const starting = bench.restart();
+  try {
+    // None of them answers before all are asked.
+    const asked = () => waitingConnections(bench, ids('stopped')) - before;
+    while (asked() < 4) await new Promise((resolve) => setTimeout(resolve, 5));
+  } finally {
+    signal('stopped', 'SIGCONT');
+  }
+  await starting;
+  const found = async () => (await bench.tasks.list({})).tasks.map(({ id }) => id).sort();
+  assert.deepEqual(await found(), ['live', ...ids('stopped')]);
+  assert.doesNotMatch(bench.daemon.log, /shim does not answer/);
+  for (const id of ids('dead')) assert.deepEqual(await bench.leftoversAfter(id), []);
+});
+
+/** Connections at the sockets of tasks' shims (proc_net(5)). */
+function waitingConnections(bench: TaskBench, ids: readonly string[]): number {
+  const sockets = ids.map((id) => bench.socket(id));
+  const lines = readFileSync('/proc/net/unix', 'latin1').split('\n');
+  return lines.filter((line) => sockets.some((path) => line.endsWith(` ${path}`))).length;
+}
+
 /** Waits until a process has a handler for a signal: before that, the first of a container ignores it. */
 async function untilCaught(pid: number, signal: number): Promise<void> {
   for (let caught = 0n; (caught >> BigInt(signal - 1)) % 2n === 0n; ) {
