@@ -37,7 +37,12 @@ test('a disk that is full costs the pod that is being made, and its name only fo
     };
     /** Makes the whole pod `number`; returns what it failed with. */
     const make = async (number: number): Promise<{ code: number; details: string } | undefined> => {
-      const metadata = { name: `full-${number}`, namespace: 'full', uid: `u-${number}`, attempt: 0 };
+      const metadata = {
+        name: `full-${number}`,
+        namespace: 'full',
+        uid: `u-${number}`,
+        attempt: 0,
+      };
       const sandboxConfig = node.podConfig({ metadata });
       try {
         const { podSandboxId } = await node.runtime.runPodSandbox({ config: sandboxConfig });
