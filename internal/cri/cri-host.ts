@@ -15,11 +15,13 @@ export interface CriHost {
   /** The daemon's own oom_score_adj. */
   readonly oomScoreAdj: number;
   readonly cgroupVersion: 1 | 2;
+  /** Directories where hierarchies of cgroups are mounted. */
+  readonly cgroupMounts: readonly string[];
 }
 
 /** Looks at the machine, once, at the daemon's start. */
 export function detectCriHost(): CriHost {
-  const { version, controllers } = cgroups();
+  const { version, controllers, mounts } = cgroups();
   return {
     hostname: hostname(),
     hasSwapController:
@@ -31,16 +33,20 @@ export function detectCriHost(): CriHost {
     capabilities: ownCapabilities(),
     oomScoreAdj: Number(readFileSync('/proc/self/oom_score_adj', 'utf8')),
     cgroupVersion: version,
+    cgroupMounts: mounts,
   };
 }
 
-function cgroups(): { version: 1 | 2; controllers: ReadonlySet<string> } {
+function cgroups(): { version: 1 | 2; controllers: ReadonlySet<string>; mounts: string[] } {
   const { layout, hierarchies } = detectCgroupHost();
+  const mounts = hierarchies.map(({ mountPoint }) => mountPoint);
   if (layout !== 'unified') {
-    return { version: 1, controllers: new Set(hierarchies.flatMap((one) => one.controllers)) };
+    const controllers = new Set(hierarchies.flatMap((one) => one.controllers));
+    return { version: 1, controllers, mounts };
   }
   const file = `${hierarchies[0]?.mountPoint}/cgroup.controllers`;
-  return { version: 2, controllers: new Set(readFileSync(file, 'utf8').trim().split(' ')) };
+  const controllers = new Set(readFileSync(file, 'utf8').trim().split(' '));
+  return { version: 2, controllers, mounts };
 }
 
 function ownCapabilities(): string[] {

@@ -12,7 +12,9 @@ import { CriImages, type DescribeImage } from './cri-images.ts';
 import { KIND_LABEL } from './cri-records.ts';
 import { CriuLogs } from './criu-logs.ts';
 import type { DaemonServices } from './daemon-services.ts';
+import { driverContradiction } from './kubelet-tree.ts';
 import { PodNetworks } from './pod-network.ts';
+import { isSystemdCgroup } from './runtime-options.ts';
 import type { Sandbox } from './sandbox.ts';
 import { Sandboxes } from './sandboxes.ts';
 import { detectSelinux } from './selinux-host.ts';
@@ -74,6 +76,7 @@ export class Cri {
 
   /** Takes up the pods and containers of an earlier daemon. One bad record does not keep the daemon from the others. */
   async start(): Promise<void> {
+    this.#lookAtKubelet();
     const onOom = (id: string): void => {
       const container = this.containers.find(id);
       if (container !== undefined) container.isOomKilled = true;
@@ -115,6 +118,15 @@ export class Cri {
       ...orphans.map((id) => this.networks.release(id)),
       ...ready.map((pod) => this.checkNetwork(pod)),
     ]);
+  }
+
+  #lookAtKubelet(): void {
+    const { runtimes, defaultRuntime: name } = this.settings;
+    const runtime = runtimes.get(name);
+    if (runtime === undefined) return;
+    const isSystemd = isSystemdCgroup(runtime);
+    const error = driverContradiction(this.host.cgroupMounts, { name, isSystemd });
+    if (error !== undefined) this.log.warn({ error }, 'pods of this kubelet will be refused');
   }
 
   /** What the plugins find wrong with a pod's network; '' for nothing. */

@@ -35,6 +35,7 @@ export const HOST: CriHost = {
   capabilities: ['CAP_CHOWN', 'CAP_SYS_ADMIN', 'CAP_NET_ADMIN'],
   oomScoreAdj: -900,
   cgroupVersion: 2,
+  cgroupMounts: [],
 };
 export const IMAGE = {
   user: '',

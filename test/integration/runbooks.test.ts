@@ -11,6 +11,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
+import { detectCgroupHost } from '../../internal/cgroups/index.ts';
 import { makeCertificate, skipCertificates } from '../fixtures/certificates.ts';
 import {
   CriNode,
@@ -224,6 +225,22 @@ test("the kubelet's cgroup driver is not the daemon's: both are named, and where
   await using node = await startNode({ cri: settings(false) });
   assert.match(await node.crictl('runtime-config'), /^cgroup driver: +CGROUPFS$/m);
   await node.crictl('runp', pod);
+});
+
+test("the kubelet's cgroups are of another driver: the daemon says so when it starts", {
+  skip,
+}, async () => {
+  const [{ mountPoint = '' } = {}] = detectCgroupHost().hierarchies;
+  const place = join(mountPoint, 'kubepods.slice');
+  // A tree that nobody else sees.
+  const script = `mount -t tmpfs kubelet ${mountPoint} && mkdir ${place} && exec "$@"`;
+  const wrapper = ['unshare', '--mount', 'sh', '-c', script, 'sh'];
+  await using node = await startNode({ wrapper });
+  const warning =
+    node.daemon.log.split('\n').find((line) => line.includes('will be refused')) ?? '';
+  assert.match(warning, /"level":"warning"/);
+  assert.ok(warning.includes(`${place} is of a kubelet with the systemd driver`), warning);
+  assert.match(warning, /set SystemdCgroup = true in the options of runtime/);
 });
 
 test('the disk is full: what runs goes on, and removing images makes room', { skip }, async () => {
