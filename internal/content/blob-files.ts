@@ -2,8 +2,8 @@ import { existsSync, mkdirSync, renameSync } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isErrno, TsError } from '../errors/index.ts';
+import { isDigest, splitDigest } from '../oci/index.ts';
 import type { Digest } from './content-store.ts';
-import { isDigest, splitDigest } from './digest.ts';
 
 /** Bytes of one read from disk. */
 const BLOCK_BYTES = 256 * 1024;

@@ -1,8 +1,8 @@
 import type { FileHandle } from 'node:fs/promises';
 import type { Labels, Scope, TimeNs } from '../metadata/scope.ts';
+import type { Digest } from '../oci/index.ts';
 
-/** `sha256:` or `sha512:` and lower-case hex. */
-export type Digest = `${'sha256' | 'sha512'}:${string}`;
+export type { Digest } from '../oci/index.ts';
 
 export interface ContentInfo {
   readonly digest: Digest;

@@ -12,6 +12,7 @@ import { compileFilters } from '../metadata/filters.ts';
 import { addToLease, removeFromLease } from '../metadata/lease-resources.ts';
 import { ensureNamespace } from '../metadata/namespace-store.ts';
 import type { Labels, Scope } from '../metadata/scope.ts';
+import { parseDigest } from '../oci/index.ts';
 import { BlobFiles, readBlocks } from './blob-files.ts';
 import { ContentRecords, contentNotFound, type IngestRow } from './content-records.ts';
 import type {
@@ -22,7 +23,6 @@ import type {
   IngestStatus,
   WriterOptions,
 } from './content-store.ts';
-import { parseDigest } from './digest.ts';
 import { LocalWriter, type WriterHost, type WriterState } from './local-writer.ts';
 import { OpenBlobs } from './open-blobs.ts';
 

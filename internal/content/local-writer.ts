@@ -4,9 +4,9 @@ import { nowNs } from '../api/time.ts';
 import { isErrno, TsError } from '../errors/index.ts';
 import { checkLabels } from '../metadata/labels.ts';
 import type { Labels, TimeNs } from '../metadata/scope.ts';
+import { splitDigest } from '../oci/index.ts';
 import { type BlobFiles, readBlocks } from './blob-files.ts';
 import type { ContentWriter, Digest, IngestStatus } from './content-store.ts';
-import { splitDigest } from './digest.ts';
 
 /** What the store does for a writer. */
 export interface WriterHost {

@@ -12,12 +12,11 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { extract, type Header } from 'tar-stream';
 import type { ContentStore, Digest } from '../content/content-store.ts';
-import { isDigest } from '../content/digest.ts';
 import { TsError } from '../errors/index.ts';
 import type { Scope } from '../metadata/scope.ts';
+import { isDigest, MAX_DOCUMENT_BYTES } from '../oci/index.ts';
 import { decompressor, detectCompression } from '../snapshots/layer-stream.ts';
 import { isAlreadyThere } from './image-content.ts';
-import { MAX_DOCUMENT_BYTES } from './image-document.ts';
 
 /** A file of the archive that is in the content store. */
 export interface ArchiveBlob {

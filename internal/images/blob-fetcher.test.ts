@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';
+import { MediaType } from '../oci/index.ts';
+import { serveHost } from '../registry/host.fixture.ts';
 import { BlobFetcher } from './blob-fetcher.ts';
 import type { Descriptor } from './image-store.ts';
-import { MediaType } from './media-type.ts';
-import { openClient, openContent, serveHost } from './registry.fixture.ts';
+import { openClient, openContent } from './registry.fixture.ts';
 
 test('BlobFetcher: a registry that is not available is asked as often as the policy says', async (t) => {
   let requests = 0;

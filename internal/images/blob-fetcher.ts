@@ -3,12 +3,12 @@ import type { ContentStore, ContentWriter } from '../content/content-store.ts';
 import { TsError } from '../errors/index.ts';
 import { releaseBuffer } from '../linux/release-buffer.ts';
 import type { Labels, Scope } from '../metadata/scope.ts';
+import { refKey } from '../oci/index.ts';
+import type { RegistryClient } from '../registry/registry-client.ts';
 import { Flights } from './flights.ts';
 import { isAlreadyThere } from './image-content.ts';
 import type { Descriptor } from './image-store.ts';
-import { refKey } from './media-type.ts';
 import { DEFAULT_PARALLEL, openBlob, type ParallelOptions } from './parallel-body.ts';
-import type { RegistryClient } from './registry-client.ts';
 
 const NO_LABELS: Labels = new Map();
 /** How often to look whether another client's ingest of the same blob has ended. */

@@ -5,14 +5,14 @@ import { createGzip } from 'node:zlib';
 import type { ContentStore, Digest } from '../content/content-store.ts';
 import { TsError } from '../errors/index.ts';
 import type { Scope } from '../metadata/scope.ts';
+import { MediaType } from '../oci/index.ts';
+import { normalizeDockerReference, parseReference } from '../registry/reference.ts';
 import { detectCompression } from '../snapshots/layer-stream.ts';
 import type { ArchiveBlob } from './archive-reader.ts';
 import { isAlreadyThere, readConfig, writeBlob } from './image-content.ts';
 import { IMAGE_NAME_ANNOTATION, REF_NAME_ANNOTATION } from './image-names.ts';
 import type { Descriptor } from './image-store.ts';
 import { UNCOMPRESSED_LABEL } from './layer-media-type.ts';
-import { MediaType } from './media-type.ts';
-import { normalizeDockerReference, parseReference } from './reference.ts';
 
 interface SavedImage {
   readonly config: string;

@@ -6,13 +6,13 @@ import type { Labels, Scope } from '../metadata/scope.ts';
 import {
   type ImageConfig,
   type ImageDocument,
-  type ImageReference,
   MAX_DOCUMENT_BYTES,
+  mediaKind,
   parseConfig,
   parseDocument,
-} from './image-document.ts';
+  refKey,
+} from '../oci/index.ts';
 import type { Descriptor } from './image-store.ts';
-import { mediaKind, refKey } from './media-type.ts';
 
 const NO_LABELS: Labels = new Map();
 
@@ -33,11 +33,6 @@ export async function readConfig(
   digest: Digest,
 ): Promise<ImageConfig> {
   return parseConfig(await content.readAll(scope, digest, MAX_DOCUMENT_BYTES), digest);
-}
-
-/** All that a document refers to, in order. */
-export function childrenOf(document: ImageDocument): readonly ImageReference[] {
-  return document.kind === 'index' ? document.manifests : [document.config, ...document.layers];
 }
 
 /**

@@ -1,21 +1,23 @@
 /** Writes images as the tar of an OCI image layout that `docker load` reads too (manifest.json). */
 import { type Pack, pack } from 'tar-stream';
 import type { ContentStore } from '../content/content-store.ts';
-import { splitDigest } from '../content/digest.ts';
 import { TsError } from '../errors/index.ts';
 import type { Scope } from '../metadata/scope.ts';
 import {
   bestPlatform,
+  childrenOf,
   formatPlatform,
   hostPlatform,
+  isForeignLayer,
   isSamePlatform,
+  mediaKind,
   type Platform,
+  splitDigest,
 } from '../oci/index.ts';
-import { childrenOf, readDocument } from './image-content.ts';
+import { familiarReference, parseReference } from '../registry/reference.ts';
+import { readDocument } from './image-content.ts';
 import { IMAGE_NAME_ANNOTATION, REF_NAME_ANNOTATION } from './image-names.ts';
 import type { Descriptor, Image } from './image-store.ts';
-import { isForeignLayer, mediaKind } from './media-type.ts';
-import { familiarReference, parseReference } from './reference.ts';
 
 export interface ExportOptions {
   readonly platforms: readonly Platform[];

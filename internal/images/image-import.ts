@@ -1,13 +1,20 @@
 import type { ContentStore } from '../content/content-store.ts';
 import { TsError } from '../errors/index.ts';
 import type { Scope } from '../metadata/scope.ts';
-import { hostPlatform, isSamePlatform, type Platform } from '../oci/index.ts';
+import {
+  childrenOf,
+  hostPlatform,
+  type ImageReference,
+  isSamePlatform,
+  MediaType,
+  mediaKind,
+  type Platform,
+  parseObject,
+} from '../oci/index.ts';
 import { type ArchiveContents, readArchive } from './archive-reader.ts';
 import { dockerIndex } from './docker-archive.ts';
-import { addLabels, childLabels, childrenOf, readDocument, writeBlob } from './image-content.ts';
-import { type ImageReference, parseObject } from './image-document.ts';
+import { addLabels, childLabels, readDocument, writeBlob } from './image-content.ts';
 import type { Descriptor } from './image-store.ts';
-import { MediaType, mediaKind } from './media-type.ts';
 
 /** An image manifest that an archive brought, complete with config and layers. */
 export interface ImportedManifest {

@@ -8,23 +8,24 @@
 import type { ContentStore } from '../content/content-store.ts';
 import { TsError } from '../errors/index.ts';
 import type { Scope } from '../metadata/scope.ts';
-import { bestPlatform, formatPlatform, type Platform, platformDistance } from '../oci/index.ts';
-import type { BlobFetcher } from './blob-fetcher.ts';
 import {
-  addLabels,
-  childLabels,
+  bestPlatform,
   childrenOf,
-  readConfig,
-  readDocument,
-  sourceLabel,
-} from './image-content.ts';
-import { type ImageDocument, type ImageReference, MAX_DOCUMENT_BYTES } from './image-document.ts';
+  formatPlatform,
+  type ImageDocument,
+  type ImageReference,
+  MAX_DOCUMENT_BYTES,
+  mediaKind,
+  type Platform,
+  platformDistance,
+} from '../oci/index.ts';
+import type { RegistryClient } from '../registry/registry-client.ts';
+import type { BlobFetcher } from './blob-fetcher.ts';
+import { addLabels, childLabels, readConfig, readDocument, sourceLabel } from './image-content.ts';
 import type { Descriptor } from './image-store.ts';
 import { DEFAULT_SNAPSHOTTER, type ImageTarget } from './image-target.ts';
 import { Limiter } from './limiter.ts';
-import { mediaKind } from './media-type.ts';
 import type { Progress } from './progress.ts';
-import type { RegistryClient } from './registry-client.ts';
 import type { TaskGroup } from './task-group.ts';
 import type { Unpacker } from './unpacker.ts';
 

@@ -2,16 +2,21 @@
 import type { ContentStore } from '../content/content-store.ts';
 import { TsError } from '../errors/index.ts';
 import type { Scope } from '../metadata/scope.ts';
-import { isSamePlatform, type Platform } from '../oci/index.ts';
-import { childrenOf, readDocument, sourceLabel } from './image-content.ts';
-import { MAX_DOCUMENT_BYTES } from './image-document.ts';
+import {
+  childrenOf,
+  isForeignLayer,
+  isSamePlatform,
+  MAX_DOCUMENT_BYTES,
+  mediaKind,
+  type Platform,
+} from '../oci/index.ts';
+import type { RegistryClient } from '../registry/registry-client.ts';
+import { readText, statusError } from '../registry/registry-http.ts';
+import type { RegistrySession } from '../registry/registry-session.ts';
+import { readDocument, sourceLabel } from './image-content.ts';
 import type { Descriptor } from './image-store.ts';
 import { Limiter } from './limiter.ts';
-import { isForeignLayer, mediaKind } from './media-type.ts';
 import type { Progress } from './progress.ts';
-import type { RegistryClient } from './registry-client.ts';
-import { readText, statusError } from './registry-http.ts';
-import type { RegistrySession } from './registry-session.ts';
 import type { TaskGroup } from './task-group.ts';
 
 export interface PushContext {

@@ -1,13 +1,7 @@
-import type { Digest } from '../content/content-store.ts';
 import type { Labels, Scope, TimeNs } from '../metadata/scope.ts';
+import type { Descriptor } from '../oci/index.ts';
 
-/** What a name points to: the OCI descriptor (image-spec descriptor.md). */
-export interface Descriptor {
-  readonly mediaType: string;
-  readonly digest: Digest;
-  readonly sizeBytes: number;
-  readonly annotations: ReadonlyMap<string, string>;
-}
+export type { Descriptor } from '../oci/index.ts';
 
 export interface Image {
   readonly name: string;

@@ -2,11 +2,12 @@ import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type TestContext, test } from 'node:test';
+import { MediaType } from '../oci/index.ts';
+import { serveHost } from '../registry/host.fixture.ts';
+import type { RegistryClient } from '../registry/registry-client.ts';
 import type { Descriptor } from './image-store.ts';
-import { MediaType } from './media-type.ts';
 import { openBlob, type ParallelOptions } from './parallel-body.ts';
-import { openClient, serveHost } from './registry.fixture.ts';
-import type { RegistryClient } from './registry-client.ts';
+import { openClient } from './registry.fixture.ts';
 
 const content = randomBytes(1 << 20);
 const blob: Descriptor = {

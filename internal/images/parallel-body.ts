@@ -3,8 +3,8 @@
  * order. One connection to a far registry is often slower than the line (containerd issue 10450).
  */
 import { TsError } from '../errors/index.ts';
+import type { BlobBody, RegistryClient } from '../registry/registry-client.ts';
 import type { Descriptor } from './image-store.ts';
-import type { BlobBody, RegistryClient } from './registry-client.ts';
 
 export interface ParallelOptions {
   /** Ranges that are fetched at once, each held in memory until those before it are handed on. */

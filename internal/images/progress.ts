@@ -2,8 +2,9 @@
  * Progress of a transfer in the events that containerd's clients draw: a line for each blob, by its
  * ref key, below the line of what refers to it (containerd core/transfer, cmd/ctr images pull).
  */
+
+import { refKey } from '../oci/index.ts';
 import type { Descriptor } from './image-store.ts';
-import { refKey } from './media-type.ts';
 
 export interface ProgressEvent {
   readonly event: string;

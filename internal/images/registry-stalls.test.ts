@@ -4,11 +4,12 @@ import { createHash, randomBytes } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { MediaType } from '../oci/index.ts';
+import { serveHost } from '../registry/host.fixture.ts';
+import { DEFAULT_TIMEOUTS, HttpClient, type HttpTimeouts } from '../registry/registry-http.ts';
 import { BlobFetcher } from './blob-fetcher.ts';
 import type { Descriptor } from './image-store.ts';
-import { MediaType } from './media-type.ts';
-import { openClient, openContent, serveHost } from './registry.fixture.ts';
-import { DEFAULT_TIMEOUTS, HttpClient, type HttpTimeouts } from './registry-http.ts';
+import { openClient, openContent } from './registry.fixture.ts';
 
 const noTls = { isUnverified: false, ca: [], client: undefined };
 const impatient: HttpTimeouts = { ...DEFAULT_TIMEOUTS, headMs: 1000, stallMs: 1000 };

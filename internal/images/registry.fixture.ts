@@ -1,25 +1,12 @@
-// A host that plays a registry, and a content store, for tests; both are gone with the test.
+// A client of a registry, and a content store, for tests; both are gone with the test.
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer, type RequestListener } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { LocalContentStore } from '../content/local-content-store.ts';
 import { LocalExchange } from '../events/local-exchange.ts';
 import { Database } from '../metadata/database.ts';
-import { RegistryClient, type RegistryOptions } from './registry-client.ts';
-
-/** Serves on loopback; returns the host with its port. */
-export async function serveHost(t: TestContext, listener: RequestListener): Promise<string> {
-  const server = createServer(listener);
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  t.after(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  return `127.0.0.1:${(server.address() as AddressInfo).port}`;
-}
+import { RegistryClient, type RegistryOptions } from '../registry/registry-client.ts';
 
 /** A client for an image of that host which may pull, without credentials, and tries three times without waiting. */
 export async function openClient(

@@ -5,7 +5,6 @@ import {
   ImageUpdate,
 } from '../api/generated/containerd.services.images.v1.ts';
 import { nowNs } from '../api/time.ts';
-import { parseDigest } from '../content/digest.ts';
 import { TsError } from '../errors/index.ts';
 import type { EventExchange } from '../events/event-exchange.ts';
 import type { GarbageCollector } from '../gc/garbage-collector.ts';
@@ -14,6 +13,7 @@ import { compileFilters, type FieldLookup, lookUpMap, present } from '../metadat
 import { checkLabels, decodeMap, encodeLabels, encodeMap, withEntry } from '../metadata/labels.ts';
 import { ensureNamespace } from '../metadata/namespace-store.ts';
 import type { Scope, TimeNs } from '../metadata/scope.ts';
+import { parseDigest } from '../oci/index.ts';
 import type { Descriptor, Image, ImageStore, NewImage } from './image-store.ts';
 
 interface ImageRow {

@@ -1,7 +1,7 @@
 import { nowNs } from '../api/time.ts';
-import { parseDigest } from '../content/digest.ts';
 import { TsError } from '../errors/index.ts';
 import type { GarbageCollector } from '../gc/garbage-collector.ts';
+import { parseDigest } from '../oci/index.ts';
 import type { Database } from './database.ts';
 import { compileFilters, lookUpMap, present } from './filters.ts';
 import { checkLabels, decodeMap, encodeLabels } from './labels.ts';

@@ -1,8 +1,12 @@
 export { defaultSeccomp } from './default-seccomp.ts';
 export { defaultSpec, OCI_VERSION, rootlessSpec } from './default-spec.ts';
+export type * from './descriptor.ts';
+export * from './digest.ts';
 export * from './engine-defaults.ts';
 export type * from './features.ts';
+export * from './image-document.ts';
 export { formatJson, type Json, parseJson } from './json.ts';
+export * from './media-type.ts';
 export { MOUNT_OPTION_NAMES } from './mount-option-check.ts';
 export * from './names.ts';
 export { nearestName } from './nearest-name.ts';

@@ -1,5 +1,5 @@
 import type { ConfigFile } from '../config/index.ts';
-import { explainImage } from '../images/registry-explain.ts';
+import { explainImage } from '../registry/registry-explain.ts';
 import { registryDefaults } from './registry-tables.ts';
 
 /** The text of `tscontainerd config explain IMAGE`, see {@link explainImage}. */

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import type { ConfigFile } from '../config/index.ts';
-import type { AuthSetting, RegistrySettings, TlsSetting } from '../images/registry-settings.ts';
+import type { AuthSetting, RegistrySettings, TlsSetting } from '../registry/registry-settings.ts';
 import type { RegistryDefaults } from '../services/registry-message.ts';
 
 /** containerd's and Docker's place for hosts.toml; a missing directory is no configuration. */

@@ -16,9 +16,9 @@ import type {
   Digest,
   IngestStatus,
 } from '../content/content-store.ts';
-import { parseDigest } from '../content/digest.ts';
 import { TsError } from '../errors/index.ts';
 import type { Scope } from '../metadata/scope.ts';
+import { parseDigest } from '../oci/index.ts';
 import type { GrpcContext } from './context.ts';
 import { required, safeNumber } from './request.ts';
 

@@ -1,7 +1,7 @@
 import type { Descriptor as DescriptorMessage } from '../api/generated/containerd.types.ts';
 import type { Init } from '../api/init.ts';
-import { parseDigest } from '../content/digest.ts';
 import type { Descriptor } from '../images/image-store.ts';
+import { parseDigest } from '../oci/index.ts';
 import { safeNumber } from './request.ts';
 
 export function descriptorMessage(descriptor: Descriptor): Init<DescriptorMessage> {

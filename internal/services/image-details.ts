@@ -1,14 +1,23 @@
 import type { ContentStore } from '../content/content-store.ts';
 import { TsError } from '../errors/index.ts';
 import { readDocument } from '../images/image-content.ts';
-import { MAX_DOCUMENT_BYTES, parseConfig, parseObject } from '../images/image-document.ts';
 import type { Descriptor } from '../images/image-store.ts';
 import { chainIds } from '../images/unpacker.ts';
 import type { Scope } from '../metadata/scope.ts';
-import { bestPlatform, hostPlatform } from '../oci/index.ts';
+import {
+  bestPlatform,
+  hostPlatform,
+  MAX_DOCUMENT_BYTES,
+  parseConfig,
+  parseObject,
+} from '../oci/index.ts';
 
-export { formatReference, normalizeDockerReference, parseReference } from '../images/reference.ts';
-export type { Credentials } from '../images/registry-auth.ts';
+export {
+  formatReference,
+  normalizeDockerReference,
+  parseReference,
+} from '../registry/reference.ts';
+export type { Credentials } from '../registry/registry-auth.ts';
 
 /** What an image is on this machine: the manifest for its platform, and that manifest's configuration. */
 export interface ImageDetails {

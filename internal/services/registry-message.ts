@@ -5,10 +5,10 @@ import {
   AuthType,
   type OCIRegistry,
 } from '../api/generated/containerd.types.transfer.ts';
-import type { CredentialSource, Credentials } from '../images/registry-auth.ts';
-import type { RegistryOptions } from '../images/registry-client.ts';
-import type { RegistrySettings } from '../images/registry-settings.ts';
 import type { Scope } from '../metadata/scope.ts';
+import type { CredentialSource, Credentials } from '../registry/registry-auth.ts';
+import type { RegistryOptions } from '../registry/registry-client.ts';
+import type { RegistrySettings } from '../registry/registry-settings.ts';
 import type { NamedStream, StreamManager } from './stream-manager.ts';
 
 /** What the daemon's configuration says of registries, for what a request does not say itself. */

@@ -1,17 +1,16 @@
 import { randomBytes } from 'node:crypto';
 import { type FileHandle, open, statfs } from 'node:fs/promises';
 import type { ContentStore, Digest } from '../content/content-store.ts';
-import { parseDigest } from '../content/digest.ts';
 import { TsError } from '../errors/index.ts';
 import type { Descriptor } from '../images/image-store.ts';
 import {
   checkLayerMediaType,
   compressionOf,
-  OCI_LAYER,
   UNCOMPRESSED_LABEL,
 } from '../images/layer-media-type.ts';
 import { OpenFlag } from '../linux/constants/file.ts';
 import type { Scope } from '../metadata/scope.ts';
+import { OCI_LAYER, parseDigest } from '../oci/index.ts';
 import type { ApplyOptions, DetachedLayer, Differ, DiffOptions } from './differ.ts';
 import type { Diffed, DiffJob, DiffSource } from './job.ts';
 import type { LayerLimits } from './layer-apply.ts';

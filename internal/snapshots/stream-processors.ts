@@ -6,8 +6,8 @@ import { type FileHandle, open, statfs } from 'node:fs/promises';
 import { Any } from '../api/generated/google.protobuf.ts';
 import { TsError } from '../errors/index.ts';
 import type { Descriptor } from '../images/image-store.ts';
-import { OCI_LAYER } from '../images/layer-media-type.ts';
 import { OpenFlag } from '../linux/constants/file.ts';
+import { OCI_LAYER } from '../oci/index.ts';
 import { type ProcessorProgram, runProcessor } from './processor-program.ts';
 
 /** One table of `[stream_processors]`, `id` its name. */

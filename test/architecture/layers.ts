@@ -25,6 +25,7 @@ const rootfs = 'internal/rootfs';
 const client = 'internal/client';
 const config = 'internal/config';
 const metrics = 'internal/metrics';
+const registry = 'internal/registry';
 const cgroups = 'internal/cgroups';
 const runtime = 'internal/runtime';
 const shared = [oci, cgroups, linux, api, errors, log, 'ttrpc'];
@@ -35,7 +36,7 @@ const kubernetes = ['internal/cri', 'internal/nri', 'internal/streaming'];
 const services = 'internal/services';
 const daemonPackages = ['@grpc/grpc-js', 'tar-stream', 'smol-toml'];
 
-const core: Layer = { imports: [...cores, ...shared], packages: daemonPackages };
+const core: Layer = { imports: [...cores, registry, ...shared], packages: daemonPackages };
 const view: Layer = { imports: [services, config, metrics, ...shared], packages: daemonPackages };
 
 /** The rows, from the top of the building to its ground. */
@@ -44,9 +45,12 @@ export const layers: Readonly<Record<string, Layer>> = {
   'cmd/containerd-shim-tsrunc-v2': { imports: ['internal/shim', ...shared] },
   'cmd/tsrunc': { imports: [runtime, flags, ...shared] },
   // The daemon is reached by its socket alone, like any other containerd.
-  [client]: { imports: [api, oci, linux, errors, flags, rootfs], packages: ['@grpc/grpc-js'] },
+  [client]: {
+    imports: [registry, api, oci, linux, errors, flags, rootfs],
+    packages: ['@grpc/grpc-js'],
+  },
   'internal/server': {
-    imports: [...kubernetes, services, ...cores, config, metrics, ...shared],
+    imports: [...kubernetes, services, ...cores, registry, config, metrics, ...shared],
     packages: daemonPackages,
     wires: true,
   },
@@ -54,13 +58,18 @@ export const layers: Readonly<Record<string, Layer>> = {
   'internal/nri': view,
   // `ws` is the library for WebSockets; SPDY has none that is kept.
   'internal/streaming': { ...view, packages: ['ws'] },
-  [services]: { imports: [...cores, 'internal/streaming', ...shared], packages: daemonPackages },
+  [services]: {
+    imports: [...cores, registry, 'internal/streaming', ...shared],
+    packages: daemonPackages,
+  },
   ...Object.fromEntries(cores.map((name) => [name, core])),
   'internal/shim': { imports: [runtime, ...shared], packages: ['smol-toml'] },
   // CRIU speaks protobuf.
   [runtime]: { imports: [oci, cgroups, linux, errors, api] },
   // Limits are stated in the specification's words: cgroups takes its types.
   [cgroups]: { imports: [linux, errors], types: [oci], packages: ['dbus-native'] },
+  // What the daemon's images and the client have in common: how a registry is spoken to.
+  [registry]: { imports: [oci, errors], packages: ['smol-toml'] },
   [config]: { imports: [oci, errors], packages: ['smol-toml'] },
   [rootfs]: { imports: [linux, errors], types: [api, oci] },
   [oci]: { imports: [linux, errors] },

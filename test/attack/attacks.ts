@@ -325,8 +325,8 @@ export const attacks: readonly Attack[] = [
     triedBy: [
       [attack('images'), 'a layer’s urls lead to no other host'],
       [PASSWORDS, 'a password is not sent to a host that a redirect names'],
-      ['internal/images/registry-http.test.ts', 'Authorization goes to its own origin only'],
-      ['internal/images/registry-session.test.ts', 'on another origin gets no header'],
+      ['internal/registry/registry-http.test.ts', 'Authorization goes to its own origin only'],
+      ['internal/registry/registry-session.test.ts', 'on another origin gets no header'],
     ],
   },
   {

@@ -7,8 +7,8 @@ import type { AddressInfo, Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { NO_TLS, type RegistryTls } from '../../internal/images/registry-host.ts';
-import { HttpClient } from '../../internal/images/registry-http.ts';
+import { NO_TLS, type RegistryTls } from '../../internal/registry/registry-host.ts';
+import { HttpClient } from '../../internal/registry/registry-http.ts';
 import { type Certificate, makeCertificate, skipCertificates } from '../fixtures/certificates.ts';
 
 const skip = skipCertificates;

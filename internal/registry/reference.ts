@@ -1,5 +1,5 @@
-import { isDigest } from '../content/digest.ts';
 import { TsError } from '../errors/index.ts';
+import { isDigest } from '../oci/index.ts';
 
 /** A full image reference as containerd's clients write it: `HOST[:PORT]/PATH[:TAG][@DIGEST]`. */
 export interface Reference {

@@ -1,5 +1,7 @@
 import { TsError } from '../errors/index.ts';
-import type { Digest } from './content-store.ts';
+
+/** `sha256:` or `sha512:` and lower-case hex. */
+export type Digest = `${'sha256' | 'sha512'}:${string}`;
 
 const DIGEST = /^(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/;
 

@@ -1,5 +1,3 @@
-import { isLayerMediaType } from './layer-media-type.ts';
-
 /** Media types of images (image-spec media-types.md; Docker image manifest v2 schema 2). */
 export const MediaType = {
   ociIndex: 'application/vnd.oci.image.index.v1+json',
@@ -12,6 +10,19 @@ export const MediaType = {
   dockerGzipLayer: 'application/vnd.docker.image.rootfs.diff.tar.gzip',
   dockerSchema1: 'application/vnd.docker.distribution.manifest.v1+prettyjws',
 } as const;
+
+export const OCI_LAYER = 'application/vnd.oci.image.layer.v1.tar';
+const OCI_FOREIGN_LAYER = 'application/vnd.oci.image.layer.nondistributable.v1.tar';
+const DOCKER_LAYER = 'application/vnd.docker.image.rootfs.diff.tar';
+const DOCKER_FOREIGN_LAYER = 'application/vnd.docker.image.rootfs.foreign.diff.tar';
+
+const BASES = [OCI_LAYER, OCI_FOREIGN_LAYER, DOCKER_LAYER, DOCKER_FOREIGN_LAYER];
+const SUFFIXES = ['', '+gzip', '.gzip', '+zstd', '.zstd'];
+
+/** Whether a media type is that of a layer we can unpack (image-spec media-types.md; Docker v2.2). */
+export function isLayerMediaType(mediaType: string): boolean {
+  return BASES.some((base) => SUFFIXES.some((suffix) => mediaType === `${base}${suffix}`));
+}
 
 /** Layers that need a stream processor too: encrypted ones, `….tar+gzip+encrypted`. */
 const OCI_LAYERS = 'application/vnd.oci.image.layer.';

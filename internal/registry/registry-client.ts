@@ -1,12 +1,9 @@
 /** Images of one repository in a registry (distribution-spec), over the hosts that may have them. */
 import { createHash } from 'node:crypto';
-import type { Digest } from '../content/content-store.ts';
-import { isDigest, parseDigest } from '../content/digest.ts';
 import { TsError } from '../errors/index.ts';
+import type { Descriptor, Digest } from '../oci/index.ts';
+import { isDigest, MAX_DOCUMENT_BYTES, MediaType, mediaKind, parseDigest } from '../oci/index.ts';
 import { dockerConfigSource } from './docker-config.ts';
-import { MAX_DOCUMENT_BYTES } from './image-document.ts';
-import type { Descriptor } from './image-store.ts';
-import { MediaType, mediaKind } from './media-type.ts';
 import { formatReference, parseReference, type Reference } from './reference.ts';
 import { type CredentialSource, firstCredentials } from './registry-auth.ts';
 import { apiHost, type Capability } from './registry-host.ts';

@@ -5,12 +5,12 @@
  * is refused, and so is one whose media type is not what its descriptor said; sizes and numbers of
  * references are limited before anything is kept (CVE-2023-25153).
  */
-import { isDigest } from '../content/digest.ts';
+
 import { TsError } from '../errors/index.ts';
-import type { Platform } from '../oci/index.ts';
-import type { Descriptor } from './image-store.ts';
+import type { Descriptor } from './descriptor.ts';
+import { isDigest } from './digest.ts';
 import { mediaKind } from './media-type.ts';
-import { parsePlatform } from './platform.ts';
+import type { Platform } from './platform.ts';
 
 /** Largest manifest, index or config that is read into memory, as registries limit them. */
 export const MAX_DOCUMENT_BYTES = 4 << 20;
@@ -125,6 +125,17 @@ function reference(value: unknown, what: string): ImageReference {
   };
 }
 
+/** A platform from JSON of an index or a config; undefined when it names none. */
+function parsePlatform(value: unknown): Platform | undefined {
+  if (typeof value !== 'object' || value === null) return undefined;
+  const { os, architecture, variant = '' } = value as Record<string, unknown>;
+  if (typeof os !== 'string' || typeof architecture !== 'string' || os === '') return undefined;
+  if (typeof variant !== 'string') {
+    throw new TsError('InvalidArgument', `platform ${os}/${architecture}: variant is not a string`);
+  }
+  return { os, architecture, variant };
+}
+
 function stringMap(value: unknown, what: string): Map<string, string> {
   if (value === undefined || value === null) return new Map();
   const entries = typeof value === 'object' ? Object.entries(value) : [];
@@ -136,4 +147,9 @@ function stringMap(value: unknown, what: string): Map<string, string> {
 
 function invalid(text: string): TsError {
   return new TsError('InvalidArgument', text, { code: 'TS_IMAGE_DOCUMENT' });
+}
+
+/** All that a document refers to, in order. */
+export function childrenOf(document: ImageDocument): readonly ImageReference[] {
+  return document.kind === 'index' ? document.manifests : [document.config, ...document.layers];
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { IncomingHttpHeaders, RequestListener } from 'node:http';
 import { type TestContext, test } from 'node:test';
-import { serveHost } from './registry.fixture.ts';
+import { serveHost } from './host.fixture.ts';
 import type { CredentialSource } from './registry-auth.ts';
 import type { RegistryHost } from './registry-host.ts';
 import { RegistrySession } from './registry-session.ts';

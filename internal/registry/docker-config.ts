@@ -4,8 +4,8 @@
  */
 import { readFile } from 'node:fs/promises';
 import { isErrno, TsError } from '../errors/index.ts';
+import { parseObject } from '../oci/index.ts';
 import { helperCredentials } from './credential-program.ts';
-import { parseObject } from './image-document.ts';
 import type { CredentialSource, Credentials } from './registry-auth.ts';
 import { apiHost } from './registry-host.ts';
 import { credentialsOfAuth } from './registry-settings.ts';
