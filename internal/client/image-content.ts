@@ -57,17 +57,26 @@ export async function* readBlob(client: Client, digest: string): AsyncGenerator<
   for await (const { data } of client.service(Content).read({ digest })) yield data;
 }
 
-/** A document of JSON from the content store. */
-export async function readDocument(
+/** All of a small blob. Throws ResourceExhausted when it is none. */
+export async function readAll(
   client: Client,
-  { digest, size }: Descriptor,
-): Promise<Record<string, Json | undefined>> {
+  { digest, size }: Pick<Descriptor, 'digest' | 'size'>,
+): Promise<Buffer> {
   if (size > MAX_DOCUMENT_BYTES) {
     throw new TsError('ResourceExhausted', `document ${digest}: ${size} bytes are too many`);
   }
   const chunks: Uint8Array[] = [];
   for await (const chunk of readBlob(client, digest)) chunks.push(chunk);
-  const json = parseJson(Buffer.concat(chunks), `document ${digest}`);
+  return Buffer.concat(chunks);
+}
+
+/** A document of JSON from the content store. */
+export async function readDocument(
+  client: Client,
+  descriptor: Descriptor,
+): Promise<Record<string, Json | undefined>> {
+  const { digest } = descriptor;
+  const json = parseJson(await readAll(client, descriptor), `document ${digest}`);
   if (typeof json !== 'object' || json === null || Array.isArray(json)) {
     throw new TsError('InvalidArgument', `document ${digest}: not a JSON object`);
   }

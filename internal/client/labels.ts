@@ -1,4 +1,5 @@
 import { TsError } from '../errors/index.ts';
+import { type Digest, isDigest } from '../oci/index.ts';
 
 /** Labels as tables show them: `a=1,b=2`, sorted; '' for none. */
 export function labelText(labels: ReadonlyMap<string, string>): string {
@@ -38,4 +39,13 @@ export function argument(args: readonly string[], index: number, message: string
   const value = args[index];
   if (value === undefined || value === '') throw new TsError('InvalidArgument', message);
   return value;
+}
+
+/** Refuses what is no digest, in the words that Go's library has for it. */
+export function digestArgument(text: string): Digest {
+  if (isDigest(text)) return text;
+  const isHex = /^sha(?:256|512):[0-9a-f]+$/.test(text);
+  throw new TsError('InvalidArgument', `invalid checksum digest ${isHex ? 'length' : 'format'}`, {
+    fields: { digest: text },
+  });
 }

@@ -12,7 +12,10 @@ import {
 } from '../api/generated/containerd.types.transfer.ts';
 import { TsError } from '../errors/index.ts';
 import type { FlagSpecs, FlagValues } from '../flags/flag-parser.ts';
+import type { Credentials } from '../registry/registry-auth.ts';
+import { RegistryClient } from '../registry/registry-client.ts';
 import type { Client } from './client.ts';
+import type { Output } from './output.ts';
 import { NamedStream } from './streams.ts';
 
 /** How a registry is spoken to. */
@@ -25,12 +28,12 @@ export const REGISTRY_FLAGS: FlagSpecs = {
   tlscacert: { type: 'string', usage: 'certificates to trust' },
   tlscert: { type: 'string', usage: "the client's certificate" },
   tlskey: { type: 'string', usage: 'key of the certificate' },
-  'http-dump': { type: 'bool', usage: 'let the daemon log requests and answers' },
-  'http-trace': { type: 'bool', usage: 'let the daemon log connections' },
+  'http-dump': { type: 'bool', usage: 'print the heads of requests and answers' },
+  'http-trace': { type: 'bool', usage: 'print when connections were made, and answered' },
 };
 
 /** One end of a transfer, and what has to be cleared away after it. */
-export interface RegistryEnd extends Disposable {
+export interface RegistryEnd extends AsyncDisposable {
   readonly message: AnyMessage;
 }
 
@@ -39,34 +42,81 @@ export async function registryEnd(
   client: Client,
   reference: string,
   flags: FlagValues,
+  output: Output,
 ): Promise<RegistryEnd> {
   const own = hostsDirectory(reference, flags);
   const auth = await authStream(client, flags);
-  const isDebug = flags.bool('http-dump');
-  const isTrace = flags.bool('http-trace');
-  const httpDebug = isDebug
-    ? isTrace
-      ? HTTPDebug.BOTH
-      : HTTPDebug.DEBUG
-    : isTrace
-      ? HTTPDebug.TRACE
-      : HTTPDebug.DISABLED;
+  const httpDebug = httpDebugOf(flags);
+  const logs = httpDebug === undefined ? undefined : await NamedStream.open(client, 'logs');
+  const shown = logs === undefined ? undefined : showLines(logs, output);
   const message = packAny(OCIRegistry, {
     reference,
     resolver: {
       authStream: auth?.name ?? '',
       hostDir: own ?? absolute(flags.string('hosts-dir')) ?? '',
-      defaultScheme: flags.bool('plain-http') ? 'http' : '',
-      httpDebug,
+      defaultScheme: schemeOf(flags),
+      httpDebug: httpDebug ?? HTTPDebug.DISABLED,
+      logsStream: logs?.name ?? '',
     },
   });
   return {
     message,
-    [Symbol.dispose]() {
+    async [Symbol.asyncDispose]() {
       auth?.close();
+      logs?.close();
+      await shown;
       if (own !== undefined) rmSync(own, { recursive: true, force: true });
     },
   };
+}
+
+/** A client of the registry that `reference` is in, as the flags want it spoken to; `action` is what it will do. */
+export async function openRegistry(
+  reference: string,
+  flags: FlagValues,
+  action: 'pull' | 'push',
+  output: Output,
+): Promise<{ readonly client: RegistryClient } & Disposable> {
+  const own = hostsDirectory(reference, flags);
+  const given = await credentials(flags);
+  try {
+    const client = await RegistryClient.open(
+      {
+        reference,
+        credentials: async () => given && credentialsOf(given),
+        headers: new Map(),
+        hostDir: own ?? absolute(flags.string('hosts-dir')) ?? '',
+        defaultScheme: schemeOf(flags),
+        debug: {
+          dumps: flags.bool('http-dump'),
+          traces: flags.bool('http-trace'),
+          say: (line) => output.note(line),
+        },
+      },
+      action,
+    );
+    return { client, [Symbol.dispose]: () => client.close() };
+  } finally {
+    // The certificates that it names have been read.
+    if (own !== undefined) rmSync(own, { recursive: true, force: true });
+  }
+}
+
+const schemeOf = (flags: FlagValues): string => (flags.bool('plain-http') ? 'http' : '');
+
+function httpDebugOf(flags: FlagValues): HTTPDebug | undefined {
+  const [dumps, traces] = [flags.bool('http-dump'), flags.bool('http-trace')];
+  if (dumps && traces) return HTTPDebug.BOTH;
+  if (dumps) return HTTPDebug.DEBUG;
+  return traces ? HTTPDebug.TRACE : undefined;
+}
+
+async function showLines(stream: NamedStream, output: Output): Promise<void> {
+  try {
+    for await (const bytes of stream.bytes()) output.note(Buffer.from(bytes).toString().trimEnd());
+  } catch {
+    // The transfer's own answer says what went wrong.
+  }
 }
 
 const absolute = (path: string | undefined): string | undefined => path && resolve(path);
@@ -123,7 +173,15 @@ async function respond(
   }
 }
 
-async function credentials(flags: FlagValues) {
+type GivenCredentials = { authType: AuthType; username?: string; secret: string };
+
+function credentialsOf({ authType, username = '', secret }: GivenCredentials): Credentials {
+  return authType === AuthType.REFRESH
+    ? { kind: 'refresh-token', token: secret }
+    : { kind: 'password', username, secret };
+}
+
+async function credentials(flags: FlagValues): Promise<GivenCredentials | undefined> {
   const refresh = flags.string('refresh');
   if (refresh !== undefined) return { authType: AuthType.REFRESH, secret: refresh };
   const user = flags.string('user');

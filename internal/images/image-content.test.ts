@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { childLabels, sourceLabel } from './image-content.ts';
+import { sourceLabel } from '../registry/reference.ts';
+import { childLabels } from './image-content.ts';
 import { chainIds } from './unpacker.ts';
 
 const digest = (letter: string) => `sha256:${letter.repeat(64)}` as const;

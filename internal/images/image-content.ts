@@ -67,11 +67,6 @@ function labelPrefix(mediaType: string): string {
   }
 }
 
-/** Label of a blob with the repositories of a registry that it came from; containerd leaves out the port. */
-export function sourceLabel(host: string): string {
-  return `containerd.io/distribution.source.${host.replace(/:[0-9]+$/, '')}`;
-}
-
 /** Adds labels to a blob, leaving others as they are. */
 export function addLabels(
   content: ContentStore,

@@ -5,6 +5,7 @@
  * The attack (CVE-2023-25153, GO-2026-6597): indexes that list indexes, each a small document and
  * all together without end. Depth and number of documents are limited, each is visited once.
  */
+
 import type { ContentStore } from '../content/content-store.ts';
 import { TsError } from '../errors/index.ts';
 import type { Scope } from '../metadata/scope.ts';
@@ -19,14 +20,15 @@ import {
   type Platform,
   platformDistance,
 } from '../oci/index.ts';
+import { Limiter } from '../registry/limiter.ts';
+import type { Progress } from '../registry/progress.ts';
+import { sourceLabel } from '../registry/reference.ts';
 import type { RegistryClient } from '../registry/registry-client.ts';
+import type { TaskGroup } from '../registry/task-group.ts';
 import type { BlobFetcher } from './blob-fetcher.ts';
-import { addLabels, childLabels, readConfig, readDocument, sourceLabel } from './image-content.ts';
+import { addLabels, childLabels, readConfig, readDocument } from './image-content.ts';
 import type { Descriptor } from './image-store.ts';
 import { DEFAULT_SNAPSHOTTER, type ImageTarget } from './image-target.ts';
-import { Limiter } from './limiter.ts';
-import type { Progress } from './progress.ts';
-import type { TaskGroup } from './task-group.ts';
 import type { Unpacker } from './unpacker.ts';
 
 const MAX_INDEX_DEPTH = 4;

@@ -2,20 +2,21 @@ import type { ContentStore } from '../content/content-store.ts';
 import { TsError } from '../errors/index.ts';
 import type { LeaseStore } from '../metadata/lease-store.ts';
 import type { Scope } from '../metadata/scope.ts';
-import { type Platform, platformDistance } from '../oci/index.ts';
+import { MAX_DOCUMENT_BYTES, type Platform, platformDistance } from '../oci/index.ts';
+import { ImagePush, type PushSource } from '../registry/image-push.ts';
+import { Progress, type ProgressSink } from '../registry/progress.ts';
+import { sourceLabel } from '../registry/reference.ts';
 import { RegistryClient, type RegistryOptions } from '../registry/registry-client.ts';
+import { together } from '../registry/task-group.ts';
 import { BlobFetcher } from './blob-fetcher.ts';
 import { readConfig } from './image-content.ts';
 import { type ExportOptions, exportImages } from './image-export.ts';
 import { type Imported, importArchive } from './image-import.ts';
 import { namesOf, namesOfImported } from './image-names.ts';
 import { ImagePull } from './image-pull.ts';
-import { ImagePush } from './image-push.ts';
 import type { Descriptor, Image, ImageStore } from './image-store.ts';
 import { DEFAULT_SNAPSHOTTER, type ImageTarget, storeImages } from './image-target.ts';
 import type { ParallelOptions } from './parallel-body.ts';
-import { Progress, type ProgressSink } from './progress.ts';
-import { together } from './task-group.ts';
 import { Unpacker, type UnpackerStores } from './unpacker.ts';
 import { withWorkLease } from './work-lease.ts';
 
@@ -139,16 +140,15 @@ export class ImageTransfer {
       progress.say(`Pushing to ${to}`);
       progress.image('pushing content', name, target);
       await together(scope.signal, async (group) => {
-        const content = this.#content;
-        const abortable = { ...scope, signal: group.signal };
         const push = new ImagePush({
-          content,
+          source: this.#pushSource({ ...scope, signal: group.signal }, client.reference.host),
           client,
           progress,
           platforms,
           group,
           concurrency: this.#limits.uploads,
-          scope: abortable,
+          // As containerd: who may not pass them on must not push the image.
+          pushesForeign: true,
         });
         await push.run(target, name);
       });
@@ -173,6 +173,18 @@ export class ImageTransfer {
     const names = namesOf(image.target, target.name, target.names);
     if (names.length === 0) throw new TsError('InvalidArgument', `tag ${name}: no name given`);
     storeImages(this.#images, scope, image.target, names, target.labels);
+  }
+
+  #pushSource(scope: Scope, host: string): PushSource {
+    const content = this.#content;
+    const label = sourceLabel(host);
+    return {
+      readDocument: ({ digest }) => content.readAll(scope, digest, MAX_DOCUMENT_BYTES),
+      read: ({ digest }) => content.read(scope, digest),
+      repositoriesOf: async ({ digest }) => {
+        return content.info(scope, digest).labels.get(label)?.split(',') ?? [];
+      },
+    };
   }
 
   async #unpackImported(

@@ -9,6 +9,8 @@ import type { ContentStore } from '../content/content-store.ts';
 import { TsError } from '../errors/index.ts';
 import type { LeaseStore } from '../metadata/lease-store.ts';
 import type { Labels, Scope } from '../metadata/scope.ts';
+import { Limiter } from '../registry/limiter.ts';
+import { together } from '../registry/task-group.ts';
 import { type Differ, NEEDS_LOWER } from '../snapshots/differ.ts';
 import { SNAPSHOT_REF } from '../snapshots/snapshot-driver.ts';
 import type { Snapshotter } from '../snapshots/snapshotter.ts';
@@ -16,8 +18,6 @@ import { Flights } from './flights.ts';
 import { addLabels, isAlreadyThere, readConfig } from './image-content.ts';
 import type { Descriptor } from './image-store.ts';
 import { UNCOMPRESSED_LABEL } from './layer-media-type.ts';
-import { Limiter } from './limiter.ts';
-import { together } from './task-group.ts';
 
 /** Annotations of a layer that become labels of its snapshot, for remote snapshotters. */
 const INHERITED_PREFIX = 'containerd.io/snapshot/';

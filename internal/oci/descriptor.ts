@@ -6,4 +6,6 @@ export interface Descriptor {
   readonly digest: Digest;
   readonly sizeBytes: number;
   readonly annotations: ReadonlyMap<string, string>;
+  /** Where the blob is too, as the document says that names it: anybody may have written that. */
+  readonly urls?: readonly string[];
 }

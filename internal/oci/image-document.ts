@@ -16,6 +16,8 @@ import type { Platform } from './platform.ts';
 export const MAX_DOCUMENT_BYTES = 4 << 20;
 /** Most references of one document. */
 const MAX_REFERENCES = 10_000;
+/** Most `urls` of one descriptor. */
+const MAX_URLS = 16;
 
 /** A descriptor inside a document; of an index it may say the platform. */
 export interface ImageReference extends Descriptor {
@@ -108,7 +110,7 @@ function references(value: unknown, what: string): ImageReference[] {
 
 function reference(value: unknown, what: string): ImageReference {
   if (typeof value !== 'object' || value === null) throw invalid(`${what} is not a descriptor`);
-  const { mediaType, digest, size, annotations, platform } = value as Record<string, unknown>;
+  const { mediaType, digest, size, annotations, platform, urls } = value as Record<string, unknown>;
   if (typeof mediaType !== 'string') throw invalid(`${what}: mediaType is missing`);
   if (typeof digest !== 'string' || !isDigest(digest)) {
     throw invalid(`${what}: ${JSON.stringify(digest)} is not a digest`);
@@ -122,6 +124,7 @@ function reference(value: unknown, what: string): ImageReference {
     sizeBytes: size as number,
     annotations: stringMap(annotations, what),
     platform: parsePlatform(platform),
+    ...(urls === undefined || urls === null ? {} : { urls: strings(urls, `${what}: urls`) }),
   };
 }
 
@@ -134,6 +137,15 @@ function parsePlatform(value: unknown): Platform | undefined {
     throw new TsError('InvalidArgument', `platform ${os}/${architecture}: variant is not a string`);
   }
   return { os, architecture, variant };
+}
+
+function strings(value: unknown, what: string): string[] {
+  const isList = Array.isArray(value) && value.every((each) => typeof each === 'string');
+  if (!isList) throw invalid(`${what} is not a list of strings`);
+  if (value.length > MAX_URLS) {
+    throw new TsError('ResourceExhausted', `${what}: ${value.length} are more than accepted`);
+  }
+  return value;
 }
 
 function stringMap(value: unknown, what: string): Map<string, string> {

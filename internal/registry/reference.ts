@@ -76,3 +76,8 @@ function invalid(text: string, why: string, advice?: string): TsError {
     ...(advice === undefined ? {} : { advice }),
   });
 }
+
+/** Label of a blob with the repositories of a registry that it came from; containerd leaves out the port. */
+export function sourceLabel(host: string): string {
+  return `containerd.io/distribution.source.${host.replace(/:[0-9]+$/, '')}`;
+}

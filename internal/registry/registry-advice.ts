@@ -9,10 +9,30 @@ const UNTRUSTED: ReadonlySet<string> = new Set([
   'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
 ]);
 
+/** Refusals of a client's certificate; OpenSSL has renamed what comes before. */
+const CLIENT_REFUSED = /_ALERT_(?:CERTIFICATE_REQUIRED|UNKNOWN_CA|BAD_CERTIFICATE)$/;
+
+/** Whether what a connection failed of stays as it is until a person changes it, by the error's code. */
+export function isLasting(code: string): boolean {
+  return UNTRUSTED.has(code) || CLIENT_REFUSED.test(code) || LASTING.has(code);
+}
+
+const LASTING: ReadonlySet<string> = new Set([
+  'CERT_HAS_EXPIRED',
+  'ENOTFOUND',
+  'EPROTO', // what answers does not speak TLS
+  'ERR_SSL_PACKET_LENGTH_TOO_LONG',
+  'ERR_SSL_WRONG_VERSION_NUMBER',
+  'ERR_TLS_CERT_ALTNAME_INVALID',
+]);
+
 /** Advice on a connection that could not be made, by the error's code. */
 export function connectionAdvice(code: string, { hostname, host }: URL): string | undefined {
   if (UNTRUSTED.has(code)) {
     return `put the certificate of its authority into certs.d/${host}/hosts.toml as "ca", or into the machine's trust store`;
+  }
+  if (CLIENT_REFUSED.test(code)) {
+    return `the registry wants a client certificate: put it into certs.d/${host}/hosts.toml as "client"`;
   }
   switch (code) {
     case 'CERT_HAS_EXPIRED':
@@ -24,10 +44,6 @@ export function connectionAdvice(code: string, { hostname, host }: URL): string 
     case 'ERR_SSL_WRONG_VERSION_NUMBER':
     case 'ERR_SSL_PACKET_LENGTH_TOO_LONG':
       return `if the registry has no TLS, name it as http://${host} in certs.d/${host}/hosts.toml, or use --plain-http`;
-    case 'ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED':
-    case 'ERR_SSL_TLSV1_ALERT_UNKNOWN_CA':
-    case 'ERR_SSL_SSLV3_ALERT_BAD_CERTIFICATE':
-      return `the registry wants a client certificate: put it into certs.d/${host}/hosts.toml as "client"`;
     case 'ENOTFOUND':
     case 'EAI_AGAIN':
       return `check the name ${hostname}, and this machine's DNS`;
@@ -64,6 +80,7 @@ export function statusAdvice(
     case 403:
       return "check the image's name, and that the user may read it";
     case 404:
+      if (url.pathname.includes('/blobs/uploads/')) return "check the image's name";
       return url.pathname.includes('/blobs/')
         ? 'the registry lacks a part of the image: push the image again'
         : "check the image's name and tag";

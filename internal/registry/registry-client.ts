@@ -4,11 +4,18 @@ import { TsError } from '../errors/index.ts';
 import type { Descriptor, Digest } from '../oci/index.ts';
 import { isDigest, MAX_DOCUMENT_BYTES, MediaType, mediaKind, parseDigest } from '../oci/index.ts';
 import { dockerConfigSource } from './docker-config.ts';
+import type { HttpDebug } from './http-debug.ts';
 import { formatReference, parseReference, type Reference } from './reference.ts';
 import { type CredentialSource, firstCredentials } from './registry-auth.ts';
-import { apiHost, type Capability } from './registry-host.ts';
+import { apiHost, type Capability, NO_TLS } from './registry-host.ts';
 import { type HostOptions, registryHosts } from './registry-hosts.ts';
-import { type HttpResponse, type HttpTimeouts, readText, statusError } from './registry-http.ts';
+import {
+  HttpClient,
+  type HttpResponse,
+  type HttpTimeouts,
+  readText,
+  statusError,
+} from './registry-http.ts';
 import { RegistrySession } from './registry-session.ts';
 import { credentialsOfSettings, NO_SETTINGS } from './registry-settings.ts';
 import { DEFAULT_RETRY, type RetryPolicy, retrying } from './retry.ts';
@@ -22,6 +29,8 @@ export interface RegistryOptions extends HostOptions {
   readonly headers: ReadonlyMap<string, string>;
   readonly retry?: RetryPolicy;
   readonly timeouts?: HttpTimeouts;
+  /** Who wants to hear of each request. */
+  readonly debug?: HttpDebug | undefined;
   /** A config.json of Docker, for registries that the request has no credentials for; '' for none. */
   readonly dockerConfigPath?: string;
 }
@@ -47,6 +56,8 @@ const ACCEPT = [
 export class RegistryClient {
   readonly reference: Reference;
   readonly #sessions: readonly RegistrySession[];
+  /** For hosts that are none of the registry's. */
+  readonly #elsewhere: HttpClient;
   readonly #retry: RetryPolicy;
   /** How often a host was of no use in the course of this work. */
   readonly #failures = new Map<RegistrySession, number>();
@@ -54,8 +65,10 @@ export class RegistryClient {
   private constructor(
     reference: Reference,
     sessions: readonly RegistrySession[],
+    elsewhere: HttpClient,
     retry: RetryPolicy,
   ) {
+    this.#elsewhere = elsewhere;
     this.reference = reference;
     this.#sessions = sessions;
     this.#retry = retry;
@@ -67,7 +80,7 @@ export class RegistryClient {
     const hosts = await registryHosts(reference.host, options);
     const actions = action === 'push' ? 'pull,push' : 'pull';
     const scope = `repository:${reference.repository}:${actions}`;
-    const { headers, timeouts, settings = NO_SETTINGS, dockerConfigPath = '' } = options;
+    const { headers, timeouts, debug, settings = NO_SETTINGS, dockerConfigPath = '' } = options;
     const credentials = firstCredentials(
       options.credentials,
       async (host) => credentialsOfSettings(host, settings),
@@ -77,9 +90,10 @@ export class RegistryClient {
     const sessions = hosts.map((host) => {
       const isMirror = new URL(host.baseUrl).host !== own;
       const mirrorOf = isMirror ? reference.host : undefined;
-      return new RegistrySession(host, { scope, headers, credentials, mirrorOf, timeouts });
+      return new RegistrySession(host, { scope, headers, credentials, mirrorOf, timeouts, debug });
     });
-    return new RegistryClient(reference, sessions, options.retry ?? DEFAULT_RETRY);
+    const elsewhere = new HttpClient(NO_TLS, timeouts, process.env, debug);
+    return new RegistryClient(reference, sessions, elsewhere, options.retry ?? DEFAULT_RETRY);
   }
 
   /** The reference as it was asked for. */
@@ -114,7 +128,8 @@ export class RegistryClient {
 
   /**
    * Opens a blob or document from `offset` on, `length` bytes of it or all that follow; asks each
-   * host once, since the caller retries.
+   * host once, since the caller retries. What the registry lacks is looked for where the descriptor's
+   * `urls` say.
    */
   async open(
     descriptor: Descriptor,
@@ -129,20 +144,18 @@ export class RegistryClient {
     const headers = new Map([['accept', isDocument ? `${descriptor.mediaType}, */*` : '*/*']]);
     const last = length === undefined ? '' : offset + length - 1;
     if (offset > 0 || length !== undefined) headers.set('range', `bytes=${offset}-${last}`);
-    return await this.#tryHosts(
-      'pull',
-      async (session) => {
-        const response = await session.send({ method: 'GET', path, headers, signal });
-        const body = this.#watched(session, response.body);
-        const discard = (): void => response.discard();
-        if (response.status === 206 && rangeStart(response) === offset) {
-          return { body, offsetBytes: offset, isPartial: true, discard };
-        }
-        if (response.status === 200) return { body, offsetBytes: 0, isPartial: false, discard };
-        throw await statusError(response);
-      },
-      signal,
-    );
+    const ask = async (session: RegistrySession): Promise<BlobBody> => {
+      const response = await session.send({ method: 'GET', path, headers, signal });
+      return await blobBody(response, this.#watched(session, response.body), offset);
+    };
+    try {
+      return await this.#tryHosts('pull', ask, signal);
+    } catch (thrown) {
+      const { urls = [] } = descriptor;
+      const error = TsError.from(thrown);
+      if (error.kind !== 'NotFound' || urls.length === 0) throw error;
+      return await this.#openElsewhere(urls, headers, offset, error, signal);
+    }
   }
 
   /** The host that takes pushes. */
@@ -169,6 +182,7 @@ export class RegistryClient {
 
   close(): void {
     for (const session of this.#sessions) session.close();
+    this.#elsewhere.close();
   }
 
   /** Some registries answer HEAD without a digest, or not at all: the document says it. */
@@ -205,6 +219,33 @@ export class RegistryClient {
       this.#noteFailure(session, error);
       throw error;
     }
+  }
+
+  /**
+   * Asks the places that a descriptor names, in order. They are foreign: nothing that is meant for the registry goes there, not its
+   * credentials, headers or client certificate (CVE-2020-15157). The caller checks what comes by its digest.
+   */
+  async #openElsewhere(
+    urls: readonly string[],
+    headers: ReadonlyMap<string, string>,
+    offset: number,
+    notFound: TsError,
+    signal: AbortSignal | undefined,
+  ): Promise<BlobBody> {
+    const errors: TsError[] = [];
+    for (const url of urls) {
+      try {
+        if (!/^https?:/.test(url)) throw new TsError('InvalidArgument', `urls: no HTTP: ${url}`);
+        const response = await this.#elsewhere.send({ method: 'GET', url, headers, signal });
+        return await blobBody(response, response.body, offset);
+      } catch (thrown) {
+        if (signal?.aborted === true) throw thrown;
+        errors.push(TsError.from(thrown));
+      }
+    }
+    notFound.cleanup.push(...errors);
+    // What may be there later is asked for again.
+    throw errors.find(({ kind }) => kind === 'Unavailable') ?? notFound;
   }
 
   #noteFailure(session: RegistrySession, error: unknown): void {
@@ -246,6 +287,20 @@ export class RegistryClient {
 }
 
 const ACCEPT_ALL: ReadonlyMap<string, string> = new Map([['accept', ACCEPT]]);
+
+/** The body of an answer to a request for the bytes from `offset` on. */
+async function blobBody(
+  response: HttpResponse,
+  body: AsyncIterable<Buffer>,
+  offset: number,
+): Promise<BlobBody> {
+  const discard = (): void => response.discard();
+  if (response.status === 206 && rangeStart(response) === offset) {
+    return { body, offsetBytes: offset, isPartial: true, discard };
+  }
+  if (response.status === 200) return { body, offsetBytes: 0, isPartial: false, discard };
+  throw await statusError(response);
+}
 
 function descriptorOfHeaders(
   response: HttpResponse,

@@ -15,9 +15,16 @@ import {
 import type { Agent as HttpsAgent } from 'node:https';
 import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
 import { TsError } from '../errors/index.ts';
-import { type CredentialsSent, connectionAdvice, statusAdvice } from './registry-advice.ts';
+import { type HttpDebug, requestHead, responseHead, traceRequest } from './http-debug.ts';
+import {
+  type CredentialsSent,
+  connectionAdvice,
+  isLasting,
+  statusAdvice,
+} from './registry-advice.ts';
 import { isLoopback, type RegistryTls } from './registry-host.ts';
 import { secretsOf, withoutSecrets } from './registry-secrets.ts';
+import { LASTING } from './retry.ts';
 
 export interface HttpTimeouts {
   /** Longest wait for a connection. */
@@ -52,7 +59,7 @@ export interface HttpRequest {
   readonly method: string;
   readonly url: string;
   readonly headers: ReadonlyMap<string, string>;
-  readonly body?: string | AsyncIterable<Uint8Array> | undefined;
+  readonly body?: string | Uint8Array | AsyncIterable<Uint8Array> | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -150,13 +157,16 @@ export class HttpClient {
   readonly #direct: Agents;
 
   readonly #timeouts: HttpTimeouts;
+  readonly #debug: HttpDebug | undefined;
 
-  /** `proxyEnv` has HTTP_PROXY, HTTPS_PROXY and NO_PROXY, also in lower case. */
+  /** `proxyEnv` has HTTP_PROXY, HTTPS_PROXY and NO_PROXY, also in lower case. `debug` is told of each request. */
   constructor(
     tls: RegistryTls,
     timeouts: HttpTimeouts = DEFAULT_TIMEOUTS,
     proxyEnv: NodeJS.ProcessEnv = process.env,
+    debug?: HttpDebug,
   ) {
+    this.#debug = debug;
     this.#proxied = new Agents(tls, proxyEnv);
     this.#direct = new Agents(tls, undefined);
     this.#timeouts = timeouts;
@@ -216,15 +226,17 @@ export class HttpClient {
   #start(request: HttpRequest, url: URL, what: string): Promise<IncomingMessage> {
     const { method, headers, body, signal } = request;
     const isHttps = url.protocol === 'https:';
+    const sent = { 'user-agent': 'tscontainerd', ...Object.fromEntries(headers) };
     const options = {
       method,
-      headers: { 'user-agent': 'tscontainerd', ...Object.fromEntries(headers) },
+      headers: sent,
       // A proxy knows another machine by the name of localhost: it is never asked, as in Go.
       agent: (isLoopback(url.hostname) ? this.#direct : this.#proxied).of(url),
       ...(signal === undefined ? {} : { signal }),
     };
     return new Promise((resolve, reject) => {
       const outgoing = isHttps ? https().request(url, options) : httpRequest(url, options);
+      if (this.#debug !== undefined) tellOf(this.#debug, outgoing, url, method, sent, what);
       const fail = (error: Error): void => reject(connectionError(what, url, error));
       const { headMs, dialMs } = this.#timeouts;
       const timer = setTimeout(() => {
@@ -247,10 +259,34 @@ export class HttpClient {
         clearTimeout(timer);
         resolve(message);
       });
-      if (body === undefined || typeof body === 'string') outgoing.end(body);
+      if (isWhole(body)) outgoing.end(body);
       else void sendBody(outgoing, body, timer);
     });
   }
+}
+
+function tellOf(
+  { dumps, traces, say }: HttpDebug,
+  outgoing: ClientRequest,
+  url: URL,
+  method: string,
+  headers: Readonly<Record<string, string>>,
+  what: string,
+): void {
+  if (dumps) {
+    for (const line of requestHead(method, url, headers, (name) => HARMLESS_HEADERS.has(name))) {
+      say(line);
+    }
+    outgoing.once('response', (message) => {
+      for (const line of responseHead(message)) say(line);
+    });
+  }
+  if (traces) traceRequest(outgoing, what, say);
+}
+
+/** Whether a body is in memory, so that it can be sent again. */
+export function isWhole(body: HttpRequest['body']): body is string | Uint8Array | undefined {
+  return body === undefined || typeof body === 'string' || body instanceof Uint8Array;
 }
 
 /** Sends a body as it comes; the wait for an answer begins anew with each piece. */
@@ -335,6 +371,7 @@ function connectionError(what: string, url: URL, error: unknown): TsError {
   return new TsError('Unavailable', `${what}: ${why}`, {
     code: 'TS_REGISTRY_UNREACHABLE',
     cause: error,
+    ...(isLasting(code) ? { fields: { [LASTING]: true } } : {}),
     ...(advice === undefined ? {} : { advice }),
   });
 }
@@ -364,7 +401,11 @@ export async function statusError(response: HttpResponse): Promise<TsError> {
   const reason = await errorReason(response);
   const name = STATUS_NAMES.get(status);
   const shown = name === undefined ? `${status}` : `${status} ${name}`;
-  const advice = statusAdvice(status, new URL(response.url), response.credentialsSent);
+  // A registry that says what is bad has understood the request.
+  const isExplained = status === 400 && reason !== '';
+  const advice = isExplained
+    ? undefined
+    : statusAdvice(status, new URL(response.url), response.credentialsSent);
   return new TsError(kind, `${what}: ${shown}${reason === '' ? '' : `: ${reason}`}`, {
     code: 'TS_REGISTRY_STATUS',
     fields: { status },

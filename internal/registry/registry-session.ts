@@ -1,4 +1,5 @@
 import { TsError } from '../errors/index.ts';
+import type { HttpDebug } from './http-debug.ts';
 import {
   type Challenge,
   type CredentialSource,
@@ -17,6 +18,7 @@ import {
   type HttpResponse,
   type HttpTimeouts,
   isPassing,
+  isWhole,
   readText,
   statusError,
 } from './registry-http.ts';
@@ -33,6 +35,7 @@ export interface SessionOptions {
   /** The registry that the host stands in for, which tells mirrors of several whose image is meant. */
   readonly mirrorOf?: string | undefined;
   readonly timeouts?: HttpTimeouts | undefined;
+  readonly debug?: HttpDebug | undefined;
 }
 
 /** Requests to one host of a registry, with its credentials. */
@@ -56,7 +59,7 @@ export class RegistrySession {
     const { timeouts = DEFAULT_TIMEOUTS, mirrorOf } = options;
     const dialMs = host.dialTimeoutMs ?? timeouts.dialMs;
     this.host = host;
-    this.#client = new HttpClient(host.tls, { ...timeouts, dialMs });
+    this.#client = new HttpClient(host.tls, { ...timeouts, dialMs }, process.env, options.debug);
     this.#scope = options.scope;
     this.#headers = options.headers;
     this.#credentials = options.credentials;
@@ -70,7 +73,7 @@ export class RegistrySession {
   async send(request: Omit<HttpRequest, 'url'> & { readonly path: string }): Promise<HttpResponse> {
     const { path, ...rest } = request;
     const url = URL.canParse(path) ? path : this.#urlOf(path);
-    const canRepeat = rest.body === undefined || typeof rest.body === 'string';
+    const canRepeat = isWhole(rest.body);
     if (!canRepeat && this.#isOwn(url)) await this.#renewExpired();
     const sentWith = this.#authorization?.value;
     let response = await this.#sendOnce({ ...rest, url });

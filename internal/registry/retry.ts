@@ -14,6 +14,9 @@ export const DEFAULT_RETRY: RetryPolicy = { attempts: 5, baseDelayMs: 250, maxDe
 /** Field of an error with the pause that a server asked for. */
 export const RETRY_AFTER_MS = 'retryAfterMs';
 
+/** Field of an Unavailable error that no later attempt changes. */
+export const LASTING = 'lasting';
+
 /**
  * Runs `work` again as long as it fails with Unavailable, which is what a later time may change.
  * `progressed` tells that a failed attempt got something done: then the count begins anew.
@@ -29,7 +32,8 @@ export async function retrying<T>(
       return await work();
     } catch (error) {
       if (progressed()) attempt = 1;
-      const isPassing = error instanceof TsError && error.kind === 'Unavailable';
+      const isPassing =
+        error instanceof TsError && error.kind === 'Unavailable' && error.fields[LASTING] !== true;
       if (!isPassing || attempt >= policy.attempts || signal?.aborted === true) throw error;
       const asked = error.fields[RETRY_AFTER_MS];
       const backOff = policy.baseDelayMs * 2 ** (attempt - 1) * (0.5 + Math.random());

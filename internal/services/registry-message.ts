@@ -1,14 +1,19 @@
+import { PassThrough } from 'node:stream';
 import { packAny, unpackAny } from '../api/any.ts';
 import {
   AuthRequest,
   AuthResponse,
   AuthType,
+  HTTPDebug,
   type OCIRegistry,
+  type RegistryResolver,
 } from '../api/generated/containerd.types.transfer.ts';
 import type { Scope } from '../metadata/scope.ts';
+import type { HttpDebug } from '../registry/http-debug.ts';
 import type { CredentialSource, Credentials } from '../registry/registry-auth.ts';
 import type { RegistryOptions } from '../registry/registry-client.ts';
 import type { RegistrySettings } from '../registry/registry-settings.ts';
+import { sendBytes } from './byte-stream.ts';
 import type { NamedStream, StreamManager } from './stream-manager.ts';
 
 /** What the daemon's configuration says of registries, for what a request does not say itself. */
@@ -20,24 +25,65 @@ export interface RegistryDefaults {
   readonly dockerConfigPath: string;
 }
 
-/** How to speak to the registry of a transfer; credentials are asked for over the client's stream. */
+/** Tells a line of a debugged request to the daemon's log. */
+export type LogLine = (line: string) => void;
+
+/**
+ * How to speak to the registry of a transfer; credentials are asked for over the client's stream, and what it wants to hear of
+ * requests goes to another one, or to the log.
+ */
 export function registryOptions(
   { reference, resolver }: OCIRegistry,
   scope: Scope,
   streams: StreamManager,
   defaults: RegistryDefaults,
-): RegistryOptions & Disposable {
+  log: LogLine,
+): RegistryOptions & AsyncDisposable {
   const name = resolver?.authStream ?? '';
   const stream = name === '' ? undefined : streams.get(scope, name);
+  const lines = resolver === undefined ? undefined : debugLines(resolver, scope, streams, log);
   return {
     reference,
+    debug: lines,
     credentials: stream === undefined ? async () => undefined : askingFor(reference, stream),
     headers: resolver?.headers ?? new Map(),
     hostDir: resolver?.hostDir || defaults.hostDir,
     settings: defaults.settings,
     dockerConfigPath: defaults.dockerConfigPath,
     defaultScheme: resolver?.defaultScheme ?? '',
-    [Symbol.dispose]: () => stream?.close(),
+    async [Symbol.asyncDispose]() {
+      stream?.close();
+      await lines?.end();
+    },
+  };
+}
+
+interface DebugLines extends HttpDebug {
+  /** Resolves when the client has all lines. */
+  end(): Promise<void>;
+}
+
+function debugLines(
+  { httpDebug, logsStream }: RegistryResolver,
+  scope: Scope,
+  streams: StreamManager,
+  log: LogLine,
+): DebugLines | undefined {
+  const dumps = httpDebug === HTTPDebug.DEBUG || httpDebug === HTTPDebug.BOTH;
+  const traces = httpDebug === HTTPDebug.TRACE || httpDebug === HTTPDebug.BOTH;
+  if (!dumps && !traces) return undefined;
+  if (logsStream === '') return { dumps, traces, say: log, end: async () => undefined };
+  const lines = new PassThrough();
+  // A client that closed the stream wants no more lines; the transfer goes on.
+  const sent = sendBytes(streams.get(scope, logsStream), lines).catch(() => undefined);
+  return {
+    dumps,
+    traces,
+    say: (line) => lines.write(`${line}\n`),
+    async end() {
+      lines.end();
+      await sent;
+    },
   };
 }
 

@@ -10,31 +10,33 @@ import {
 import type { ServiceHandlers } from '../api/service.ts';
 import { TsError } from '../errors/index.ts';
 import type { ImageTransfer } from '../images/image-transfer.ts';
-import type { ProgressEvent, ProgressSink } from '../images/progress.ts';
 import type { Scope } from '../metadata/scope.ts';
+import type { ProgressEvent, ProgressSink } from '../registry/progress.ts';
 import { receiveBytes, sendBytes } from './byte-stream.ts';
 import type { GrpcContext } from './context.ts';
 import { descriptorMessage } from './descriptor-message.ts';
-import { type RegistryDefaults, registryOptions } from './registry-message.ts';
+import { type LogLine, type RegistryDefaults, registryOptions } from './registry-message.ts';
 import { required } from './request.ts';
 import type { NamedStream, StreamManager } from './stream-manager.ts';
 import { imageTarget, platformOf } from './transfer-messages.ts';
 
 /**
  * The transfer service: pull, push, import, export and tag, by the kinds of both ends. `registries`
- * is for what a client does not say itself.
+ * is for what a client does not say itself, `log` for
+ * what it wants to hear of requests and names no stream for.
  */
 export function transferService(
   transfer: ImageTransfer,
   streams: StreamManager,
   registries: RegistryDefaults,
+  log: LogLine,
 ): ServiceHandlers<typeof Transfer, GrpcContext> {
   return {
     async transfer({ source, destination, options }, { scope }) {
       const name = options?.progressStream ?? '';
       const progress = name === '' ? undefined : streams.get(scope, name);
       const sink = progressSink(progress);
-      const ends = new TransferEnds(transfer, streams, scope, sink.emit, registries);
+      const ends = new TransferEnds(transfer, streams, scope, sink.emit, registries, log);
       try {
         await ends.run(required(source, 'source'), required(destination, 'destination'));
       } finally {
@@ -53,6 +55,7 @@ class TransferEnds {
   readonly #scope: Scope;
   readonly #sink: ProgressSink;
   readonly #registries: RegistryDefaults;
+  readonly #log: LogLine;
 
   constructor(
     transfer: ImageTransfer,
@@ -60,7 +63,9 @@ class TransferEnds {
     scope: Scope,
     sink: ProgressSink,
     registries: RegistryDefaults,
+    log: LogLine,
   ) {
+    this.#log = log;
     this.#transfer = transfer;
     this.#streams = streams;
     this.#scope = scope;
@@ -90,12 +95,24 @@ class TransferEnds {
   }
 
   async #pull(from: OCIRegistry, to: ImageStore): Promise<void> {
-    using registry = registryOptions(from, this.#scope, this.#streams, this.#registries);
+    await using registry = registryOptions(
+      from,
+      this.#scope,
+      this.#streams,
+      this.#registries,
+      this.#log,
+    );
     await this.#transfer.pull(this.#scope, registry, imageTarget(to), this.#sink);
   }
 
   async #push(from: ImageStore, to: OCIRegistry): Promise<void> {
-    using registry = registryOptions(to, this.#scope, this.#streams, this.#registries);
+    await using registry = registryOptions(
+      to,
+      this.#scope,
+      this.#streams,
+      this.#registries,
+      this.#log,
+    );
     const platforms = from.platforms.map(platformOf);
     await this.#transfer.push(this.#scope, from.name, registry, platforms, this.#sink);
   }

@@ -323,7 +323,10 @@ export const attacks: readonly Attack[] = [
     id: 'CVE-2020-15157',
     what: 'the password of a registry for a foreign host',
     triedBy: [
-      [attack('images'), 'a layer’s urls lead to no other host'],
+      [
+        attack('images'),
+        'a layer’s urls lead elsewhere only for what the registry lacks, and without its password',
+      ],
       [PASSWORDS, 'a password is not sent to a host that a redirect names'],
       ['internal/registry/registry-http.test.ts', 'Authorization goes to its own origin only'],
       ['internal/registry/registry-session.test.ts', 'on another origin gets no header'],

@@ -216,7 +216,7 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
         'internal/client/*.test.ts',
         'test/conformance/tsctr-help.test.ts',
       ],
-      note: 'but for single objects of registries, `shim`, `install` and the flags that tsctr-help lists with its reasons',
+      note: 'but for `shim`, `install` and the flags that tsctr-help lists with its reasons',
     },
     {
       what: '`tsctr images convert`: to OCI, uncompressed, zstd, fewer platforms; digests as with `ctr images convert`',
@@ -251,6 +251,10 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
     {
       what: 'Encrypted layers: decrypted by a program of `[stream_processors]` for every client that unpacks, with what imgcrypt gives it',
       shownBy: [integration('stream-processors'), 'internal/snapshots/stream-processors.test.ts'],
+    },
+    {
+      what: 'Pushes: manifests, tags, mounted and skipped blobs as with containerd 2.1; layers that are elsewhere (`urls`), without credentials',
+      shownBy: [integration('push-twins')],
     },
     {
       what: 'Registries: hosts.toml and the older tables, TLS, passwords, tokens, Docker’s config.json; one error that says what to do',

@@ -9,16 +9,12 @@ import { flagsOf, GLOBAL_FLAGS } from '../../internal/client/invocation.ts';
 import { peer } from '../peers/index.ts';
 
 const NO_EFFECT = 'ctr takes the flags of a pull here, and does nothing with them';
-const REGISTRY = 'not yet: ctr speaks to the registry itself, tsctr through the daemon';
 
 /** Commands with all that is below them, and flags of all commands that match: what tsctr has not, and why. */
 const MEANT: readonly (readonly [missing: RegExp, why: string])[] = [
   [/^pprof/, 'profiles of the runtime of Go, which our daemon has not'],
   [/^shim/, 'not yet: speaks to a shim past the daemon, which does not learn of it'],
   [/^install/, 'not yet: unpacks programs of an image onto the host'],
-  [/^content (fetch-object|fetch-blob|push-object)/, REGISTRY],
-  [/^images push --manifest(-type)?$/, 'not yet: an image is pushed by its name'],
-  [/^images push --allow-non-distributable-blobs$/, 'not yet: such layers stay here'],
   [/^images (mount|unmount) --?(k|u|skip-verify|plain-http|user|refresh|hosts-dir)$/, NO_EFFECT],
   [/^images (mount|unmount) --(tlscacert|tlscert|tlskey|http-dump|http-trace|label)$/, NO_EFFECT],
   [/^content active (-t|--root)$/, 'ctr takes them and does nothing with them'],

@@ -14,13 +14,12 @@ import { writeBlob } from '../blob-write.ts';
 import type { Client } from '../client.ts';
 import type { CommandContext, CommandGroup } from '../command.ts';
 import { readBlob } from '../image-content.ts';
-import { argument, labelArguments, labelPaths, labelText } from '../labels.ts';
+import { argument, digestArgument, labelArguments, labelPaths, labelText } from '../labels.ts';
 import { decimalSize, humanDuration } from '../sizes.ts';
 import { TABS } from '../table.ts';
 import { withLease } from '../work-lease.ts';
+import { FETCH_BLOB, FETCH_OBJECT, PUSH_OBJECT } from './content-remote.ts';
 import { fetchCommand } from './images-pull.ts';
-
-const DIGEST = /^(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/;
 
 /** `tsctr content`. */
 export const CONTENT: CommandGroup = {
@@ -57,7 +56,7 @@ export const CONTENT: CommandGroup = {
       async run({ client, args, output }) {
         let failure: TsError | undefined;
         for (const text of args) {
-          const digest = checkDigest(text);
+          const digest = digestArgument(text);
           try {
             await client.service(Content).delete({ digest });
             output.line(digest);
@@ -81,13 +80,16 @@ export const CONTENT: CommandGroup = {
       run: edit,
     },
     fetchCommand('fetch', 'fetch the content of an image without unpacking it'),
+    FETCH_OBJECT,
+    FETCH_BLOB,
+    PUSH_OBJECT,
     {
       name: 'get',
       summary: 'print a blob',
       usage: '<digest>',
       objects: ['content'],
       async run({ client, args, output }) {
-        const digest = checkDigest(args[0] ?? '');
+        const digest = digestArgument(args[0] ?? '');
         for await (const chunk of readBlob(client, digest)) await output.writeSlowly(chunk);
       },
     },
@@ -103,7 +105,7 @@ export const CONTENT: CommandGroup = {
       async run({ client, args, flags }) {
         const ref = argument(args, 0, 'must specify a transaction reference');
         const expected = flags.string('expected-digest') ?? '';
-        if (expected !== '') checkDigest(expected);
+        if (expected !== '') digestArgument(expected);
         const total = BigInt(flags.number('expected-size') ?? 0);
         await writeBlob(client, process.stdin, { ref, expected, total });
       },
@@ -137,7 +139,7 @@ export const CONTENT: CommandGroup = {
       usage: '<digest> [<label>=<value>...]',
       objects: ['content', 'text'],
       async run({ client, args, output }) {
-        const digest = checkDigest(args[0] ?? '');
+        const digest = digestArgument(args[0] ?? '');
         const labels = labelArguments(args.slice(1));
         const content = client.service(Content);
         const { info } =
@@ -177,15 +179,6 @@ function age(since: TimestampMessage | undefined): string {
   return humanDuration(Date.now() - Number(timestampToNs(since) / 1_000_000n));
 }
 
-/** Refuses what is no digest, in the words that Go's library has for it. */
-function checkDigest(text: string): string {
-  if (DIGEST.test(text)) return text;
-  const isHex = /^sha(?:256|512):[0-9a-f]+$/.test(text);
-  throw new TsError('InvalidArgument', `invalid checksum digest ${isHex ? 'length' : 'format'}`, {
-    fields: { digest: text },
-  });
-}
-
 async function listContent(client: Client, filters: readonly string[]): Promise<Info[]> {
   const infos: Info[] = [];
   for await (const { info } of client.service(Content).list({ filters })) infos.push(...info);
@@ -193,7 +186,7 @@ async function listContent(client: Client, filters: readonly string[]): Promise<
 }
 
 async function edit({ client, args, flags, output }: CommandContext): Promise<void> {
-  const digest = checkDigest(args[0] ?? '');
+  const digest = digestArgument(args[0] ?? '');
   const editor = flags.string('editor') ?? process.env['EDITOR'] ?? '';
   if (editor === '')
     throw new TsError('InvalidArgument', 'editor is required', {

@@ -70,7 +70,7 @@ export function fetchCommand(name: string, summary: string): Command {
 async function pull({ client, args, flags, output }: CommandContext, unpacks: boolean) {
   const reference = argument(args, 0, REFERENCE_MISSING);
   const platforms = platformsOf(flags);
-  using source = await registryEnd(client, reference, flags);
+  await using source = await registryEnd(client, reference, flags, output);
   const snapshotter = snapshotterOf(flags);
   const destination = packAny(ImageStore, {
     name: reference,

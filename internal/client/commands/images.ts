@@ -5,14 +5,13 @@ import { TsError } from '../../errors/index.ts';
 import type { Client } from '../client.ts';
 import type { CommandContext, CommandGroup } from '../command.ts';
 import { argument, labelArguments, labelPaths, labelText } from '../labels.ts';
-import { parsePlatform } from '../platform.ts';
-import { REGISTRY_FLAGS, registryEnd } from '../registry-flags.ts';
 import { transfer } from '../transfer.ts';
 import { EXPORT, IMPORT } from './images-archive.ts';
 import { CONVERT } from './images-convert.ts';
 import { CHECK, INSPECT, LIST, USAGE } from './images-list.ts';
 import { MOUNT, UNMOUNT } from './images-mount.ts';
 import { PULL } from './images-pull.ts';
+import { PUSH } from './images-push.ts';
 
 /** Not changed by an update of labels; but containerd 2.1 crashes when there is none. */
 const NO_TARGET = { mediaType: '', digest: '', size: 0n };
@@ -34,34 +33,7 @@ export const IMAGES: CommandGroup = {
     MOUNT,
     UNMOUNT,
     PULL,
-    {
-      name: 'push',
-      summary: 'push an image to a registry',
-      usage: '<remote> [<local>]',
-      objects: ['image'],
-      flags: {
-        ...REGISTRY_FLAGS,
-        platform: { type: 'string[]', usage: 'platform to push (repeatable; default: all)' },
-        local: { type: 'bool', hidden: true, usage: 'ignored: the daemon always transfers' },
-        'max-concurrent-uploaded-layers': {
-          type: 'int',
-          hidden: true,
-          usage: "ignored: the daemon's configuration decides",
-        },
-      },
-      async run({ client, args, flags, output }) {
-        const remote = argument(args, 0, 'please provide a remote image reference to push');
-        const name = args[1] ?? remote;
-        const platforms = flags.strings('platform').map(parsePlatform);
-        using destination = await registryEnd(client, remote, flags);
-        await transfer(
-          client,
-          output,
-          packAny(ImageStore, { name, platforms }),
-          destination.message,
-        );
-      },
-    },
+    PUSH,
     {
       name: 'prune',
       summary: 'remove images that no container uses',

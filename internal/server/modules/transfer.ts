@@ -45,6 +45,7 @@ export function openTransfer(core: Core): DaemonModule {
   const transfer = new ImageTransfer({ content, leases, images, snapshotters, differ }, limits);
   core.transfer = transfer;
   const streams = new StreamManager();
+  const logLine = (line: string): void => core.log.info({}, line);
   return {
     plugins: [
       { type: 'io.containerd.streaming.v1', id: 'manager' },
@@ -62,7 +63,7 @@ export function openTransfer(core: Core): DaemonModule {
     ],
     services: [
       grpcService(Streaming, streamingService(streams)),
-      grpcService(Transfer, transferService(transfer, streams, registries)),
+      grpcService(Transfer, transferService(transfer, streams, registries, logLine)),
     ],
     async start() {
       const namespaces = core.namespaces.list().map(({ name }) => name);

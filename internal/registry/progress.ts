@@ -3,8 +3,8 @@
  * ref key, below the line of what refers to it (containerd core/transfer, cmd/ctr images pull).
  */
 
+import type { Descriptor } from '../oci/index.ts';
 import { refKey } from '../oci/index.ts';
-import type { Descriptor } from './image-store.ts';
 
 export interface ProgressEvent {
   readonly event: string;
