@@ -2,6 +2,7 @@
 // `execArgv`), since nothing outside it may change them: neither NODE_OPTIONS nor an OpenSSL configuration file.
 
 import type { Part } from './bundle.ts';
+import type { FirstMemory } from './lean-node.ts';
 
 /** What one program is built from and how it is started. */
 export interface Binary {
@@ -18,10 +19,9 @@ export interface Binary {
   readonly parts?: readonly Part[];
   /** A list of the functions of `parts`, or without parts of all chunks, that are compiled at build time, beside this file (test/bench/called-functions*.ts). */
   readonly called?: string;
-  /**
-   * For a program of some tens of milliseconds: more of it and of its heap may be in memory than it uses, so that it is
-   * there at once (sea.ts, huge-heap.ts).
-   */
+  /** What its memory begins with; without it, pages as they are used. */
+  readonly memory?: FirstMemory;
+  /** For a program of some tens of milliseconds: more of it may be in memory than it uses, so that it is there at once (sea.ts). */
   readonly isShortLived?: boolean;
   /** Options of Node itself. */
   readonly nodeOptions: readonly string[];
@@ -69,6 +69,7 @@ export const binaries: Readonly<Record<string, Binary>> = {
       '--disable-wasm-trap-handler',
     ],
     compile: 'everything',
+    memory: 'prepared',
     isShortLived: true,
     called: 'called-functions.json',
     parts: [
@@ -85,13 +86,22 @@ export const binaries: Readonly<Record<string, Binary>> = {
   'containerd-shim-tsrunc-v2': {
     entry: 'cmd/containerd-shim-tsrunc-v2/main.ts',
     // One for each pod, idle for most of its life: collecting needs no threads, and the young generation may otherwise
-    // grow to 32 MB under a burst of exec and stays so for long. Other options would cost more than they give: nearly all
-    // (--single-threaded, --no-opt, …) make V8 refuse the compiled code of Node's own modules, which then are compiled at
-    // each start: 65 ms instead of 20 ms for http2, child_process and sqlite (November 2026). The hash seed is random
-    // and the optimising compiler is there: a shim lives as long as its pod and reads what others send. One thread in the
-    // background is enough for it, whereas Node starts four, each with a stack and a heap of malloc's.
-    v8Options: ['--single-threaded-gc', '--max-semi-space-size=1'],
+    // grow to 32 MB under a burst of exec and stays so for long. The hash seed is random: a shim lives as long as its pod
+    // and reads what others send. One thread in the background is enough for it, whereas Node starts four, each with a
+    // stack and a heap of malloc's.
+    // The compilers come in ten times as late as usual, that of single functions without optimisation hardly ever: what a pod
+    // needs is called some dozens of times and what an exec needs some more, and compiling it took a tenth of all
+    // that a pod costs, without making 400 execs any faster. Without them the lines of a log would take five times as long.
+    v8Options: [
+      '--single-threaded-gc',
+      '--max-semi-space-size=1',
+      '--invocation-count-for-maglev=4000',
+      '--invocation-count-for-turbofan=30000',
+      '--baseline-batch-compilation-threshold=1000000',
+    ],
     compile: 'outermost',
+    // It has as much private memory as before once it is idle: less code was compiled, and the rest of a huge page is left.
+    memory: 'huge-heap',
     called: 'called-functions-shim.json',
     nodeOptions: [...everyProgram, '--v8-pool-size=1'],
   },

@@ -29,7 +29,7 @@ for (const name of positionals) {
       binary,
       code,
       chunks,
-      node: baseNode(root, arch, binary.isShortLived),
+      node: baseNode(root, arch, binary.memory),
       cacheMaker: cacheMaker(root, arch),
       hostNode: process.execPath,
       assets: { 'koffi.node': koffiAddon(root, arch), ...workers.assets },

@@ -14,7 +14,7 @@ after(() => rmSync(dir, { recursive: true, force: true }));
 
 const published = readFileSync(process.execPath);
 const path = join(dir, 'node');
-if (skip === false) writeFileSync(path, makeLeanNode(published, true), { mode: 0o755 });
+if (skip === false) writeFileSync(path, makeLeanNode(published, 'huge-heap'), { mode: 0o755 });
 
 function run(options: readonly string[], code: string): unknown {
   const { status, signal, stdout, stderr } = spawnSync(path, [...options, '-e', code], {

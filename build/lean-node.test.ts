@@ -13,7 +13,7 @@ const dir = mkdtempSync(join(tmpdir(), 'lean-node-'));
 after(() => rmSync(dir, { recursive: true, force: true }));
 
 const published = readFileSync(process.execPath);
-const lean = makeLeanNode(published, false);
+const lean = makeLeanNode(published, 'as-used');
 const path = join(dir, 'node');
 writeFileSync(path, lean, { mode: 0o755 });
 
@@ -86,6 +86,18 @@ test('event loops have no rings, and V8 keeps no places for profiles', () => {
   assert.equal(run(path, code), '0\n');
 });
 
+test('each process has a seed of its own for its hashes, which nobody outside can know', () => {
+  const code = `
+    const { internalBinding } = require('internal/test/binding');
+    console.log(String(internalBinding('v8').getHashSeed()));`;
+  const seeds = Array.from({ length: 3 }, () => {
+    const { status, stdout } = spawnSync(path, ['--expose-internals', '-e', code]);
+    assert.equal(status, 0);
+    return String(stdout);
+  });
+  assert.equal(new Set(seeds).size, 3, seeds.join());
+});
+
 test('the loader is left with few symbols of the 47,000, and none of them is looked up by Node itself', () => {
   const elf = parseElf(lean);
   const section = (name: string) => elf.sections.find((each) => each.name === name);
@@ -112,7 +124,7 @@ test('the loader is left with few symbols of the 47,000, and none of them is loo
 });
 
 test('an executable without its own symbols is refused', () => {
-  assert.throws(() => makeLeanNode(lean, false), {
+  assert.throws(() => makeLeanNode(lean, 'as-used'), {
     message: 'make lean node: the executable is stripped already',
   });
 });

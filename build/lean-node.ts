@@ -1,5 +1,5 @@
 // Makes of Node's executable, as it was published, the one that our programs begin with: without symbols for debuggers
-// (strip-elf.ts), with few for the dynamic loader (dynamic-symbols.ts), and without four things that Node does in each
+// (strip-elf.ts), with few for the dynamic loader (dynamic-symbols.ts), and without five things that Node does in each
 // process and that are of no use to ours. Its own symbol table says where they are; it is still there before stripping.
 import { callSlot, shortenDynamicSymbols } from './dynamic-symbols.ts';
 import {
@@ -37,29 +37,55 @@ const RETURN_AT_ONCE = [
  */
 const DEADLOCK_DETECTION = '_ZN4absl12_GLOBAL__N_124synch_deadlock_detectionE.0';
 
+/**
+ * V8's test for primes (detail::sprp in rapidhash's secret.h, of Miller and Rabin), which takes any number for one now. V8
+ * makes three secret numbers for its hashes at each start, of random bytes, and goes on until they are primes: 4 of the 23 ms of
+ * an empty program. They are masks for XOR: what they have to be is random, odd and different in half of their bits, and that
+ * they still are.
+ */
+const PRIME_TEST = '_ZN6detailL4sprpEyy';
+
 /** The instruction that returns from a function. */
 const RETURN: Readonly<Record<number, Buffer>> = {
   [EM_X86_64]: Buffer.from([0xc3]),
   [EM_AARCH64]: Buffer.from([0xc0, 0x03, 0x5f, 0xd6]),
 };
 
+/** The instruction before it that makes the result 1: `mov eax, 1`, `mov w0, #1`. */
+const RESULT_ONE: Readonly<Record<number, Buffer>> = {
+  [EM_X86_64]: Buffer.from([0xb8, 0x01, 0x00, 0x00, 0x00]),
+  [EM_AARCH64]: Buffer.from([0x20, 0x00, 0x80, 0x52]),
+};
+
 /**
- * `isShortLived`: for a program of some tens of milliseconds (prepared-memory.ts, huge-heap.ts). Throws an Error when the
- * executable lacks one of the functions: another version of Node, then, of which less is known.
+ * What the memory of a program begins with: pages as they are used; V8's heap in huge pages (huge-heap.ts); or that and the
+ * rest prepared, for a program of some tens of milliseconds (prepared-memory.ts).
  */
-export function makeLeanNode(published: Buffer, isShortLived: boolean): Buffer {
+export type FirstMemory = 'as-used' | 'huge-heap' | 'prepared';
+
+/**
+ * Throws an Error when the executable lacks one of the functions: another version of Node, then, of which less is known.
+ */
+export function makeLeanNode(published: Buffer, memory: FirstMemory): Buffer {
   const patched = Buffer.from(published);
   const place = placesIn(published);
   const elf = parseElf(published);
   const instruction = RETURN[elf.machine];
-  if (instruction === undefined) throw new Error(`make lean node: unknown machine ${elf.machine}`);
+  const resultOne = RESULT_ONE[elf.machine];
+  if (instruction === undefined || resultOne === undefined) {
+    throw new Error(`make lean node: unknown machine ${elf.machine}`);
+  }
   for (const name of RETURN_AT_ONCE) {
     instruction.copy(patched, fileOffset(elf, place(name).address));
   }
+  const primeTest = fileOffset(elf, place(PRIME_TEST).address);
+  Buffer.concat([resultOne, instruction]).copy(patched, primeTest);
   patched.writeUInt32LE(0, fileOffset(elf, place(DEADLOCK_DETECTION).address));
-  if (isShortLived) {
+  if (memory !== 'as-used') {
     const variables = { malloc: callSlot(elf, 'malloc'), free: callSlot(elf, 'free') };
-    const room = prepareMemory(patched, { ...variables, room: gapBeforeText(elf) });
+    const unused = gapBeforeText(elf);
+    const room =
+      memory === 'prepared' ? prepareMemory(patched, { ...variables, room: unused }) : unused;
     const { table, allocate } = HUGE_HEAP_SYMBOLS;
     useHugeHeap(patched, { table: place(table), allocate: place(allocate), room });
   }

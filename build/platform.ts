@@ -13,7 +13,7 @@ import {
 import { dirname, join } from 'node:path';
 import type { Arch } from './binaries.ts';
 import { foreignPackage } from './foreign-packages.ts';
-import { makeLeanNode } from './lean-node.ts';
+import { type FirstMemory, makeLeanNode } from './lean-node.ts';
 
 /** What the lean Node is made by: when one of them changes, it is made anew. */
 const MAKERS = [
@@ -22,15 +22,15 @@ const MAKERS = [
 ];
 
 /** The lean Node of `arch` (lean-node.ts); made once and kept below dist/. */
-export function baseNode(root: string, arch: Arch, isShortLived = false): string {
+export function baseNode(root: string, arch: Arch, memory: FirstMemory = 'as-used'): string {
   const source = join(packageDirectory(root, `node-linux-${arch}`, arch), 'bin/node');
-  const lean = join(root, 'dist/cache', arch, isShortLived ? 'node-short-lived' : 'node');
+  const lean = join(root, 'dist/cache', arch, `node-${memory}`);
   const makers = MAKERS.map((name) => join(import.meta.dirname, name));
   const newest = Math.max(...[source, ...makers].map((path) => statSync(path).mtimeMs));
   if (existsSync(lean) && statSync(lean).mtimeMs >= newest) return lean;
   mkdirSync(dirname(lean), { recursive: true });
   const partial = `${lean}.${process.pid}`;
-  writeFileSync(partial, makeLeanNode(readFileSync(source), isShortLived));
+  writeFileSync(partial, makeLeanNode(readFileSync(source), memory));
   chmodSync(partial, 0o755);
   renameSync(partial, lean);
   return lean;

@@ -23,7 +23,7 @@ const dir = mkdtempSync(join(tmpdir(), 'prepared-memory-'));
 const path = join(dir, 'node');
 const published = readFileSync(process.execPath);
 before(() => {
-  if (skip === false) writeFileSync(path, makeLeanNode(published, true), { mode: 0o755 });
+  if (skip === false) writeFileSync(path, makeLeanNode(published, 'prepared'), { mode: 0o755 });
 });
 after(() => rmSync(dir, { recursive: true, force: true }));
 

@@ -9,7 +9,7 @@ const root = join(import.meta.dirname, '../..');
 /** Builds it at `path`. It exits as ours do, at once, unless it has other `code`: that is the harder mark. */
 export function makeEmptyProgram(binary: Binary, path: string, code = 'process.exit(0);'): void {
   const arch = process.arch === 'arm64' ? 'arm64' : 'x64';
-  const node = baseNode(root, arch, binary.isShortLived);
+  const node = baseNode(root, arch, binary.memory);
   const assets = { 'koffi.node': koffiAddon(root, arch) };
   makeSea({ binary, code, node, cacheMaker: [node], hostNode: node, assets }, path);
 }
