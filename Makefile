@@ -10,6 +10,7 @@
 # make soak-pods        PODS=110 PROBED=50 SECONDS=300: a full node of pods, then probes in some of them; nothing is left
 # make soak-ooms        OOMS=1000: containers that run out of memory at once, and that each is told as such
 # make soak-shims       SHIMS=100: so many dead and so many live shims, and how long a daemon takes to list their pods
+# make soak-log         the daemon killed twenty times under a container that logs 10 MB a second
 # make soak-events      OPERATIONS=2000: random requests, and a model of events held against the lists
 # make soak-daemon      KILLS=150: the daemon killed at random moments of its work, its data checked after each
 # make clean            removes what was built (not node_modules)
@@ -32,7 +33,7 @@ node := node_modules/node-linux-$(host)/bin/node
 packages := node_modules/.package-lock.json
 generated := internal/api/generated/.stamp
 
-.PHONY: all install demo test critest test-podman test-vm lint fmt types bench soak soak-pods soak-ooms soak-shims soak-events soak-daemon clean generate
+.PHONY: all install demo test critest test-podman test-vm lint fmt types bench soak soak-pods soak-ooms soak-shims soak-log soak-events soak-daemon clean generate
 .DELETE_ON_ERROR:
 
 all: $(binaries) $(dist)/LICENSES.txt
@@ -112,6 +113,9 @@ soak-ooms: all
 
 soak-shims: all
 	SHIMS=$(SHIMS) TEST_DAEMON_PROGRAM=$(CURDIR)/$(dist)/bin/tscontainerd $(node) test/soak/shims.ts
+
+soak-log: all
+	KILLS=20 TEST_DAEMON_PROGRAM=$(CURDIR)/$(dist)/bin/tscontainerd $(node) --test test/faults/shim-log-daemon.test.ts
 
 soak-events: all
 	OPERATIONS=$(OPERATIONS) SEED=$(SEED) TEST_DAEMON_PROGRAM=$(CURDIR)/$(dist)/bin/tscontainerd \

@@ -1,6 +1,7 @@
 // A container that logs 10 MB a second into the shim's own log while its daemon is killed and comes back: no line is
 // lost, doubled or out of order, and nothing in the log tells of it.
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -10,9 +11,9 @@ import { shimKinds, TaskBench } from '../fixtures/tasks.ts';
 
 /** A block of lines is 1 MB, and ten of them are begun in a second. */
 const LINES_IN_BLOCK = 1 << 17;
-const BLOCKS = 40;
-/** Times after the start at which the daemon dies. */
-const DEATHS_MS = [700, 2_000];
+/** How often the daemon dies: `make soak-log` has it die twenty times. */
+const KILLS = Number(process.env['KILLS'] || 2);
+const SERVING_MS = 700;
 const AWAY_MS = 500;
 /** So many characters of the daemon's log are in a failure. */
 const WORDS = 4_000;
@@ -21,36 +22,42 @@ const ours = shimKinds().find(({ runtime }) => runtime === 'io.containerd.tsrunc
 assert.ok(ours !== undefined);
 
 for (const daemonKind of ['tscontainerd', 'containerd-2.1'] as const) {
-  test(`${daemonKind} is killed twice under a counter of 10 MB/s: its log is whole`, {
+  test(`${daemonKind} is killed again and again under a counter of 10 MB/s: its log is whole`, {
     skip: skipWithout(daemonKind) || ours.skip,
   }, async (t) => {
     await using bench = await TaskBench.start(ours, undefined, daemonKind);
     const log = join(bench.daemon.directory, 'counter.log');
     // Eight bytes a line, newline included.
     const block = `seq $((1000000 + i * ${LINES_IN_BLOCK})) $((999999 + (i + 1) * ${LINES_IN_BLOCK}))`;
-    const script = `i=0; while [ $i -lt ${BLOCKS} ]; do { ${block}; } & sleep 0.1; wait; i=$((i+1)); done; exit 7`;
+    const script = `i=0; while [ ! -e /stop ]; do { ${block}; } & sleep 0.1; wait; i=$((i+1)); done; echo end $i; exit 7`;
     const startMs = performance.now();
     await bench.run('counter', {
       args: ['/bin/sh', '-c', script],
       io: { stdout: `cri://${log}`, stderr: `cri://${log}` },
     });
-    for (const atMs of DEATHS_MS) {
-      await delay(Math.max(0, atMs - (performance.now() - startMs)));
+    for (let kill = 0; kill < KILLS; kill++) {
+      await delay(SERVING_MS);
       await bench.daemon.kill('SIGKILL');
       await delay(AWAY_MS); // what is written meanwhile has no daemon
       await bench.restart();
     }
+    writeFileSync(join(bench.daemon.directory, 'rootfs/stop'), '');
     const { exitStatus } = await bench.tasks.wait({ containerId: 'counter' });
-    t.diagnostic(`${Math.round(performance.now() - startMs)} ms for ${BLOCKS} MiB`);
     assert.equal(exitStatus, 7);
     let next = 1_000_000;
+    let end = '';
     eachLine(log, ({ stream, tag, content }) => {
-      if (stream === 'stdout' && tag === 'F' && content === `${next}`) next++;
+      const isOurs = stream === 'stdout' && tag === 'F' && end === '';
+      if (isOurs && content === `${next}`) next++;
+      else if (isOurs && content.startsWith('end ')) end = content;
       else assert.fail(`after ${next - 1}: ${stream} ${tag} ${content}`);
     });
+    const blocks = (next - 1_000_000) / LINES_IN_BLOCK;
+    t.diagnostic(`${KILLS} kills, ${blocks} MiB in ${Math.round(performance.now() - startMs)} ms`);
     // Why a log ends early is in the words of the shim, which the daemon has.
     const words = `${next}\n${bench.daemon.log.slice(-WORDS)}`;
-    assert.equal(next, 1_000_000 + BLOCKS * LINES_IN_BLOCK, words);
+    assert.equal(end, `end ${blocks}`, words);
+    assert.ok(blocks > KILLS, words);
     await bench.tasks.delete({ containerId: 'counter' });
     assert.deepEqual(await bench.leftoversAfter('counter'), []);
   });
