@@ -2,6 +2,9 @@ import { Counter, Histogram, type Labels, type MetricRegistry } from '../metrics
 import type { CallObserver, ObservedCall } from './grpc-server.ts';
 
 const PREFIX = '/runtime.v1.';
+const PULL = `${PREFIX}ImageService/PullImage`;
+/** A pull of minutes is no rarity. */
+const PULL_BUCKETS_SECONDS = [0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600];
 
 /**
  * Counts the calls of kubelets by their method, apart from those of other clients: how many, how many of
@@ -20,6 +23,13 @@ export function criMetrics(registry: MetricRegistry, next: CallObserver): CallOb
       'How long CRI operations took, by type.',
     ),
   );
+  const pulls = registry.add(
+    new Histogram(
+      'containerd_image_pull_duration_seconds',
+      'How long pulls of the CRI took that succeeded.',
+      PULL_BUCKETS_SECONDS,
+    ),
+  );
   return {
     begin(path, kind) {
       const observed = next.begin(path, kind);
@@ -32,8 +42,10 @@ export function criMetrics(registry: MetricRegistry, next: CallObserver): CallOb
         sent: () => observed.sent(),
         ended(code) {
           observed.ended(code);
+          const tookSeconds = (performance.now() - startMs) / 1000;
           if (code !== 0) errors.add(labels);
-          seconds.observe((performance.now() - startMs) / 1000, labels);
+          else if (path === PULL) pulls.observe(tookSeconds);
+          seconds.observe(tookSeconds, labels);
         },
       } satisfies ObservedCall;
     },

@@ -12,6 +12,7 @@ import { Client, credentials } from '@grpc/grpc-js';
 import { Containers } from '../../internal/api/generated/containerd.services.containers.v1.ts';
 import { Content } from '../../internal/api/generated/containerd.services.content.v1.ts';
 import { Leases } from '../../internal/api/generated/containerd.services.leases.v1.ts';
+import { Snapshots } from '../../internal/api/generated/containerd.services.snapshots.v1.ts';
 import {
   Version,
   VersionResponse as VersionMessage,
@@ -110,7 +111,7 @@ for (const kind of ['tscontainerd', 'containerd-2.1'] as DaemonKind[]) {
 
 const skip = skipWithout('tscontainerd');
 
-test('metrics count containers, and no histogram comes without grpc_histogram', {
+test('metrics count containers and snapshots, and no histogram comes without grpc_histogram', {
   skip,
 }, async () => {
   const port = await freePort();
@@ -118,8 +119,12 @@ test('metrics count containers, and no histogram comes without grpc_histogram', 
   await using daemon = await TestDaemon.start('tscontainerd', { config });
   using connection = new GrpcConnection(daemon.address, 'default');
   await connection.service(Containers).create({ container: { id: 'c', runtime: { name: 'x' } } });
+  const snapshots = connection.service(Snapshots);
+  for (const snapshotter of ['overlayfs', 'native'])
+    await snapshots.prepare({ snapshotter, key: 's' });
   const lines = await scrape(port);
   assert.equal(metric(lines, 'containerd_container_count'), '1');
+  assert.equal(metric(lines, 'containerd_snapshots_total'), '2');
   assert.equal(metric(lines, 'containerd_task_count'), '0');
   assert.doesNotMatch(lines, /grpc_server_handling_seconds/);
 });

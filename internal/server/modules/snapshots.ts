@@ -18,6 +18,7 @@ import { sweepMounts } from '../../snapshots/temporary-mount.ts';
 import { WorkerPool } from '../../snapshots/worker-pool.ts';
 import type { Core } from '../core.ts';
 import type { DaemonModule } from '../module.ts';
+import { gauge } from '../process-metrics.ts';
 import { openDrivers, SNAPSHOTTER } from './snapshot-drivers.ts';
 
 /** The snapshotters that this machine can use, and what turns layers into snapshots. */
@@ -69,6 +70,12 @@ export async function openSnapshots(core: Core): Promise<DaemonModule> {
   });
   core.differs.set('walking', differ);
   const metadata = ['io.containerd.metadata.v1'];
+  core.metrics.collect(() => {
+    const scopes = core.namespaces.list().map(({ name }) => ({ namespace: name }));
+    const counts = scopes.flatMap((scope) => stores.map((store) => store.list(scope).length));
+    const count = counts.reduce((sum, each) => sum + each, 0);
+    return [gauge('containerd_snapshots_total', 'Number of snapshots in all namespaces.', count)];
+  });
   return {
     plugins: [
       ...plugins,
