@@ -47,8 +47,11 @@ export interface PullContext {
   readonly concurrency: number;
   /** Whether each layer is on the disk before its snapshot is there. */
   readonly isSynced: boolean;
-  /** Whether layers are let go once they are unpacked (`discard_unpacked_layers`). */
-  readonly discardsLayers: boolean;
+  /**
+   * Lets a layer go once it is unpacked (`discard_unpacked_layers`), so that the disk never has to hold all of an image twice;
+   * undefined when layers are kept.
+   */
+  readonly discard: ((layer: Descriptor) => void) | undefined;
 }
 
 export class ImagePull {
@@ -61,7 +64,7 @@ export class ImagePull {
   constructor(context: PullContext) {
     this.#context = context;
     // Of what is not unpacked the layers are all there is.
-    this.#discards = context.discardsLayers && context.target.unpacks.length > 0;
+    this.#discards = context.discard !== undefined && context.target.unpacks.length > 0;
     this.#downloads = new Limiter(context.concurrency);
   }
 
@@ -177,6 +180,12 @@ export class ImagePull {
     };
     const unpack = target.unpacks.find((one) => isOneOf([one.platform], platform));
     const parts: Promise<unknown>[] = [];
+    // The same layer may be there several times.
+    const waiting = layers.map(({ digest }) => digest);
+    const unpacked = (layer: Descriptor): void => {
+      waiting.splice(waiting.indexOf(layer.digest), 1);
+      if (!waiting.includes(layer.digest)) this.#context.discard?.(layer);
+    };
     const isImage = mediaKind(config.mediaType) === 'config';
     // What is unpacked, or what a remote snapshotter has, need not be fetched then.
     const isAskedFirst =
@@ -196,7 +205,10 @@ export class ImagePull {
         isFetchedLast: isAskedFirst,
         isSynced: this.#context.isSynced,
         source: { reference: this.#context.client.name, manifest: descriptor.digest },
-        onProgress: (event: string, layer: Descriptor) => progress.done(event, layer),
+        onProgress: (event: string, layer: Descriptor) => {
+          progress.done(event, layer);
+          if (event === 'extracted') unpacked(layer);
+        },
       };
       parts.push(group.start(() => unpacker.unpack(scope, request)));
     }

@@ -100,7 +100,11 @@ export class ImageTransfer {
       const root = await client.resolve(scope.signal);
       progress.say(`Pulling from ${from}`);
       progress.image('fetching image content', registry.reference, root);
+      const discards = this.#limits.discardsLayers?.(scope) ?? false;
       await withWorkLease(this.#leases, scope, async (leased) => {
+        const letGo = ({ digest }: Descriptor): void => {
+          this.#leases.deleteResource(scope, leased.lease ?? '', { type: 'content', id: digest });
+        };
         await together(leased.signal, async (group) => {
           const pull = new ImagePull({
             content: this.#content,
@@ -112,7 +116,7 @@ export class ImageTransfer {
             group,
             concurrency: options.downloads ?? this.#limits.downloads,
             isSynced: options.isSynced ?? false,
-            discardsLayers: this.#limits.discardsLayers?.(scope) ?? false,
+            discard: discards ? letGo : undefined,
             scope: { ...leased, signal: group.signal },
           });
           await pull.run(root, registry.reference);

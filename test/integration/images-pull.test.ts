@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -105,6 +105,37 @@ test('three layers are fetched side by side', { skip: skipPulls }, async () => {
     return true;
   };
   ok(await suite.ctr('images', 'pull', ref));
+});
+
+// containerd/containerd 8881: an image of many layers is unpacked no faster than its lowest one comes.
+test('layers are unpacked while those below them are still on their way', {
+  skip: skipPulls,
+}, async () => {
+  const ref = suite.registry.add(suite.image, 'some/image');
+  const [lowest = ''] = suite.image.layerDigests;
+  let release: (() => void) | undefined;
+  suite.registry.misbehave = (request, response) => {
+    if (!request.url?.endsWith(lowest)) return false;
+    release = () => response.end(suite.image.blobs.get(lowest));
+    return true;
+  };
+  const pull = suite.ctr('images', 'pull', ref);
+  const snapshots = join(suite.daemon.root, 'io.containerd.snapshotter.v1.overlayfs/snapshots');
+  const isUnpacked = (file: string): boolean => {
+    return readdirSync(snapshots).some((id) => {
+      const path = join(snapshots, id, 'fs', file);
+      return existsSync(path) && statSync(path).size === 640_000;
+    });
+  };
+  const deadlineMs = performance.now() + 20_000;
+  while (!(isUnpacked('b') && isUnpacked('c') && release !== undefined)) {
+    assert.ok(performance.now() < deadlineMs, 'the upper layers wait for the lowest one');
+    await delay(20); // there is no event for what another process writes
+  }
+  assert.equal(isUnpacked('a'), false);
+  release();
+  ok(await pull);
+  assert.ok(isUnpacked('a'));
 });
 
 test('hosts.toml: a mirror is tried first, the registry after it', {
