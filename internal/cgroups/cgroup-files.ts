@@ -10,6 +10,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { isErrno, TsError } from '../errors/index.ts';
+import { type Operation, Result, runInChild, steps } from '../linux/index.ts';
 
 /**
  * The file operations that cgroup file systems know, and nothing else, so that a test can stand in
@@ -22,6 +23,8 @@ export interface CgroupFiles {
   tryRead(path: string): string | undefined;
   /** Writes to an existing file in one write(2). */
   write(path: string, value: string): void;
+  /** As `write`, for a value that makes the kernel work long: a child of this process writes it. */
+  writeByChild(path: string, value: string): Operation<void>;
   exists(path: string): boolean;
   /** False if it was there already. */
   makeDirectory(path: string): boolean;
@@ -71,6 +74,15 @@ export const kernelCgroupFiles: CgroupFiles = {
     } finally {
       closeSync(fd);
     }
+  },
+
+  *writeByChild(path, value) {
+    const label = `write ${JSON.stringify(value)} to ${path}`;
+    yield* runInChild('writer', (child) => {
+      const file = new Result('file');
+      child.add(steps.open({ path, flags: ['O_WRONLY'] }), { into: file.field, label });
+      child.add(steps.write(file, value), { label, retryOn: 'EINTR' });
+    });
   },
 
   exists: existsSync,

@@ -2,6 +2,10 @@ import type { Operation } from '../linux/index.ts';
 import type { DeviceRule, LinuxResources } from '../oci/index.ts';
 import type { CgroupStatistics } from './statistics.ts';
 
+export interface UpdateOptions {
+  readonly byChild?: boolean | undefined;
+}
+
 /**
  * A container's cgroup in every hierarchy of this machine: what the runtime and the shim need of
  * it, whatever the kernel's layout. What may have to wait is an operation.
@@ -32,8 +36,11 @@ export interface CgroupManager {
    */
   undoCreate(deadlineMs?: number): Operation<void>;
 
-  /** Changes limits of an existing cgroup; properties that are absent stay as they are. */
-  update(resources: CgroupResources): Operation<void>;
+  /**
+   * Changes limits of an existing cgroup; properties that are absent stay as they are. The writer of a lower limit of
+   * memory has to free the memory: with `byChild` a child does that, and the operation waits for it.
+   */
+  update(resources: CgroupResources, options?: UpdateOptions): Operation<void>;
 
   /**
    * Moves a process in. On cgroup v1 the first write waits for an RCU grace period (some 10 ms):

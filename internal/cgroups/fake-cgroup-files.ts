@@ -1,5 +1,6 @@
 import { posix } from 'node:path';
 import { Errno, type ErrnoName, TsError } from '../errors/index.ts';
+import type { Operation } from '../linux/index.ts';
 import type { CgroupFiles } from './cgroup-files.ts';
 
 /**
@@ -11,6 +12,8 @@ export class FakeCgroupFiles implements CgroupFiles {
   readonly directories = new Set<string>();
   /** `FILE=VALUE` for each write, `+DIRECTORY` and `-DIRECTORY`, without the common prefix. */
   readonly journal: string[] = [];
+  /** Which files a child has written. */
+  readonly childWrites: string[] = [];
   readonly #newFiles: (directory: string) => Readonly<Record<string, string>>;
   readonly #refusals: { matches: (entry: string) => boolean; errno: ErrnoName }[] = [];
   readonly #prefix: string;
@@ -54,6 +57,12 @@ export class FakeCgroupFiles implements CgroupFiles {
 
   tryRead(path: string): string | undefined {
     return this.contents.get(path);
+  }
+
+  // biome-ignore lint/correctness/useYield: nothing is slow here
+  *writeByChild(path: string, value: string): Operation<void> {
+    this.childWrites.push(posix.relative(this.#prefix, path));
+    this.write(path, value);
   }
 
   write(path: string, value: string): void {

@@ -1,5 +1,9 @@
 import { TsError } from '../errors/index.ts';
+import type { Operation } from '../linux/index.ts';
 import type { CgroupFiles } from './cgroup-files.ts';
+import type { UpdateOptions } from './cgroup-manager.ts';
+
+export type LimitValue = string | number | bigint;
 
 /**
  * Writes limits into the files of one cgroup, and says on errors which property of the configuration
@@ -9,12 +13,19 @@ export class LimitWriter {
   readonly #files: CgroupFiles;
   readonly #directories: Readonly<Record<string, string>>;
   readonly #isV2: boolean;
+  readonly #byChild: boolean;
 
   /** `directories` by v1 controller, or one with the key `''` for cgroup v2. */
-  constructor(files: CgroupFiles, directories: Readonly<Record<string, string>>, isV2: boolean) {
+  constructor(
+    files: CgroupFiles,
+    directories: Readonly<Record<string, string>>,
+    isV2: boolean,
+    { byChild = false }: UpdateOptions = {},
+  ) {
     this.#files = files;
     this.#directories = directories;
     this.#isV2 = isV2;
+    this.#byChild = byChild;
   }
 
   /** Whether the file is there. */
@@ -30,17 +41,44 @@ export class LimitWriter {
   }
 
   /** Sets `file` to `value` for `linux.resources.PROPERTY`. */
-  set(controller: string, file: string, value: string | number | bigint, property: string): void {
-    const name = `linux.resources.${property}`;
-    const directory = this.#directory(controller);
-    if (directory === undefined) throw this.#noController(controller, name);
+  set(controller: string, file: string, value: LimitValue, property: string): void {
     try {
-      this.#files.write(`${directory}/${file}`, String(value));
+      this.#files.write(this.#path(controller, file, property), String(value));
     } catch (thrown) {
-      const error = TsError.from(thrown);
-      if (error.fields['errno'] !== 'ENOENT') throw error.within(name);
-      throw this.#noFile(controller, error.within(name), directory);
+      throw this.#failure(controller, property, thrown);
     }
+  }
+
+  /** As `set`, of what the writer may have to free memory for, or to move it. */
+  *setSlowly(
+    controller: string,
+    file: string,
+    value: LimitValue,
+    property: string,
+  ): Operation<void> {
+    if (!this.#byChild) {
+      this.set(controller, file, value, property);
+      return;
+    }
+    try {
+      yield* this.#files.writeByChild(this.#path(controller, file, property), String(value));
+    } catch (thrown) {
+      throw this.#failure(controller, property, thrown);
+    }
+  }
+
+  #path(controller: string, file: string, property: string): string {
+    const directory = this.#directory(controller);
+    if (directory !== undefined) return `${directory}/${file}`;
+    throw this.#noController(controller, `linux.resources.${property}`);
+  }
+
+  #failure(controller: string, property: string, thrown: unknown): TsError {
+    const directory = this.#directory(controller);
+    const error = TsError.from(thrown);
+    if (directory === undefined) return error;
+    const named = error.within(`linux.resources.${property}`);
+    return error.fields['errno'] === 'ENOENT' ? this.#noFile(controller, named, directory) : named;
   }
 
   #directory(controller: string): string | undefined {

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type ErrnoName, TsError } from '../errors/index.ts';
+import { runBlocking } from '../linux/index.ts';
 import type { CgroupResources } from './cgroup-manager.ts';
 import { FakeCgroupFiles } from './fake-cgroup-files.ts';
-import { setV1Limits } from './v1-limits.ts';
+import { setV1Limits as v1Limits } from './v1-limits.ts';
 import { cpuWeight, ioWeight } from './v2-conversions.ts';
-import { setV2Limits } from './v2-limits.ts';
+import { setV2Limits as v2Limits } from './v2-limits.ts';
 
 const V1_FILES: Record<string, Record<string, string>> = {
   cpu: {
@@ -270,6 +271,14 @@ const LIMITS: [string, CgroupResources, string[] | string, string[] | string][] 
   ],
 ];
 
+function setV1Limits(...parameters: Parameters<typeof v1Limits>): void {
+  runBlocking(v1Limits(...parameters));
+}
+
+function setV2Limits(...parameters: Parameters<typeof v2Limits>): void {
+  runBlocking(v2Limits(...parameters));
+}
+
 function outcome(files: FakeCgroupFiles, set: () => void): string[] | string {
   try {
     set();
@@ -479,4 +488,23 @@ test('setV2Limits: a new limit of memory leaves the sum of memory and swap as it
   setV2Limits(files, '/c', { memory: { limit: 80n } });
   setV2Limits(files, '/c', { memory: { limit: 200n } }); // beyond the sum: swap stays
   assert.deepEqual(files.journal, ['memory.swap.max=70', 'memory.max=80', 'memory.max=200']);
+});
+
+test('limits whose writer has to free or to move memory are written by a child, if asked for', () => {
+  const resources: CgroupResources = {
+    cpu: { cpus: '0', mems: '0', quota: 5000n },
+    memory: { limit: MIB, swap: MIB },
+    pids: { limit: 7n },
+  };
+  const { files, directories } = v1();
+  setV1Limits(files, directories, resources, { byChild: true });
+  assert.deepEqual(files.childWrites.toSorted(), [
+    'cpuset/cpuset.mems',
+    'memory/memory.limit_in_bytes',
+    'memory/memory.memsw.limit_in_bytes',
+  ]);
+  const unified = v2();
+  setV2Limits(unified, '/c', { ...resources, unified: { 'memory.high': '1' } }, { byChild: true });
+  assert.deepEqual(unified.childWrites, ['memory.max', 'cpuset.mems', 'memory.high']);
+  assert.deepEqual(files.journal.length, 6);
 });

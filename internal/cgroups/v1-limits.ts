@@ -1,7 +1,8 @@
 import { posix } from 'node:path';
 import { isErrno, TsError } from '../errors/index.ts';
+import type { Operation } from '../linux/index.ts';
 import type { CgroupFiles } from './cgroup-files.ts';
-import type { CgroupResources } from './cgroup-manager.ts';
+import type { CgroupResources, UpdateOptions } from './cgroup-manager.ts';
 import { deviceTable, deviceWrites } from './device-rules.ts';
 import { badLimit, LimitWriter, noSuchLimit } from './limit-writer.ts';
 
@@ -12,19 +13,20 @@ const CPU_SHARES = { min: 2n, max: 262144n };
  * Sets the limits of `resources` on cgroup v1 (kernel Documentation/admin-guide/cgroup-v1). Absent
  * properties, and zeros where the spec has no meaning for zero, change nothing.
  */
-export function setV1Limits(
+export function* setV1Limits(
   files: CgroupFiles,
   directories: Readonly<Record<string, string>>,
   resources: CgroupResources,
-): void {
-  const limits = new LimitWriter(files, directories, false);
+  options?: UpdateOptions,
+): Operation<void> {
+  const limits = new LimitWriter(files, directories, false, options);
   const [unified] = Object.keys(resources.unified ?? {});
   if (unified !== undefined) {
     throw noSuchLimit(`unified[${JSON.stringify(unified)}]`, 1, 'use a machine with cgroup v2');
   }
-  setCpuset(limits, resources);
+  yield* setCpuset(limits, resources);
   setDevices(files, limits, directories['devices'], resources);
-  setMemory(limits, resources);
+  yield* setMemory(limits, resources);
   setCpu(limits, resources);
   setPids(limits, resources);
   setBlockIo(limits, resources);
@@ -37,9 +39,11 @@ export function setV1Limits(
   setRdma(limits, resources);
 }
 
-function setCpuset(limits: LimitWriter, { cpu }: CgroupResources): void {
+function* setCpuset(limits: LimitWriter, { cpu }: CgroupResources): Operation<void> {
   if (cpu?.cpus !== undefined) limits.set('cpuset', 'cpuset.cpus', cpu.cpus, 'cpu.cpus');
-  if (cpu?.mems !== undefined) limits.set('cpuset', 'cpuset.mems', cpu.mems, 'cpu.mems');
+  if (cpu?.mems !== undefined) {
+    yield* limits.setSlowly('cpuset', 'cpuset.mems', cpu.mems, 'cpu.mems');
+  }
 }
 
 /**
@@ -117,15 +121,15 @@ function memoryAdvice(errno: unknown, file: string, limits: LimitWriter): string
   return undefined;
 }
 
-function setMemory(limits: LimitWriter, { memory }: CgroupResources): void {
+function* setMemory(limits: LimitWriter, { memory }: CgroupResources): Operation<void> {
   if (memory === undefined) return;
-  const set = (file: string, value: bigint, property: string): void => {
+  function* set(file: string, value: bigint, property: string): Operation<void> {
     try {
-      limits.set('memory', file, value, `memory.${property}`);
+      yield* limits.setSlowly('memory', file, value, `memory.${property}`);
     } catch (thrown) {
       throw explainMemory(TsError.from(thrown), file, limits);
     }
-  };
+  }
   const limit = memory.limit ?? 0n;
   let swap = memory.swap ?? 0n;
   const hasSwap = (): boolean => limits.has('memory', 'memory.memsw.limit_in_bytes');
@@ -138,38 +142,38 @@ function setMemory(limits: LimitWriter, { memory }: CgroupResources): void {
   if (swap > 0n && limit > 0n && swap < limit) {
     throw badLimit('memory.swap', `${swap} is memory and swap together and below limit, ${limit}`);
   }
-  const setLimit = (): void => {
-    if (limit !== 0n) set('memory.limit_in_bytes', limit, 'limit');
-  };
-  const setSwap = (): void => {
-    if (swap !== 0n) set('memory.memsw.limit_in_bytes', swap, 'swap');
-  };
+  function* setLimit(): Operation<void> {
+    if (limit !== 0n) yield* set('memory.limit_in_bytes', limit, 'limit');
+  }
+  function* setSwap(): Operation<void> {
+    if (swap !== 0n) yield* set('memory.memsw.limit_in_bytes', swap, 'swap');
+  }
   // At each moment memory <= memory and swap must hold: whichever makes room goes first.
   const current = swap === 0n ? '0' : (limits.read('memory', 'memory.limit_in_bytes') ?? '0');
   if (swap === -1n || BigInt(current) < swap) {
-    setSwap();
-    setLimit();
+    yield* setSwap();
+    yield* setLimit();
   } else {
-    setLimit();
-    setSwap();
+    yield* setLimit();
+    yield* setSwap();
   }
   if ((memory.kernel ?? 0n) > 0n) {
-    set('memory.kmem.limit_in_bytes', memory.kernel as bigint, 'kernel');
+    yield* set('memory.kmem.limit_in_bytes', memory.kernel as bigint, 'kernel');
   }
   if ((memory.kernelTCP ?? 0n) > 0n) {
-    set('memory.kmem.tcp.limit_in_bytes', memory.kernelTCP as bigint, 'kernelTCP');
+    yield* set('memory.kmem.tcp.limit_in_bytes', memory.kernelTCP as bigint, 'kernelTCP');
   }
   const reservation = memory.reservation ?? 0n;
-  if (reservation !== 0n) set('memory.soft_limit_in_bytes', reservation, 'reservation');
-  if (memory.disableOOMKiller === true) set('memory.oom_control', 1n, 'disableOOMKiller');
+  if (reservation !== 0n) yield* set('memory.soft_limit_in_bytes', reservation, 'reservation');
+  if (memory.disableOOMKiller === true) yield* set('memory.oom_control', 1n, 'disableOOMKiller');
   if (memory.swappiness !== undefined) {
-    set('memory.swappiness', memory.swappiness, 'swappiness');
+    yield* set('memory.swappiness', memory.swappiness, 'swappiness');
   }
   if (memory.useHierarchy !== undefined) {
     // Always on since Linux 5.11: only what differs is written, and then refused by the kernel.
     const wanted = memory.useHierarchy ? '1' : '0';
     if (limits.read('memory', 'memory.use_hierarchy') !== wanted) {
-      set('memory.use_hierarchy', BigInt(wanted), 'useHierarchy');
+      yield* set('memory.use_hierarchy', BigInt(wanted), 'useHierarchy');
     }
   }
 }

@@ -1,7 +1,7 @@
 import { TsError } from '../errors/index.ts';
 import type { Operation } from '../linux/index.ts';
 import type { CgroupFiles } from './cgroup-files.ts';
-import type { CgroupManager, CgroupResources } from './cgroup-manager.ts';
+import type { CgroupManager, CgroupResources, UpdateOptions } from './cgroup-manager.ts';
 import {
   cgroupPids,
   cgroupTreePids,
@@ -100,12 +100,11 @@ export class V1CgroupManager implements CgroupManager {
     }
   }
 
-  // biome-ignore lint/correctness/useYield: the kernel does it at once here
-  *update(resources: CgroupResources): Operation<void> {
+  *update(resources: CgroupResources, options?: UpdateOptions): Operation<void> {
     const { devices, ...others } = resources;
     const canSetDevices = this.#paths['devices'] !== undefined || !this.#isTolerant;
     const settable = canSetDevices && devices !== undefined ? resources : others;
-    setV1Limits(this.#files, this.#paths, settable);
+    yield* setV1Limits(this.#files, this.#paths, settable, options);
   }
 
   *join(pid: number): Operation<void> {

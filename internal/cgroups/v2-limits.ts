@@ -4,10 +4,11 @@ import {
   attachedDevicePrograms,
   detachDeviceProgram,
   loadDeviceProgram,
+  type Operation,
   OwnedFd,
 } from '../linux/index.ts';
 import type { CgroupFiles } from './cgroup-files.ts';
-import type { CgroupResources } from './cgroup-manager.ts';
+import type { CgroupResources, UpdateOptions } from './cgroup-manager.ts';
 import { deviceFilter } from './device-filter.ts';
 import { deviceTable } from './device-rules.ts';
 import { badLimit, LimitWriter, noSuchLimit } from './limit-writer.ts';
@@ -19,21 +20,24 @@ import { cpuWeight, ioWeight, swapLimit } from './v2-conversions.ts';
  * Documentation/admin-guide/cgroup-v2.rst). Absent properties, and zeros where the spec has no
  * meaning for zero, change nothing.
  */
-export function setV2Limits(
+export function* setV2Limits(
   files: CgroupFiles,
   directory: string,
   resources: CgroupResources,
-): void {
-  const limits = new LimitWriter(files, { '': directory }, true);
+  options?: UpdateOptions,
+): Operation<void> {
+  const limits = new LimitWriter(files, { '': directory }, true, options);
   refuseV1Only(resources);
   const pids = resources.pids?.limit ?? 0n;
   if (pids !== 0n) limits.set('pids', 'pids.max', pids < 0n ? 'max' : pids, 'pids.limit');
-  setMemory(limits, resources);
+  yield* setMemory(limits, resources);
   setIo(limits, resources);
   setCpu(limits, resources);
   const { cpu } = resources;
   if (cpu?.cpus !== undefined) limits.set('cpuset', 'cpuset.cpus', cpu.cpus, 'cpu.cpus');
-  if (cpu?.mems !== undefined) limits.set('cpuset', 'cpuset.mems', cpu.mems, 'cpu.mems');
+  if (cpu?.mems !== undefined) {
+    yield* limits.setSlowly('cpuset', 'cpuset.mems', cpu.mems, 'cpu.mems');
+  }
   for (const { pageSize, limit } of resources.hugepageLimits ?? []) {
     limits.set('hugetlb', `hugetlb.${pageSize}.max`, limit, 'hugepageLimits');
     const reserved = `hugetlb.${pageSize}.rsvd.max`; // since Linux 5.7
@@ -42,7 +46,7 @@ export function setV2Limits(
   setRdma(limits, resources);
   for (const [file, value] of Object.entries(resources.unified ?? {})) {
     const controller = file.split('.', 1)[0] ?? '';
-    limits.set(controller, file, value, `unified[${JSON.stringify(file)}]`);
+    yield* limits.setSlowly(controller, file, value, `unified[${JSON.stringify(file)}]`);
   }
 }
 
@@ -65,7 +69,7 @@ function refuseV1Only({ memory, cpu, blockIO, network }: CgroupResources): void 
   }
 }
 
-function setMemory(limits: LimitWriter, { memory }: CgroupResources): void {
+function* setMemory(limits: LimitWriter, { memory }: CgroupResources): Operation<void> {
   if (memory === undefined) return;
   const limit = memory.limit ?? 0n;
   if (limit > 0n && memory.checkBeforeUpdate === true) {
@@ -83,7 +87,8 @@ function setMemory(limits: LimitWriter, { memory }: CgroupResources): void {
     }
   }
   if (limit !== 0n) {
-    limits.set('memory', 'memory.max', limit === -1n ? 'max' : limit, 'memory.limit');
+    const value = limit === -1n ? 'max' : limit;
+    yield* limits.setSlowly('memory', 'memory.max', value, 'memory.limit');
   }
   const reservation = memory.reservation ?? 0n;
   if (reservation !== 0n) {

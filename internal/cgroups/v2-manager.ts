@@ -3,7 +3,7 @@ import { posix } from 'node:path';
 import { TsError } from '../errors/index.ts';
 import type { Operation } from '../linux/index.ts';
 import type { CgroupFiles } from './cgroup-files.ts';
-import type { CgroupManager, CgroupResources } from './cgroup-manager.ts';
+import type { CgroupManager, CgroupResources, UpdateOptions } from './cgroup-manager.ts';
 import {
   cgroupPids,
   cgroupTreePids,
@@ -61,7 +61,6 @@ export class V2CgroupManager implements CgroupManager {
     return this.#directory === undefined ? {} : { '': this.#directory };
   }
 
-  // biome-ignore lint/correctness/useYield: the kernel does it at once here
   *create(resources: CgroupResources): Operation<void> {
     const directory = this.#directory;
     if (directory === undefined) return;
@@ -74,7 +73,7 @@ export class V2CgroupManager implements CgroupManager {
         if (this.isFrozen()) this.thaw(); // left over from a container that was paused
       }
       enableControllers(this.#files, posix.dirname(directory));
-      this.#apply(directory, resources, isNew);
+      yield* this.#apply(directory, resources, { isNew });
     } catch (thrown) {
       const error = TsError.from(thrown);
       unmakeCgroups(this.#files, made, error);
@@ -90,13 +89,17 @@ export class V2CgroupManager implements CgroupManager {
     removeUnused(this.#files, this.#made);
   }
 
-  // biome-ignore lint/correctness/useYield: the kernel does it at once here
-  *update(resources: CgroupResources): Operation<void> {
-    if (this.#directory !== undefined) this.#apply(this.#directory, resources, false);
+  *update(resources: CgroupResources, options?: UpdateOptions): Operation<void> {
+    const directory = this.#directory;
+    if (directory !== undefined) yield* this.#apply(directory, resources, options);
   }
 
-  #apply(directory: string, resources: CgroupResources, isNew: boolean): void {
-    setV2Limits(this.#files, directory, resources);
+  *#apply(
+    directory: string,
+    resources: CgroupResources,
+    { isNew = false, byChild }: UpdateOptions & { readonly isNew?: boolean } = {},
+  ): Operation<void> {
+    yield* setV2Limits(this.#files, directory, resources, { byChild });
     if (resources.devices === undefined) return;
     try {
       setV2Devices(directory, resources.devices, isNew);

@@ -36,6 +36,7 @@ export * from './program/index.ts';
 export * from './pty.ts';
 export * from './rlimit.ts';
 export * from './route-netlink.ts';
+export * from './run-in-child.ts';
 export * from './seccomp-program.ts';
 export * from './signal-mask.ts';
 export * from './socket-pair.ts';

@@ -18,6 +18,11 @@ export function readResources(path: string): LinuxResources {
   }
 }
 
+/** As {@link readResources}, of a text. */
+export function resourcesOfText(text: string): LinuxResources {
+  return parseResources(Buffer.from(text), 'resources');
+}
+
 /**
  * Changes limits of a container; what `resources` does not name stays. Device rules are not changed,
  * as with runc.
@@ -32,6 +37,6 @@ export function* updateContainer(
   if (containerStatus(options.root, state) === 'stopped') throw notRunning(id);
   const { devices: _unchanged, ...limits } = resources;
   const cgroup = openCgroup(state.cgroupPaths);
-  yield* cgroup.update(limits);
+  yield* cgroup.update(limits, { byChild: options.perform !== undefined });
   updateSchemas(options, state, cgroup, schemas);
 }
