@@ -1,4 +1,5 @@
-import { kill } from './kill.ts';
+import type { OwnedFd } from './fd.ts';
+import { openPidfd, signalPidfd } from './pidfd.ts';
 import { Pipe } from './pipe.ts';
 import { SyscallProgram } from './program/index.ts';
 import * as steps from './steps/index.ts';
@@ -13,7 +14,7 @@ const SIGKILL = 9;
 export class WaitingChild implements Disposable {
   readonly pid: number;
   readonly #gate = new Pipe();
-  #isThere = true;
+  #pidfd: OwnedFd | undefined;
 
   constructor() {
     try {
@@ -29,6 +30,7 @@ export class WaitingChild implements Disposable {
       );
       using run = program.run();
       this.pid = run.value(pid);
+      this.#pidfd = openPidfd(this.pid);
     } catch (thrown) {
       this.#gate[Symbol.dispose]();
       throw thrown;
@@ -37,10 +39,11 @@ export class WaitingChild implements Disposable {
 
   /** Ends it and waits for that. */
   [Symbol.dispose](): void {
-    if (!this.#isThere) return;
-    this.#isThere = false;
-    kill(this.pid, SIGKILL); // a child made meanwhile may hold the gate open until it executes a program
+    using pidfd = this.#pidfd;
+    this.#pidfd = undefined;
+    // A child made meanwhile may hold the gate open until it executes a program. One that has died may have been reaped.
+    const isThere = pidfd !== undefined && signalPidfd(pidfd, SIGKILL);
     this.#gate[Symbol.dispose]();
-    waitForChild(this.pid);
+    if (isThere) waitForChild(this.pid);
   }
 }

@@ -65,28 +65,27 @@ export function* checkpointContainer(
       { code: 'TS_CONTAINER_STATE', fields: { id: request.id } },
     );
   }
-  requireVersion();
-  // biome-ignore lint/correctness/useYield: CRIU blocks until it is done
-  yield* Rollback.run(`checkpoint ${request.id}`, function* (rollback) {
-    dump(options, request, state, rollback);
-  });
+  yield* requireVersion();
+  yield* Rollback.run(`checkpoint ${request.id}`, (rollback) =>
+    dump(options, request, state, rollback),
+  );
   if (request.leaveRunning === true || request.preDump === true) return undefined;
   return yield* removeContainer(options, state);
 }
 
-function dump(
+function* dump(
   options: RuntimeOptions,
   request: CheckpointRequest,
   state: ContainerState,
   rollback: Rollback,
-): void {
+): Operation<void> {
   const bundle = readBundle(options, state);
   const directories = openDirectories(request, LOG_FILE, rollback, { makesImages: true });
   const { images } = directories;
   const statusFd = request.statusFd ?? -1;
   if (request.parentPath !== undefined) checkParentPath(images, request.parentPath);
   if (request.lazyPages === true) {
-    requireFeatures({ lazyPages: true });
+    yield* requireFeatures({ lazyPages: true });
     if (statusFd !== -1) checkStatusFd(statusFd);
   }
   const cgroup = openCgroup(state.cgroupPaths);
@@ -104,7 +103,7 @@ function dump(
     ...(request.parentPath === undefined ? {} : { parentImg: request.parentPath, trackMem: true }),
   };
   if (request.preDump === true) {
-    requireFeatures({ memTrack: true });
+    yield* requireFeatures({ memTrack: true });
   } else {
     const { externals } = planExternals(bundle, cgroup);
     const present = presentExternals(externals, readMountInfo(state.pid));
@@ -112,13 +111,14 @@ function dump(
     writeFileSync(join(images, DESCRIPTORS_FILE), JSON.stringify(state.stdio), { mode: 0o600 });
   }
   const type = request.preDump === true ? RequestType.PRE_DUMP : RequestType.DUMP;
-  using criu = CriuProcess.start();
-  const answer = criu.request({ type, opts }, tellReady(options, statusFd));
-  if (!('success' in answer)) {
-    throw criuError(`checkpoint ${state.id}`, answer, directories.logPath);
-  }
-  // After a pre-dump it waits for more, and takes the end of the connection for an error.
-  criu.finish();
+  yield* CriuProcess.use({}, function* (criu) {
+    const answer = yield* criu.request({ type, opts }, tellReady(options, statusFd));
+    if (!('success' in answer)) {
+      throw criuError(`checkpoint ${state.id}`, answer, directories.logPath);
+    }
+    // After a pre-dump it waits for more, and takes the end of the connection for an error.
+    yield* criu.finish();
+  });
 }
 
 /** config.json as it was when the container was made. */
@@ -168,7 +168,8 @@ function checkStatusFd(fd: number): void {
 }
 
 function tellReady(options: RuntimeOptions, statusFd: number): OnNotification {
-  return (script) => {
+  // biome-ignore lint/correctness/useYield: a byte does not wait
+  return function* (script) {
     options.debug(`criu: ${script}`);
     if (script !== 'status-ready' || statusFd === -1) return;
     writeSync(statusFd, '\0');

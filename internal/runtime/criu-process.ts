@@ -6,19 +6,24 @@ import { accessSync, constants, writeSync } from 'node:fs';
 import { type Features, Request, RequestType, Response } from '../api/generated/criu.ts';
 import { TsError } from '../errors/index.ts';
 import {
-  kill,
+  type Operation,
   type OwnedFd,
   Pipe,
+  readable,
   receiveFds,
   SyscallProgram,
   socketPair,
   steps,
-  waitForChild,
 } from '../linux/index.ts';
+import { OwnChild } from './child.ts';
 import type { Stdio } from './process-steps.ts';
 
-/** What CRIU tells on its way; the descriptors are closed when the handler returns. */
-export type OnNotification = (script: string, pid: number, fds: readonly OwnedFd[]) => void;
+/** What CRIU tells on its way, and waits for; the descriptors are closed when the operation is done. */
+export type OnNotification = (
+  script: string,
+  pid: number,
+  fds: readonly OwnedFd[],
+) => Operation<void>;
 
 export interface CriuOptions {
   /** Close-on-exec descriptors of this process that CRIU gets, under their own numbers. */
@@ -27,7 +32,6 @@ export interface CriuOptions {
   readonly stdio?: Stdio;
 }
 
-const SIGKILL = 9;
 const GREATEST_MESSAGE_BYTES = 64 * 1024;
 
 /** The answer to a request that CRIU could not fulfil. */
@@ -36,44 +40,51 @@ export interface CriuRefusal {
   readonly text: string;
 }
 
-export class CriuProcess implements Disposable {
+export class CriuProcess {
   readonly #socket: OwnedFd;
-  #pid: number;
+  readonly #child: OwnChild;
 
-  private constructor(socket: OwnedFd, pid: number) {
+  private constructor(socket: OwnedFd, child: OwnChild) {
     this.#socket = socket;
-    this.#pid = pid;
+    this.#child = child;
   }
 
-  /** Starts it. Throws NotFound when there is no CRIU on this machine. */
-  static start(options: CriuOptions = {}): CriuProcess {
+  /** Starts one for `body`, which it does not outlive. Throws NotFound when there is no CRIU on this machine. */
+  static *use<T>(options: CriuOptions, body: (criu: CriuProcess) => Operation<T>): Operation<T> {
     const path = findCriu(process.env['PATH'] ?? '');
     const [near, far] = socketPair('seqpacket');
-    using _far = far; // once CRIU has ended this end is at its end too
+    using socket = near;
+    let child: OwnChild | undefined;
     try {
-      return new CriuProcess(near, spawn(path, far.number, options));
-    } catch (thrown) {
-      near.close();
-      throw thrown;
+      try {
+        child = yield* spawn(path, far.number, options);
+      } finally {
+        far.close(); // once CRIU has ended this end is at its end too
+      }
+      return yield* body(new CriuProcess(socket, child));
+    } finally {
+      socket.close();
+      if (child !== undefined) yield* child.end();
     }
   }
 
   /** Its pid, as that of a child of this process. */
   get pid(): number {
-    return this.#pid;
+    return this.#child.pid;
   }
 
   /**
    * Sends the request and answers questions until it is served. A refusal is returned; what
    * `onNotification` throws makes CRIU give up and is thrown then.
    */
-  request(
+  *request(
     request: Parameters<typeof Request.encode>[0],
-    onNotification: OnNotification = () => {},
-  ): Response | CriuRefusal {
+    onNotification?: OnNotification,
+  ): Operation<Response | CriuRefusal> {
     this.#send(request);
     let thrown: { readonly error: unknown } | undefined;
     for (;;) {
+      yield* readable(this.#socket.number);
       const message = receiveFds(this.#socket.number, GREATEST_MESSAGE_BYTES);
       try {
         if (message.data.length === 0) {
@@ -88,7 +99,7 @@ export class CriuProcess implements Disposable {
         }
         const { script = '', pid = 0 } = response.notify ?? {};
         try {
-          onNotification(script, pid, message.fds);
+          if (onNotification !== undefined) yield* onNotification(script, pid, message.fds);
         } catch (error) {
           thrown ??= { error };
         }
@@ -108,26 +119,23 @@ export class CriuProcess implements Disposable {
   }
 
   /** Waits for its end, which follows the last answer. Returns the exit code. */
-  finish(): number {
+  *finish(): Operation<number> {
     this.#socket.close();
-    const pid = this.#pid;
-    this.#pid = 0;
-    return waitForChild(pid)?.exitCode ?? 0;
-  }
-
-  [Symbol.dispose](): void {
-    this.#socket.close();
-    if (this.#pid === 0) return;
-    kill(this.#pid, SIGKILL);
-    waitForChild(this.#pid);
-    this.#pid = 0;
+    return (yield* this.#child.exit())?.exitCode ?? 0;
   }
 }
 
+function ask(request: Parameters<typeof Request.encode>[0]): Operation<Response | CriuRefusal> {
+  return CriuProcess.use({}, (criu) => criu.request(request));
+}
+
 /** Throws FailedPrecondition unless CRIU and the kernel can do what `features` names. */
-export function requireFeatures(features: { [Name in keyof Features]?: true }): void {
-  using criu = CriuProcess.start();
-  const answer = criu.request({ type: RequestType.FEATURE_CHECK, features });
+export function* requireFeatures(
+  features: {
+    [Name in keyof Features]?: true;
+  },
+): Operation<void> {
+  const answer = yield* ask({ type: RequestType.FEATURE_CHECK, features });
   const has = 'success' in answer ? answer.features : undefined;
   const names = Object.keys(features) as (keyof Features)[];
   const missing = names.filter((name) => has?.[name] !== true);
@@ -141,9 +149,8 @@ export function requireFeatures(features: { [Name in keyof Features]?: true }): 
 const OLDEST_VERSION = 31_600;
 
 /** Throws FailedPrecondition for a CRIU before 3.16, which lacks options that are used here. */
-export function requireVersion(): void {
-  using criu = CriuProcess.start();
-  const answer = criu.request({ type: RequestType.VERSION });
+export function* requireVersion(): Operation<void> {
+  const answer = yield* ask({ type: RequestType.VERSION });
   if (!('success' in answer) || answer.version === undefined) {
     throw new TsError('FailedPrecondition', 'criu does not tell its version');
   }
@@ -182,7 +189,7 @@ function environment(): string[] {
     .map(([name, value]) => `${name}=${value}`);
 }
 
-function spawn(path: string, socket: number, options: CriuOptions): number {
+function* spawn(path: string, socket: number, options: CriuOptions): Operation<OwnChild> {
   const { inherited = [], stdio } = options;
   const program = new SyscallProgram();
   using report = new Pipe();
@@ -204,13 +211,14 @@ function spawn(path: string, socket: number, options: CriuOptions): number {
     },
   );
   using run = program.run();
-  const pid = run.value(child);
   report.writeEnd.close();
+  const criu = yield* OwnChild.adopt(run.value(child));
   try {
+    yield* readable(report.readEnd.number);
     program.readReport(report.readEnd.number); // at its end when CRIU is executed
-    return pid;
+    return criu;
   } catch (thrown) {
-    waitForChild(pid);
+    yield* criu.end();
     throw thrown;
   }
 }

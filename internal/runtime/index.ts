@@ -97,6 +97,14 @@ export async function restoreContainer(
   return (await import('./restore.ts')).restoreContainer(options, request);
 }
 
+/** As {@link restoreContainer}, detached. Returns the pid. */
+export async function restoreDetached(
+  options: RuntimeOptions,
+  request: RestoreRequest,
+): Promise<number> {
+  return (await import('./restore.ts')).restoreDetached(options, request);
+}
+
 /** Sends a signal, by number or name, to the container's init process. */
 export async function killContainer(
   options: RuntimeOptions,
@@ -186,6 +194,11 @@ export async function containerProcessTable(
 /** Reads a resources document; `-` is stdin. */
 export async function readResources(path: string): Promise<LinuxResources> {
   return (await import('./update.ts')).readResources(path);
+}
+
+/** As {@link readResources}, of a text. */
+export async function resourcesOfText(text: string): Promise<LinuxResources> {
+  return (await import('./update.ts')).resourcesOfText(text);
 }
 
 /** The limits that options of `update` name. */

@@ -13,27 +13,25 @@ import { type Options, RequestType } from '../api/generated/criu.ts';
 import { containerDeviceRules, type ScopeName } from '../cgroups/index.ts';
 import { TsError } from '../errors/index.ts';
 import {
-  kill,
   mount,
   type Operation,
   type OwnedFd,
   readMountInfo,
-  runBlocking,
   sendFds,
   setChildSubreaper,
   unmountAll,
-  waitForChild,
 } from '../linux/index.ts';
 import type { State } from '../oci/index.ts';
 import type { Groups } from './birth.ts';
 import { type Bundle, loadBundle } from './bundle.ts';
 import { createContainer } from './cgroup-driver.ts';
 import { DESCRIPTORS_FILE, EXTERNAL_NAMESPACES, externalNamespaceKey } from './checkpoint.ts';
+import { OwnChild } from './child.ts';
 import { cgroupOf } from './container-cgroup.ts';
 import { CONFIG_COPY, writeContainerState } from './container-state.ts';
 import { type CreateRequest, openConsole } from './create.ts';
 import { criuError } from './criu-log.ts';
-import { CriuProcess, requireVersion } from './criu-process.ts';
+import { CriuProcess, type OnNotification, requireVersion } from './criu-process.ts';
 import { type CriuRequest, commonOptions, openDirectories } from './criu-request.ts';
 import { checkRestoredMounts } from './external-mounts.ts';
 import { type ExternalPlan, ownFileSystems, planExternals } from './external-plan.ts';
@@ -64,6 +62,8 @@ export interface RestoreRequest extends CriuRequest {
   readonly pidFile?: string;
   readonly detach?: boolean;
   readonly noSubreaper?: boolean;
+  /** What restored processes find as the stdio that they had; by default that of this process. */
+  readonly stdio?: Stdio;
   /** TYPE:NAME of another profile than the one that the processes had. */
   readonly lsmProfile?: string;
   /** SELinux context of restored file systems. */
@@ -81,12 +81,8 @@ export async function restoreContainer(
   request: RestoreRequest,
 ): Promise<number> {
   const bundle = loadBundle(request.bundle);
-  const make = (consoleFd: number | undefined): Promise<number> =>
-    createContainer(options, request, bundle, (_options, { scope }) =>
-      restore(options, request, bundle, consoleFd, scope),
-    );
   if (request.detach === true) {
-    await make(undefined);
+    await make(options, request, bundle, undefined);
     return 0;
   }
   if (request.noSubreaper !== true) setChildSubreaper(true);
@@ -94,9 +90,29 @@ export async function restoreContainer(
   return attend(options, request.id, {
     ownsTerminal,
     keeps: false,
-    make,
+    make: (consoleFd) => make(options, request, bundle, consoleFd),
     begin: () => request.onStarted?.(),
   });
+}
+
+/** As {@link restoreContainer} detached; returns the pid. */
+export async function restoreDetached(
+  options: RuntimeOptions,
+  request: RestoreRequest,
+): Promise<number> {
+  const detached = { ...request, detach: true };
+  return make(options, detached, loadBundle(request.bundle), undefined);
+}
+
+function make(
+  options: RuntimeOptions,
+  request: RestoreRequest,
+  bundle: Bundle,
+  consoleFd: number | undefined,
+): Promise<number> {
+  return createContainer(options, request, bundle, (_options, { scope }) =>
+    restore(options, request, bundle, consoleFd, scope),
+  );
 }
 
 /** Returns the pid. Whatever fails, nothing is left behind but CRIU's log. */
@@ -109,7 +125,7 @@ function* restore(
 ): Operation<number> {
   refuseUnsupported(bundle.spec);
   const resctrl = planIntelRdt(options, request.id, bundle.spec);
-  requireVersion();
+  yield* requireVersion();
   return yield* Rollback.run('restore container', function* (rollback) {
     const isForeground = request.detach !== true;
     const consoleRequest = {
@@ -125,13 +141,13 @@ function* restore(
     const resources = bundle.spec.linux?.resources ?? {};
     yield* cgroup.create({ ...resources, devices: containerDeviceRules(resources.devices) });
     rollback.onFailure(() => cgroup.undoCreate());
+    rollback.onFailure(() => cgroup.kill()); // what a CRIU that was stopped has left half made
     makeIntelRdt(resctrl, bundle.spec, rollback);
     writeFileSync(statePath(options.root, request.id, CONFIG_COPY), bundle.config, { mode: 0o600 });
     const plan = planExternals(bundle, cgroup);
     makeMountPoints(bundle.rootfs, plan.mounts, bundle.spec.linux?.rootfsPropagation);
     const root = bindRoot(bundle.rootfs, directory, rollback);
     const namespaces = openNamespaces(bundle, rollback);
-    const stdio = OWN_STDIO;
     const { lsmProfile = '', lsmMountContext = '' } = request;
     const opts: Partial<Options> = {
       ...commonOptions(request, bundle.spec),
@@ -142,7 +158,7 @@ function* restore(
       lsmProfile,
       lsmMountContext,
       extMnt: plan.externals.map(({ name, source }) => ({ key: name, val: source })),
-      inheritFd: [...namespaces.inherited, ...pipes(directories.images, stdio)],
+      inheritFd: [...namespaces.inherited, ...pipes(directories.images)],
       joinNs: [...namespaces.joined],
     };
     const restoration = new Restoration(
@@ -154,7 +170,7 @@ function* restore(
       console,
       scope?.name,
     );
-    return restoration.run(opts, { logPath: directories.logPath, namespaces, rollback });
+    return yield* restoration.run(opts, { logPath: directories.logPath, namespaces, rollback });
   });
 }
 
@@ -181,7 +197,7 @@ class Restoration {
   readonly #plan: ExternalPlan;
   readonly #console: number | undefined;
   readonly #scope: ScopeName | undefined;
-  #pid = 0;
+  #init: OwnChild | undefined;
 
   constructor(
     options: RuntimeOptions,
@@ -201,61 +217,69 @@ class Restoration {
     this.#scope = scope;
   }
 
-  run(
+  *run(
     opts: Partial<Options>,
     context: {
       readonly logPath: string;
       readonly namespaces: Namespaces;
       readonly rollback: Rollback;
     },
-  ): number {
+  ): Operation<number> {
     const { logPath, namespaces, rollback } = context;
-    rollback.onFailure(() => killAndReap(this.#pid));
-    using criu = CriuProcess.start({
-      stdio: OWN_STDIO,
+    const { id } = this.#request;
+    rollback.onFailure(() => this.#init?.end());
+    const options = {
+      stdio: this.#request.stdio ?? OWN_STDIO,
       inherited: namespaces.inherited.map(({ fd }) => fd),
+    };
+    const { cgroup, resctrl } = this.#groups;
+    const notified: OnNotification = (...told) => this.#notified(...told, rollback);
+    const exitCode = yield* CriuProcess.use(options, function* (criu) {
+      // Restored processes are born in the groups that CRIU is in.
+      yield* cgroup.join(criu.pid);
+      resctrl?.join(criu.pid);
+      const cgRoot = cgroupRoots(criu.pid);
+      const request = { type: RequestType.RESTORE, opts: { ...opts, cgRoot } };
+      const answer = yield* criu.request(request, notified);
+      if (!('success' in answer)) throw criuError(`restore ${id}`, answer, logPath);
+      return yield* criu.finish();
     });
-    // Restored processes are born in the groups that CRIU is in.
-    runBlocking(this.#groups.cgroup.join(criu.pid));
-    this.#groups.resctrl?.join(criu.pid);
-    const request = { type: RequestType.RESTORE, opts: { ...opts, cgRoot: cgroupRoots(criu.pid) } };
-    const answer = criu.request(request, (script, pid, fds) =>
-      this.#notified(script, pid, fds, rollback),
-    );
-    if (!('success' in answer)) throw criuError(`restore ${this.#request.id}`, answer, logPath);
-    const exitCode = criu.finish();
-    if (exitCode !== 0)
-      throw criuError(
-        `restore ${this.#request.id}`,
-        { errno: 0, text: `exit code ${exitCode}` },
-        logPath,
-      );
-    return this.#pid;
+    if (exitCode !== 0) {
+      throw criuError(`restore ${id}`, { errno: 0, text: `exit code ${exitCode}` }, logPath);
+    }
+    return this.#init?.pid ?? 0;
   }
 
-  #notified(script: string, pid: number, fds: readonly OwnedFd[], rollback: Rollback): void {
+  *#notified(
+    script: string,
+    pid: number,
+    fds: readonly OwnedFd[],
+    rollback: Rollback,
+  ): Operation<void> {
     this.#options.debug(`criu: ${script}`);
     switch (script) {
       case 'setup-namespaces':
-        this.#setUpNamespaces(pid);
+        yield* this.#setUpNamespaces(pid);
         return;
       case 'orphan-pts-master':
         this.#sendTerminal(fds);
         return;
       case 'post-restore':
+        this.#init = yield* OwnChild.adopt(pid);
         this.#restored(pid, rollback);
         return;
       default:
     }
   }
 
-  #setUpNamespaces(pid: number): void {
+  *#setUpNamespaces(pid: number): Operation<void> {
     const { hooks, linux = {} } = this.#bundle.spec;
-    if (planNamespaces(linux.namespaces ?? []).cloned.includes('network')) bringLoopbackUp(pid);
+    if (planNamespaces(linux.namespaces ?? []).cloned.includes('network')) {
+      yield* bringLoopbackUp(pid);
+    }
     const state = this.#specState(pid);
-    // CRIU waits for an answer, and this process for CRIU.
-    runBlocking(runHooks(hooks?.prestart, 'prestart', state));
-    runBlocking(runHooks(hooks?.createRuntime, 'createRuntime', state));
+    yield* runHooks(hooks?.prestart, 'prestart', state);
+    yield* runHooks(hooks?.createRuntime, 'createRuntime', state);
   }
 
   #specState(pid: number): State {
@@ -287,7 +311,6 @@ class Restoration {
 
   /** The processes are there, and none of them runs yet. */
   #restored(pid: number, rollback: Rollback): void {
-    this.#pid = pid;
     const { spec } = this.#bundle;
     const { externals, host, root } = this.#plan;
     const fileSystems = ownFileSystems(this.#plan.mounts, spec);
@@ -302,7 +325,7 @@ class Restoration {
       resctrl: this.#groups.resctrl?.paths,
       cgroupScope: this.#scope,
       sharesPidNamespace: !planNamespaces(spec.linux?.namespaces ?? []).cloned.includes('pid'),
-      stdio: OWN_STDIO,
+      stdio: this.#request.stdio ?? OWN_STDIO,
       startLabels: {},
     });
     writeContainerState(this.#options.root, state);
@@ -353,8 +376,8 @@ function openNamespace(type: string, path: string): number {
   }
 }
 
-/** The pipes that were stdio, with what takes their place now. */
-function pipes(images: string, stdio: Stdio): { key: string; fd: number }[] {
+/** The pipes that were stdio, with what takes their place now: CRIU's own. */
+function pipes(images: string): { key: string; fd: number }[] {
   const path = join(images, DESCRIPTORS_FILE);
   let names: unknown;
   try {
@@ -363,8 +386,8 @@ function pipes(images: string, stdio: Stdio): { key: string; fd: number }[] {
     throw TsError.from(thrown, `read ${path}`);
   }
   if (!Array.isArray(names)) throw new TsError('InvalidArgument', `${path}: is not a list`);
-  return stdio.flatMap((fd, index) => {
-    const key: unknown = names[index];
+  return OWN_STDIO.flatMap((fd) => {
+    const key: unknown = names[fd];
     return typeof key === 'string' && /^pipe:\[\d+\]$/.test(key) ? [{ key, fd }] : [];
   });
 }
@@ -379,13 +402,4 @@ function cgroupRoots(pid: number): { ctrl?: string; path: string }[] {
     const [, ctrl = '', ...path] = line.split(':');
     return { ...(ctrl === '' ? {} : { ctrl }), path: path.join(':') };
   });
-}
-
-const SIGKILL = 9;
-
-/** Ends a restored process that nobody shall see. 0 is none. */
-function killAndReap(pid: number): void {
-  if (pid <= 0) return;
-  kill(pid, SIGKILL);
-  waitForChild(pid);
 }
