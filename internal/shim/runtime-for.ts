@@ -41,7 +41,7 @@ export interface Waits {
 
 /**
  * The client that the options ask for. InProcess is left to the program where the runtime would have
- * to wait for others: for systemd or a file system, and without privileges for the helpers that map ids.
+ * to wait for a file system, and without privileges for the helpers that map ids.
  *
  * Throws InvalidArgument if InProcess is set for another runtime than tsrunc.
  */
@@ -61,10 +61,12 @@ export async function runtimeFor(
       advice: 'leave InProcess out, or BinaryName',
     });
   }
-  if (options.systemdCgroup || waits.agent || process.geteuid?.() !== 0) return program;
+  if (waits.agent || process.geteuid?.() !== 0) return program;
   const { RuntimeInProcess } = await import('./runtime-in-process.ts');
   const root = stateRoot(options, container);
-  return new RuntimeInProcess({ root, runner, program, createsByProgram: waits.create });
+  const { systemdCgroup } = options;
+  const createsByProgram = waits.create;
+  return new RuntimeInProcess({ root, systemdCgroup, runner, program, createsByProgram });
 }
 
 function stateRoot(options: Options, { namespace }: ContainerPlace): string {

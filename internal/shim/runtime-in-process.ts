@@ -7,6 +7,7 @@ import { closeSync, openSync } from 'node:fs';
 import { errorText } from '../errors/error-text.ts';
 import { TsError } from '../errors/index.ts';
 import * as runtime from '../runtime/index.ts';
+import { MountTable } from './mount-table.ts';
 import type { OperationRunner } from './operation-runner.ts';
 import type {
   RuntimeCheckpointOptions,
@@ -21,29 +22,35 @@ import type { RuntimeProcess } from './runtime-process.ts';
 export interface InProcessOptions {
   /** The state directory. */
   readonly root: string;
+  readonly systemdCgroup: boolean;
   readonly runner: OperationRunner;
   /** Does what would block here; its state directory is the same. */
   readonly program: RuntimeProcess;
-  /** Whether a create is such a thing: its file systems may not answer. */
+  /** Whether a create is such a thing, or a checkpoint: its file systems may not answer. */
   readonly createsByProgram: boolean;
 }
 
 export class RuntimeInProcess implements RuntimeClient {
   readonly #root: string;
+  readonly #systemdCgroup: boolean;
   readonly #runner: OperationRunner;
   readonly #program: RuntimeProcess;
   readonly #createsByProgram: boolean;
 
-  constructor({ root, runner, program, createsByProgram }: InProcessOptions) {
+  constructor({ root, systemdCgroup, runner, program, createsByProgram }: InProcessOptions) {
     this.#root = root;
+    this.#systemdCgroup = systemdCgroup;
     this.#runner = runner;
     this.#program = program;
     this.#createsByProgram = createsByProgram;
   }
 
   async create(id: string, options: RuntimeCreateOptions): Promise<number> {
-    if (this.#createsByProgram || options.restoreFrom !== undefined) {
-      return this.#program.create(id, options);
+    const { restoreFrom } = options;
+    if (this.#createsByProgram) return this.#program.create(id, options);
+    if (restoreFrom !== undefined) {
+      if (imagesMayHang(restoreFrom)) return this.#program.create(id, options);
+      return this.#restore(id, options, restoreFrom);
     }
     const body = (own: runtime.RuntimeOptions) =>
       withStreams(options.stdio, (streams) =>
@@ -57,6 +64,18 @@ export class RuntimeInProcess implements RuntimeClient {
         }),
       );
     return this.#run('create', body, options.signal);
+  }
+
+  async #restore(
+    id: string,
+    { bundle, pidFile, stdio, signal }: RuntimeCreateOptions,
+    images: ImageDirectories,
+  ): Promise<number> {
+    const body = (own: runtime.RuntimeOptions) =>
+      withStreams(stdio, (streams) =>
+        runtime.restoreDetached(own, { id, bundle, pidFile, ...images, ...streams }),
+      );
+    return this.#run('restore', body, signal);
   }
 
   async start(id: string): Promise<void> {
@@ -94,17 +113,37 @@ export class RuntimeInProcess implements RuntimeClient {
     await this.#run('resume', (own) => runtime.resumeContainer(own, id));
   }
 
-  /** Lowering a limit makes the writer reclaim memory, which takes its time. */
-  update(id: string, resources: string): Promise<void> {
-    return this.#program.update(id, resources);
+  async update(id: string, resources: string): Promise<void> {
+    await this.#run('update', async (own) =>
+      runtime.updateContainer(own, id, await runtime.resourcesOfText(resources)),
+    );
   }
 
   async processes(id: string): Promise<number[]> {
     return this.#run('ps', (own) => runtime.containerPids(own, id));
   }
 
-  checkpoint(id: string, options: RuntimeCheckpointOptions): Promise<void> {
-    return this.#program.checkpoint(id, options);
+  async checkpoint(id: string, options: RuntimeCheckpointOptions): Promise<void> {
+    if (this.#createsByProgram || imagesMayHang(options)) {
+      await this.#program.checkpoint(id, options);
+      return;
+    }
+    const { imagePath, workPath, parentPath, leaveRunning, fileLocks } = options;
+    await this.#run('checkpoint', (own) =>
+      runtime.checkpointContainer(own, {
+        id,
+        imagePath,
+        workPath,
+        ...(parentPath === '' ? {} : { parentPath }),
+        leaveRunning,
+        fileLocks,
+        tcpEstablished: options.openTcp,
+        extUnixSk: options.externalUnixSockets,
+        shellJob: options.terminal,
+        emptyNs: options.emptyNamespaces,
+        manageCgroupsMode: options.cgroupsMode,
+      }),
+    );
   }
 
   features(): Promise<string | undefined> {
@@ -121,6 +160,7 @@ export class RuntimeInProcess implements RuntimeClient {
       return await body({
         root: this.#root,
         rootless: false,
+        systemdCgroup: this.#systemdCgroup,
         debug: () => {},
         perform: (operation) => this.#runner.run(operation, signal),
       });
@@ -128,6 +168,16 @@ export class RuntimeInProcess implements RuntimeClient {
       throw failedCommand(command, errorText(TsError.from(thrown)), null);
     }
   }
+}
+
+interface ImageDirectories {
+  readonly imagePath: string;
+  readonly workPath: string;
+}
+
+function imagesMayHang({ imagePath, workPath }: ImageDirectories): boolean {
+  const mounts = new MountTable();
+  return mounts.mayHang(imagePath) || mounts.mayHang(workPath);
 }
 
 type Streams = Pick<runtime.CreateRequest, 'stdio' | 'consoleSocket'>;

@@ -1,13 +1,34 @@
 // The shim with tsrunc's code inside: the same words as of the program, nothing of the shim's in containers, and an event
 // loop that goes on whatever a container's file system does.
 import assert from 'node:assert/strict';
-import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { packAny } from '../../internal/api/any.ts';
+import { CheckpointOptions } from '../../internal/api/generated/containerd.runc.v1.ts';
 import { Options as GenericOptions } from '../../internal/api/generated/runtimeoptions.v1.ts';
 import { Code } from '../../ttrpc/index.ts';
-import { isAlive, PlayedDaemon, type Shim, skipWithout, until } from '../fixtures/shim.ts';
+import { criuAnnotations, useCriu } from '../fixtures/criu.ts';
+import {
+  bundleSpec,
+  isAlive,
+  optionsOf,
+  PlayedDaemon,
+  runtimeProgram,
+  type Shim,
+  skipWithout,
+  until,
+} from '../fixtures/shim.ts';
 
 const skip = skipWithout('in-process');
 const SIGKILL = 9;
@@ -32,16 +53,24 @@ const FAILURES: readonly [string, readonly string[], object][] = [
   ],
 ];
 
-async function failure(runtime: 'tsrunc' | 'in-process', args: readonly string[], spec: object) {
+type Mode = 'tsrunc' | 'in-process';
+
+async function createAndStart(shim: Shim): Promise<void> {
+  await shim.create();
+  await shim.start();
+}
+
+async function failure(mode: Mode, args: readonly string[], spec: object, body = createAndStart) {
   await using daemon = await PlayedDaemon.start();
-  const shim = await daemon.shim(args, { runtime }, spec);
+  const shim = await daemon.shim(args, { runtime: mode }, spec);
   let text = 'no error';
   try {
-    await shim.create();
-    await shim.start();
+    await body(shim);
   } catch (thrown) {
     text = (thrown as Error).message;
   }
+  const killed = shim.task.kill({ id: 'c1', signal: SIGKILL });
+  await killed.then(() => shim.wait()).catch(() => {}); // most have not begun
   const fds = shim.fds.length;
   await shim.task.delete({ id: 'c1' }).catch(() => {}); // there may be none
   await shim.task.shutdown({ id: 'c1' });
@@ -59,6 +88,87 @@ for (const [what, args, spec] of FAILURES) {
     assert.equal(inside.text, outside.text);
   });
 }
+
+/** Changes limits of a container; `resources` as in config.json. */
+async function update(shim: Shim, resources: object): Promise<void> {
+  const typeUrl = 'types.containerd.io/opencontainers/runtime-spec/1/LinuxResources';
+  const value = Buffer.from(JSON.stringify(resources));
+  await shim.task.update({ id: shim.id, resources: { typeUrl, value } });
+}
+
+const REFUSED_UPDATES: readonly [string, object][] = [
+  ['memory nodes that are not there', { cpu: { mems: '77' } }],
+  ['less memory and swap than memory', { memory: { limit: 8 << 20, swap: 4 << 20 } }],
+  ['no resources', { pids: { limit: 'many' } }],
+];
+
+for (const [what, resources] of REFUSED_UPDATES) {
+  test(`an update to ${what} fails in the same words in both modes`, { skip }, async () => {
+    const updated = async (shim: Shim): Promise<void> => {
+      await createAndStart(shim);
+      await update(shim, resources);
+    };
+    const args = ['/bin/sleep', '1000'];
+    const outside = await failure('tsrunc', args, {}, updated);
+    const inside = await failure('in-process', args, {}, updated);
+    assert.match(inside.text, /^OCI runtime update failed: /);
+    // The program reads a file, whose name it tells.
+    assert.equal(inside.text, outside.text.replace(/\S*\/resources-\d+\.json/, 'resources'));
+  });
+}
+
+test('the systemd driver fails in the same words in both modes where there is no systemd', {
+  skip: skip || (existsSync('/run/dbus/system_bus_socket') && 'there is a D-Bus here'),
+}, async () => {
+  const { linux: plain } = bundleSpec('c1', []) as { linux: object };
+  const linux = { ...plain, cgroupsPath: 'system.slice:shim-test:c1' };
+  const created = async (shim: Shim): Promise<void> => {
+    await shim.create({}, optionsOf(shim.runtime, { systemdCgroup: true }));
+  };
+  const outside = await failure('tsrunc', ['/bin/true'], { linux }, created);
+  const inside = await failure('in-process', ['/bin/true'], { linux }, created);
+  assert.match(inside.text, /^OCI runtime create failed: ask org\.freedesktop\.systemd1 at /);
+  assert.equal(inside.text, outside.text);
+});
+
+test('no operation on a container starts the program', { skip: skip || useCriu() }, async () => {
+  await using daemon = await PlayedDaemon.start();
+  const [program, calls] = ['tsrunc', 'calls'].map((name) => join(daemon.directory, name));
+  assert.ok(program !== undefined && calls !== undefined);
+  const script = `#!/bin/sh\necho "$@" >>${calls}\nexec ${runtimeProgram('tsrunc')} "$@"\n`;
+  writeFileSync(program, script, { mode: 0o755 });
+  writeFileSync(calls, '');
+  const annotations = criuAnnotations(daemon.directory);
+  const images = join(daemon.directory, 'images');
+  mkdirSync(images);
+  const make = async (id: string): Promise<Shim> => {
+    const shim = await daemon.shim(['/bin/sleep', '1000'], {
+      id,
+      runtime: 'in-process',
+      annotations,
+    });
+    shim.binary = program;
+    mkdirSync(join(shim.bundle, 'work'), { recursive: true });
+    return shim;
+  };
+  const first = await make('c1');
+  await createAndStart(first);
+  await first.exec('e1', ['/bin/true']);
+  assert.equal(await first.wait('e1'), 0);
+  await first.task.pause({ id: 'c1' });
+  await first.task.resume({ id: 'c1' });
+  await update(first, { pids: { limit: 77 }, memory: { limit: 64 << 20 } });
+  await first.task.pids({ id: 'c1' });
+  const options = packAny(CheckpointOptions, { exit: true });
+  await first.task.checkpoint({ id: 'c1', path: images, options });
+  assert.equal(await first.wait(), 128 + SIGKILL);
+  await first.finish();
+  const second = await make('c2');
+  await second.create({ checkpoint: images });
+  await second.start();
+  await end(second);
+  assert.equal(readFileSync(calls, 'utf8'), '');
+});
 
 test('a container made in the shim has nothing of the shim', { skip }, async () => {
   await using daemon = await PlayedDaemon.start();
