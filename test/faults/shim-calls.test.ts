@@ -11,7 +11,6 @@ import { TtrpcClient } from '../../ttrpc/index.ts';
 import { PlayedDaemon, type Shim, sharedRootfs, skipWithout, until } from '../fixtures/shim.ts';
 
 const SIGKILL = 9;
-const skip = skipWithout('in-process');
 /** A ttrpc header says length, stream, type and flags in 10 bytes; type 1 is a request. */
 const HALF_HEADER = Buffer.from([0, 0, 0, 40, 0]);
 const HEADER_OF_4_MIB = Buffer.from([0, 0x40, 0, 0, 0, 0, 0, 1, 1, 0]);
@@ -26,35 +25,37 @@ function rssKb(pid: number): number {
   return Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
 }
 
-test('half requests that never end hold up nobody and cost little', { skip }, async () => {
-  await using daemon = await PlayedDaemon.start();
-  const shim = await daemon.shim(['/bin/sleep', '1000'], { runtime: 'in-process' });
-  await shim.create();
-  await shim.start();
-  const fds = shim.fds.length;
-  const before = rssKb(shim.pid);
-  const sockets: Socket[] = [];
-  for (let index = 0; index < 500; index++) {
-    const socket = connect(shim.socketPath);
-    socket.on('error', () => {}); // the shim may have had enough of it
-    socket.write(index % 2 === 0 ? HALF_HEADER : HEADER_OF_4_MIB);
-    sockets.push(socket);
-  }
-  await until(() => shim.fds.length >= fds + sockets.length, 'the connections');
-  for (let round = 0; round < 5; round++) {
-    for (const socket of sockets) socket.write(Buffer.from([round])); // one byte at a time
-    await shim.exec(`e${round}`, ['/bin/sh', '-c', `exit ${round}`]);
-    assert.equal(await shim.wait(`e${round}`), round);
-  }
-  // 250 of them have announced 4 MiB each.
-  const grownKb = rssKb(shim.pid) - before;
-  assert.ok(grownKb < 40_000, `the shim has grown by ${grownKb} kB`);
-  for (const socket of sockets) socket.destroy();
-  await until(() => shim.fds.length <= fds, 'the connections to be forgotten');
-  await end(shim);
-});
-
 for (const runtime of ['tsrunc', 'in-process'] as const) {
+  test(`${runtime}: half requests that never end hold up nobody and cost little`, {
+    skip: skipWithout(runtime),
+  }, async () => {
+    await using daemon = await PlayedDaemon.start();
+    const shim = await daemon.shim(['/bin/sleep', '1000'], { runtime });
+    await shim.create();
+    await shim.start();
+    const fds = shim.fds.length;
+    const before = rssKb(shim.pid);
+    const sockets: Socket[] = [];
+    for (let index = 0; index < 500; index++) {
+      const socket = connect(shim.socketPath);
+      socket.on('error', () => {}); // the shim may have had enough of it
+      socket.write(index % 2 === 0 ? HALF_HEADER : HEADER_OF_4_MIB);
+      sockets.push(socket);
+    }
+    await until(() => shim.fds.length >= fds + sockets.length, 'the connections');
+    for (let round = 0; round < 5; round++) {
+      for (const socket of sockets) socket.write(Buffer.from([round])); // one byte at a time
+      await shim.exec(`e${round}`, ['/bin/sh', '-c', `exit ${round}`]);
+      assert.equal(await shim.wait(`e${round}`), round);
+    }
+    // 250 of them have announced 4 MiB each.
+    const grownKb = rssKb(shim.pid) - before;
+    assert.ok(grownKb < 40_000, `the shim has grown by ${grownKb} kB`);
+    for (const socket of sockets) socket.destroy();
+    await until(() => shim.fds.length <= fds, 'the connections to be forgotten');
+    await end(shim);
+  });
+
   test(`${runtime}: calls whose client has gone away are finished all the same`, {
     skip: skipWithout(runtime),
   }, async () => {
@@ -99,28 +100,28 @@ for (const runtime of ['tsrunc', 'in-process'] as const) {
     ]);
     await shim.task.shutdown({ id: 'c1' });
   });
-}
 
-test('two hundred events wait for a daemon that is away, and come in their order', {
-  skip,
-}, async () => {
-  await using daemon = await PlayedDaemon.start();
-  const shim = await daemon.shim(['/bin/sleep', '1000'], { runtime: 'in-process' });
-  await shim.create();
-  await shim.start();
-  await until(() => daemon.topics.includes('/tasks/start'), 'the first events');
-  daemon.close();
-  const expected = [...daemon.topics];
-  for (let round = 0; round < 66; round++) {
-    await shim.exec(`e${round}`, ['/bin/true']);
-    assert.equal(await shim.wait(`e${round}`), 0);
-    expected.push('/tasks/exec-added', '/tasks/exec-started', '/tasks/exit');
-  }
-  await daemon.listen();
-  await until(() => daemon.topics.length >= expected.length, 'all events', 20_000);
-  assert.deepEqual(daemon.topics, expected);
-  await end(shim);
-});
+  test(`${runtime}: two hundred events wait for a daemon that is away, and come in their order`, {
+    skip: skipWithout(runtime),
+  }, async () => {
+    await using daemon = await PlayedDaemon.start();
+    const shim = await daemon.shim(['/bin/sleep', '1000'], { runtime });
+    await shim.create();
+    await shim.start();
+    await until(() => daemon.topics.includes('/tasks/start'), 'the first events');
+    daemon.close();
+    const expected = [...daemon.topics];
+    for (let round = 0; round < 66; round++) {
+      await shim.exec(`e${round}`, ['/bin/true']);
+      assert.equal(await shim.wait(`e${round}`), 0);
+      expected.push('/tasks/exec-added', '/tasks/exec-started', '/tasks/exit');
+    }
+    await daemon.listen();
+    await until(() => daemon.topics.length >= expected.length, 'all events', 20_000);
+    assert.deepEqual(daemon.topics, expected);
+    await end(shim);
+  });
+}
 
 for (const runtime of ['tsrunc', 'in-process', 'runc-1.3'] as const) {
   test(`${runtime}: a full disk under the state of the runtime fails a create, which can be tried again`, {

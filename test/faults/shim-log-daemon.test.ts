@@ -18,11 +18,13 @@ const AWAY_MS = 500;
 /** So many characters of the daemon's log are in a failure. */
 const WORDS = 4_000;
 
-const ours = shimKinds().find(({ runtime }) => runtime === 'io.containerd.tsrunc.v2');
-assert.ok(ours !== undefined);
+/** Our shim under ours and Debian's daemon, in both ways. */
+const PAIRS = shimKinds()
+  .filter(({ runtime }) => runtime === 'io.containerd.tsrunc.v2')
+  .flatMap((ours) => [['tscontainerd', ours] as const, ['containerd-2.1', ours] as const]);
 
-for (const daemonKind of ['tscontainerd', 'containerd-2.1'] as const) {
-  test(`${daemonKind} is killed again and again under a counter of 10 MB/s: its log is whole`, {
+for (const [daemonKind, ours] of PAIRS) {
+  test(`${daemonKind}, ${ours.name}: it is killed again and again under a counter of 10 MB/s: the log is whole`, {
     skip: skipWithout(daemonKind) || ours.skip,
   }, async (t) => {
     await using bench = await TaskBench.start(ours, undefined, daemonKind);
@@ -61,7 +63,7 @@ for (const daemonKind of ['tscontainerd', 'containerd-2.1'] as const) {
     await bench.tasks.delete({ containerId: 'counter' });
     assert.deepEqual(await bench.leftoversAfter('counter'), []);
   });
-  test(`${daemonKind} that comes back has what the shim said meanwhile`, {
+  test(`${daemonKind}, ${ours.name}: one that comes back has what the shim said meanwhile`, {
     skip: skipWithout(daemonKind) || ours.skip,
   }, async () => {
     await using bench = await TaskBench.start(ours, undefined, daemonKind);

@@ -83,7 +83,7 @@ function withoutCgroups(left: readonly string[]): string[] {
   return left.filter((path) => !isCgroup(path));
 }
 
-for (const kind of shimKinds().filter(({ name }) => !/1\.6|with tsrunc/.test(name))) {
+for (const kind of shimKinds().filter(({ name }) => !/1\.6|with tsrunc|in-process/.test(name))) {
   const skip = skipWithout('tscontainerd') || kind.skip;
 
   for (const step of CREATE_STEPS) {

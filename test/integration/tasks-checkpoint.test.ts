@@ -18,7 +18,7 @@ import { peer } from '../peers/index.ts';
 
 const withoutCriu = useCriu();
 const [criuPath = ''] = (process.env['PATH'] ?? '').split(':');
-const KINDS = shimKinds().filter(({ name }) => !/1\.6|with tsrunc/.test(name));
+const KINDS = shimKinds().filter(({ name }) => !/1\.6|with tsrunc|in-process/.test(name));
 const IMAGE = 'example.com/box:1';
 const COUNTER = 'i=0; while :; do i=$((i+1)); echo $i > /count; sleep 0.05; done';
 

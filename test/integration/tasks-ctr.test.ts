@@ -9,7 +9,7 @@ import { shimKinds, TaskBench, unmountedHierarchies } from '../fixtures/tasks.ts
 import { peer } from '../peers/index.ts';
 
 const CTRS = ['ctr-2.1', 'ctr-1.6'] as const;
-const KINDS = shimKinds().filter(({ name }) => !/1\.6|with tsrunc/.test(name));
+const KINDS = shimKinds().filter(({ name }) => !/1\.6|with tsrunc|in-process/.test(name));
 
 for (const version of CTRS) {
   for (const kind of KINDS) {
