@@ -1,7 +1,7 @@
 // tsrunc is stopped at some moment in the middle of an exec: the shim goes on, other execs do not notice, and it ends as
 // it would have.
 import assert from 'node:assert/strict';
-import { chmodSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { test } from 'node:test';
 import {
@@ -33,6 +33,12 @@ exec ${runtimeProgram('tsrunc')} "$@"
   return { program, arm, pid };
 }
 
+interface Stopped {
+  readonly id: string;
+  readonly exec: Promise<string>;
+  readonly pid: number;
+}
+
 /** A container whose cgroup has the name of the daemon's directory, so that it is found. */
 async function makeShim(daemon: PlayedDaemon): Promise<Shim> {
   const args = ['/bin/sleep', '1000'];
@@ -54,26 +60,40 @@ test('tsrunc stopped at any moment of exec holds up nothing but that exec', { sk
   shim.binary = program;
   await shim.create();
   await shim.start();
-  for (const [index, ms] of [5, 15, 25].entries()) {
+  /** An exec whose tsrunc is stopped after so many milliseconds, or earlier if it was done by then. */
+  const stop = async (id: string, ms: number): Promise<Stopped> => {
     writeFileSync(arm, `${ms / 1000}`);
     rmSync(pid, { force: true });
-    const stopped = shim.exec(`s${index}`, ['/bin/sh', '-c', 'exit 5']).then(
+    let isDone = false;
+    const exec = shim.exec(id, ['/bin/sh', '-c', 'exit 5']).then(
       () => 'started',
       (error: Error) => error.message,
     );
-    await until(() => existsSync(pid) && isStopped(pid), `tsrunc to stop after ${ms} ms`);
-    const stoppedPid = Number(readFileSync(pid, 'utf8'));
+    void exec.then(() => {
+      isDone = true;
+    });
+    await until(() => isDone || isStopped(pid), `tsrunc to stop after ${ms} ms`);
     rmSync(arm);
+    if (!isDone) return { id, exec, pid: Number(readFileSync(pid, 'utf8')) };
+    assert.equal(await exec, 'started');
+    return stop(`${id}-again`, ms / 2);
+  };
+  for (const [index, ms] of [5, 15, 25].entries()) {
+    const stopped = await stop(`s${index}`, ms);
     await shim.exec(`o${index}`, ['/bin/sh', '-c', 'exit 3']);
     assert.equal(await shim.wait(`o${index}`), 3);
-    process.kill(stoppedPid, 'SIGCONT');
-    assert.equal(await stopped, 'started');
-    assert.equal(await shim.wait(`s${index}`), 5, 'it goes on where it was stopped');
+    process.kill(stopped.pid, 'SIGCONT');
+    assert.equal(await stopped.exec, 'started');
+    assert.equal(await shim.wait(stopped.id), 5, 'it goes on where it was stopped');
   }
   await end(shim);
 });
 
 function isStopped(pidFile: string): boolean {
-  const pid = readFileSync(pidFile, 'utf8').trim();
-  return pid !== '' && /^State:\s+T/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  try {
+    const pid = readFileSync(pidFile, 'utf8').trim();
+    return pid !== '' && /^State:\s+T/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return false; // it has not begun yet, or has ended
+  }
 }
