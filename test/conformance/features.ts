@@ -165,13 +165,25 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       shownBy: [integration('shim-life'), integration('shim-runsc')],
     },
     {
-      what: 'The same with tsrunc inside of the shim (`InProcess`): no program is started',
+      what: 'The same with tsrunc inside of the shim (`InProcess`): no program is started, not for updates, checkpoints and restores either',
       shownBy: [
         integration('shim-in-process'),
         integration('shim-life'),
         integration('shim-stdio'),
         integration('shim-options'),
+        integration('shim-log'),
+        integration('shim-start'),
+        integration('shim-restore'),
       ],
+    },
+    {
+      what: 'Tasks in scopes of systemd, in both ways: limits, updates, units that are in use',
+      shownBy: ['test/vm/shim-systemd.test.ts'],
+      note: 'in the virtual machine',
+    },
+    {
+      what: 'What throws on the way of an output is told, and the output goes on',
+      shownBy: ['internal/shim/pump-faults.test.ts'],
     },
     {
       what: 'Statistics of tasks on cgroup v2: each number is that of the kernel, in both ways',
@@ -198,6 +210,11 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       what: 'A soak (`make soak`): containers and execs in a loop leave no process, mount, cgroup, descriptor, socket or directory',
       shownBy: ['test/soak/soak.test.ts'],
       note: 'in short; ten minutes by `make soak`',
+    },
+    {
+      what: 'The private memory of a shim stays within 2 MB over thousands of execs',
+      shownBy: ['test/soak/soak-execs.test.ts'],
+      note: 'in short; 10,000 by `SHIM_EXECS=10000`',
     },
   ],
   '`tscontainerd`, the daemon': [
