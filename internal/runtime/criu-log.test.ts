@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { criuError, criuErrors } from './criu-log.ts';
 
@@ -28,4 +31,17 @@ test('criuError: without a log what the answer said', () => {
   const error = criuError('checkpoint c', { errno: 22, text: '' }, '/nowhere/dump.log');
   assert.equal(error.message, 'checkpoint c: criu: errno 22');
   assert.equal(error.advice, 'see /nowhere/dump.log');
+});
+
+test('criuError: what another runtime has written', (context) => {
+  const path = join(mkdtempSync(join(tmpdir(), 'criu-log-')), 'restore.log');
+  context.after(() => rmSync(dirname(path), { recursive: true }));
+  const line = '(00.1) Error (criu/mount.c:3059): mnt: No mapping for 236:(null) mountpoint';
+  writeFileSync(path, `${line}\n`);
+  const error = criuError('restore c', { errno: 0, text: '' }, path);
+  assert.equal(
+    error.text,
+    'restore c: criu: mnt: No mapping for 236:(null) mountpoint: the checkpoint has another mount of the host than the ' +
+      `container: restore with the runtime and the mounts that it was made with; see ${path}`,
+  );
 });

@@ -30,6 +30,10 @@ const REMEDIES: readonly (readonly [RegExp, string])[] = [
     /Can't lookup mount=.* for fd=/,
     'a file of the host is open in the container: see --ext-unix-sk and stdio',
   ],
+  [
+    /No mapping for .* mountpoint/,
+    'the checkpoint has another mount of the host than the container: restore with the runtime and the mounts that it was made with',
+  ],
 ];
 
 /** The error of a dump or restore that CRIU refused, with what its log says. The log stays. */

@@ -14,6 +14,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { busyboxRootfs } from '../fixtures/busybox-rootfs.ts';
 import { CriNode, skipCri } from '../fixtures/cri.ts';
 import { useCriu } from '../fixtures/criu.ts';
 import {
@@ -23,6 +24,8 @@ import {
   type ImageInput,
   imageArchive,
 } from '../fixtures/oci-image.ts';
+import { TestRegistry } from '../fixtures/registry.ts';
+import { peer } from '../peers/index.ts';
 
 const ANNOTATION = { 'org.criu.checkpoint.container.name': 'main' };
 
@@ -147,4 +150,56 @@ describe('images that are checkpoints', { skip: skipCri() || useCriu() }, () => 
         'enable_checkpoint_images if all who may name images are trusted as root: permission denied',
     });
   });
+});
+
+describe('an image of a checkpoint that was pulled with its base, as containerd has it', {
+  skip: useCriu(),
+}, () => {
+  for (const kind of ['tscontainerd', 'containerd-2.1'] as const) {
+    it(`${kind}: a container goes on from its own checkpoint`, {
+      skip: skipCri(kind),
+    }, async () => {
+      const directory = mkdtempSync(join(tmpdir(), 'checkpoint-images-'));
+      try {
+        await using registry = await TestRegistry.start();
+        const layers: ImageInput['layers'] = [busyboxRootfs().entries];
+        const base = registry.add(
+          await buildImage({ name: 'example.test/base:1', layers }),
+          'base',
+        );
+        const { PATH = '' } = kind === 'tscontainerd' ? {} : peer(kind).env;
+        await using node = await CriNode.start({
+          kind,
+          ...(kind === 'tscontainerd'
+            ? { cri: 'enable_checkpoint_images = true' }
+            : { env: { PATH: `${PATH}:${process.env['PATH']}` } }), // with CRIU
+        });
+        await node.images.pullImage({ image: { image: base } });
+        const script = 'i=0; while :; do i=$((i+1)); echo $i >/count; sleep 0.05; done';
+        const { pod, id } = await node.run(script, { image: { image: base } });
+        const count = async (containerId: string): Promise<number> => {
+          const request = { containerId, cmd: ['cat', '/count'], timeout: 20n };
+          return Number(Buffer.from((await node.runtime.execSync(request)).stdout).toString());
+        };
+        while (!((await count(id)) > 2));
+        const location = join(directory, 'checkpoint.tar');
+        await node.runtime.checkpointContainer({ containerId: id, location, timeout: 60n });
+        await node.remove(pod);
+        const made = await buildImage({ name: 'x', layers: [readFileSync(location)] });
+        const image = registry.add(annotatedImage(made, 'manifest', ANNOTATION), 'checkpoint');
+        await node.images.pullImage({ image: { image } });
+        const sandboxConfig = node.podConfig();
+        const { podSandboxId } = await node.runtime.runPodSandbox({ config: sandboxConfig });
+        const config = node.containerConfig('main', '', { image: { image }, command: [] });
+        const request = { podSandboxId, config, sandboxConfig };
+        const { containerId } = await node.runtime.createContainer(request);
+        await node.runtime.startContainer({ containerId });
+        const first = await count(containerId);
+        assert.ok(first > 2, `${first}: it has begun anew`);
+        while ((await count(containerId)) <= first);
+      } finally {
+        rmSync(directory, { recursive: true, force: true });
+      }
+    });
+  }
 });
