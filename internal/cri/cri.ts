@@ -12,6 +12,7 @@ import { CriImages, type DescribeImage } from './cri-images.ts';
 import { KIND_LABEL } from './cri-records.ts';
 import { CriuLogs } from './criu-logs.ts';
 import type { DaemonServices } from './daemon-services.ts';
+import { KeyedLock } from './keyed-lock.ts';
 import { driverContradiction } from './kubelet-tree.ts';
 import { PodNetworks } from './pod-network.ts';
 import { isSystemdCgroup } from './runtime-options.ts';
@@ -33,6 +34,8 @@ export class Cri {
   readonly sandboxes: Sandboxes;
   readonly containers: Containers;
   readonly criuLogs: CriuLogs;
+  /** Checkpoints of one container are made one after the other: it is paused meanwhile. */
+  readonly checkpoints = new KeyedLock();
   readonly events = new ContainerEvents();
   readonly #taskEvents = new TaskEvents();
   readonly #ending = new AbortController();

@@ -203,7 +203,8 @@ export function runtimeService(
     getContainerEvents: (_request, { signal }) => cri.events.subscribe(signal),
 
     async checkpointContainer({ containerId, location }) {
-      await checkpointContainer(cri, containers.get(containerId), location);
+      const container = containers.get(containerId);
+      await cri.checkpoints.run(container.id, () => checkpointContainer(cri, container, location));
       return {};
     },
     async checkpointPod() {

@@ -95,6 +95,17 @@ describe('checkpoints by the CRI', { skip: skipCri() || useCriu() }, () => {
     while ((await count()) <= before);
   });
 
+  it('checkpoints of one container at the same time are made one after the other', async () => {
+    const locations = [1, 2, 3].map((number) => join(directory, `at-once-${number}.tar`));
+    const making = locations.map((location) =>
+      node.runtime.checkpointContainer({ containerId: id, location, timeout: 60n }),
+    );
+    await Promise.all(making);
+    for (const location of locations) assert.match(tar('-tf', location), /inventory\.img/);
+    const before = await count();
+    while ((await count()) <= before);
+  });
+
   it('a link in the place of the log is not followed', async () => {
     const { status } = await node.runtime.containerStatus({ containerId: id });
     const log = status?.logPath ?? '';
