@@ -9,18 +9,26 @@ const NOT_SENT = new Set([
   ...['SIGSEGV', 'SIGBUS', 'SIGFPE', 'SIGILL', 'SIGTRAP', 'SIGABRT', 'SIGSYS', 'SIGPROF'],
 ]);
 
-/** Sends every signal that this process gets to the container's, until disposed. */
+/**
+ * Sends every signal that this process gets to the container's, until disposed; then signals do nothing, for the process has
+ * little to do any more but to clean up and to end.
+ */
 export function forwardSignals(pid: number, terminal: ForegroundTerminal | undefined): Disposable {
-  const handlers: [SignalName, () => void][] = [];
+  let isThere = true;
+  const forward = (signal: number) => () => {
+    if (isThere) kill(pid, signal);
+  };
   for (const [name, number] of Object.entries(Signal)) {
-    if (OWN.has(name) || NOT_SENT.has(name)) continue;
-    handlers.push([name as SignalName, () => void kill(pid, number)]);
+    if (!OWN.has(name) && !NOT_SENT.has(name)) process.on(name as SignalName, forward(number));
   }
-  if (terminal !== undefined) handlers.push(['SIGWINCH', () => terminal.resize()]);
-  for (const [name, handler] of handlers) process.on(name, handler);
+  if (terminal !== undefined) {
+    process.on('SIGWINCH', () => {
+      if (isThere) terminal.resize();
+    });
+  }
   return {
     [Symbol.dispose]() {
-      for (const [name, handler] of handlers) process.off(name, handler);
+      isThere = false;
     },
   };
 }
