@@ -12,7 +12,10 @@ export class Container {
   isOomKilled = false;
   /** Resolves when the container has ended and its state says how. */
   ended: Promise<void> = Promise.resolve();
-  /** While its process is started: whether it was. The end of a process may come before the answer to its start. */
+  /**
+   * While it is started: whether it was, once that is written down and told. The end of a process may come before the
+   * answer to its start.
+   */
   starting: Promise<boolean> | undefined;
 
   constructor(id: string, config: ContainerConfig, state: ContainerState) {

@@ -105,11 +105,7 @@ export class Containers {
 
   /** Makes a container, without a process. Nothing is left of one that fails. */
   async create(sandbox: Sandbox, config: ContainerConfig): Promise<Container> {
-    if (!sandbox.isReady) {
-      throw new TsError('FailedPrecondition', `sandbox ${sandbox.id}: not ready`, {
-        advice: 'the kubelet makes a new one',
-      });
-    }
+    sandbox.requireReady();
     if ((config.metadata?.name ?? '') === '') {
       throw new TsError('InvalidArgument', 'config.metadata.name: missing');
     }
@@ -120,6 +116,7 @@ export class Containers {
     undo.add(async () => this.#names.release(name, id));
     try {
       const container = await this.#create(id, name, sandbox, config, undo);
+      sandbox.requireReady(); // whoever ends it has looked for its containers, and has not seen this one
       this.#index.set(id, container);
       this.#options.onChange(container, 'created');
       return container;
@@ -268,15 +265,23 @@ export class Containers {
     if (container.phase !== 0 || container.starting !== undefined || container.state.isRemoving) {
       throw new TsError('FailedPrecondition', `container ${container.id}: not in created state`);
     }
-    if (!sandbox.isReady)
-      throw new TsError('FailedPrecondition', `sandbox ${sandbox.id}: not ready`);
-    const starting = this.#start(container, sandbox);
+    sandbox.requireReady();
+    const starting = this.#startOrEnd(container, sandbox);
     container.starting = starting.then(
       () => true,
       () => false,
     );
     try {
       await starting;
+    } finally {
+      container.starting = undefined;
+      await this.#restore.remove(container.id); // it has its memory, or never will
+    }
+  }
+
+  async #startOrEnd(container: Container, sandbox: Sandbox): Promise<void> {
+    try {
+      await this.#start(container, sandbox);
       this.#options.onChange(container, 'started');
     } catch (thrown) {
       const error = TsError.from(thrown).within(`start container ${container.state.name}`);
@@ -289,9 +294,6 @@ export class Containers {
       });
       this.#options.onChange(container, 'stopped');
       throw error;
-    } finally {
-      container.starting = undefined;
-      await this.#restore.remove(container.id); // it has its memory, or never will
     }
   }
 
@@ -388,6 +390,7 @@ export class Containers {
   }
 
   async #stop(container: Container, timeoutMs: number): Promise<void> {
+    if (container.pid === 0) await container.starting; // there is nothing to kill before
     if (container.pid === 0) return;
     if (timeoutMs > 0) {
       await this.#kill(container, container.state.stopSignal, false);
@@ -418,6 +421,7 @@ export class Containers {
     await this.#lock.run(container.id, async () => {
       await this.#stop(container, 0);
       await container.ended;
+      await container.starting; // what it leaves when it fails is removed, too
       await this.#save(container, { isRemoving: true });
       await this.#forget(container);
       this.#index.delete(container.id);

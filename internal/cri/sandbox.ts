@@ -9,6 +9,8 @@ export class Sandbox {
   state: SandboxState;
   /** Of the pause process; 0 when there is none. */
   pid = 0;
+  /** Being stopped or removed. */
+  isEnding = false;
 
   constructor(id: string, config: PodSandboxConfig, state: SandboxState) {
     this.id = id;
@@ -19,6 +21,14 @@ export class Sandbox {
   /** Ready for containers: its namespaces are held, its network is there. */
   get isReady(): boolean {
     return this.state.phase === 'ready' && this.pid !== 0;
+  }
+
+  /** Throws FailedPrecondition for one that takes no containers, or none any more. */
+  requireReady(): void {
+    if (this.isReady && !this.isEnding) return;
+    throw new TsError('FailedPrecondition', `sandbox ${this.id}: not ready`, {
+      advice: 'the kubelet makes a new one',
+    });
   }
 
   get namespaceOptions() {

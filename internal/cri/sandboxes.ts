@@ -330,10 +330,12 @@ export class Sandboxes {
   async stop(id: string, stopContainers: (sandbox: Sandbox) => Promise<void>): Promise<void> {
     const sandbox = this.#index.find(id);
     if (sandbox === undefined) return;
-    await this.#lock.run(sandbox.id, async () => {
-      await stopContainers(sandbox);
-      await this.#stop(sandbox);
-    });
+    await this.#lock.run(sandbox.id, () =>
+      ending(sandbox, async () => {
+        await stopContainers(sandbox);
+        await this.#stop(sandbox);
+      }),
+    );
   }
 
   /**
@@ -375,14 +377,16 @@ export class Sandboxes {
   async remove(id: string, removeContainers: (sandbox: Sandbox) => Promise<void>): Promise<void> {
     const sandbox = this.#index.find(id);
     if (sandbox === undefined) return;
-    await this.#lock.run(sandbox.id, async () => {
-      await removeContainers(sandbox);
-      await this.#stop(sandbox);
-      await this.#forget(sandbox.id);
-      this.#index.delete(sandbox.id);
-      this.#names.release(sandbox.state.name, sandbox.id);
-      this.#options.selinux.release(sandbox.state.processLabel ?? '');
-    });
+    await this.#lock.run(sandbox.id, () =>
+      ending(sandbox, async () => {
+        await removeContainers(sandbox);
+        await this.#stop(sandbox);
+        await this.#forget(sandbox.id);
+        this.#index.delete(sandbox.id);
+        this.#names.release(sandbox.state.name, sandbox.id);
+        this.#options.selinux.release(sandbox.state.processLabel ?? '');
+      }),
+    );
   }
 
   async #forget(id: string): Promise<void> {
@@ -420,5 +424,15 @@ export class Sandboxes {
       if (TsError.from(thrown).kind !== 'NotFound') throw thrown;
       // Its shim has died, or the machine was started anew: the kubelet will stop it.
     }
+  }
+}
+
+/** Ends a pod, which takes no containers from now on, unless that fails. */
+async function ending(sandbox: Sandbox, end: () => Promise<void>): Promise<void> {
+  sandbox.isEnding = true;
+  try {
+    await end();
+  } finally {
+    sandbox.isEnding = false; // it has another phase, or nobody finds it, or it is as it was
   }
 }

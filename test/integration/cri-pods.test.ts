@@ -72,6 +72,33 @@ describe('pods of the CRI', { skip: skipCri() }, () => {
     await node.remove(pod);
   });
 
+  // A kubelet's worker for a pod may still be making containers when the pod is taken down.
+  it('no container outlives its pod, at whatever moment that ends', async () => {
+    for (const end of ['stopPodSandbox', 'removePodSandbox'] as const) {
+      for (let round = 0; round < 8; round++) {
+        const sandboxConfig = node.podConfig();
+        const { podSandboxId } = await node.runtime.runPodSandbox({ config: sandboxConfig });
+        const make = async (name: string): Promise<void> => {
+          const config = node.containerConfig(name, 'exec sleep 100000');
+          const request = { podSandboxId, config, sandboxConfig };
+          const { containerId } = await node.runtime.createContainer(request);
+          await node.runtime.startContainer({ containerId });
+        };
+        const making = ['a', 'b', 'c'].map(make);
+        const settled = Promise.allSettled(making);
+        for (let turn = 0; turn < round; turn++) await node.runtime.version({});
+        await node.runtime[end]({ podSandboxId });
+        await settled;
+        const { containers } = await node.runtime.listContainers({});
+        const left = containers.filter(({ state }) => {
+          return end === 'removePodSandbox' || state === ContainerState.CONTAINER_RUNNING;
+        });
+        assert.deepEqual(left, [], `${end}, after ${round} calls`);
+        await node.remove(podSandboxId);
+      }
+    }
+  });
+
   it('lists the image under its id', async () => {
     const { image } = await node.images.imageStatus({ image: { image: IMAGE } });
     assert.deepEqual(image?.repoTags, [IMAGE]);
