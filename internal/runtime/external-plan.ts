@@ -98,7 +98,8 @@ export function ownFileSystems(
   const planned = mounts
     .filter(({ kind }) => kind === 'file system' || kind === 'cgroup')
     .flatMap(({ mount, destination, kind }) => {
-      const types = kind === 'cgroup' ? ['cgroup', 'cgroup2'] : [mount.type ?? ''];
+      // The hierarchies of v1 are on a tmpfs.
+      const types = kind === 'cgroup' ? ['cgroup', 'cgroup2', 'tmpfs'] : [mount.type ?? ''];
       return types.map((type) => ({ type, destination }));
     });
   // A directory is masked by a tmpfs.
