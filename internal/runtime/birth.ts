@@ -13,6 +13,7 @@ import type { InitPlan, InitProgram } from './init-program.ts';
 import { MovedNetDevices } from './net-devices.ts';
 import { newContainerState } from './new-container-state.ts';
 import { writePidFile } from './pid-file.ts';
+import { pidSeenInside } from './process-stat.ts';
 import type { Rollback } from './rollback.ts';
 import type { RuntimeOptions } from './runtime-options.ts';
 import { sendListener } from './seccomp-listener.ts';
@@ -207,9 +208,13 @@ export class Birth {
   *#runHooks(): Operation<void> {
     const { hooks } = this.#bundle.spec;
     const state = this.#specState('creating');
-    for (const { stdin, name } of this.#hooks) {
-      const status = name.startsWith('createContainer') ? 'creating' : 'created';
-      writeState(stdin, this.#specState(status));
+    if (this.#hooks.length > 0) {
+      // runtime-spec runtime.md#state: in the container's namespaces the pid is the one that is seen there.
+      const pid = pidSeenInside(this.#pid);
+      for (const { stdin, name } of this.#hooks) {
+        const status = name.startsWith('createContainer') ? 'creating' : 'created';
+        writeState(stdin, { ...this.#specState(status), pid });
+      }
     }
     yield* runHooks(hooks?.prestart, 'prestart', state);
     yield* runHooks(hooks?.createRuntime, 'createRuntime', state);

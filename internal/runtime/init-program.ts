@@ -219,7 +219,7 @@ class InitBuilder {
         bindsDevConsole: this.#plan.dev !== undefined,
       });
     } else addStdio(child, fds.stdio);
-    this.#hooksBeforeRoot(child);
+    this.#hooksBeforeRoot(child, root);
     addMasks(child, root, this.#plan.maskedPaths);
     addReadOnlyPaths(child, root, spec.linux?.readonlyPaths ?? []);
     if (this.#plan.usesPivotRoot) addPivotRoot(child, root);
@@ -296,15 +296,19 @@ class InitBuilder {
     return root;
   }
 
-  #hooksBeforeRoot(child: Sequence): void {
+  #hooksBeforeRoot(child: Sequence, root: Result | number): void {
     const { spec, fds } = this.#plan;
     const hooks = spec.hooks ?? {};
     const inside = hooks.createContainer ?? [];
-    const outside = [...(hooks.prestart ?? []), ...(hooks.createRuntime ?? [])];
+    // Those of startContainer run later, but are told their state now.
+    const others = [hooks.prestart, hooks.createRuntime, hooks.startContainer].flat();
     const hasDevices = Object.keys(spec.linux?.netDevices ?? {}).length > 0;
-    if (inside.length === 0 && outside.length === 0 && !hasDevices) return;
+    if ([...inside, ...others].every((hook) => hook === undefined) && !hasDevices) return;
     this.hooksDue = child.announce('hooks due', fds.report);
     this.#waitForRuntime(child, 'hooks');
+    if (inside.length === 0) return;
+    // Where runc's hooks of this point are too; those of the runtime's namespaces are in the bundle.
+    child.add(steps.changeDirectoryToFd(root), { label: 'chdir to the rootfs for hooks' });
     inside.forEach((hook, index) => {
       this.#hook(child, hook, `createContainer[${index}]`);
     });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { isAlive, parseProcessStat, readProcessStat } from './process-stat.ts';
+import { isAlive, parseProcessStat, pidSeenInside, readProcessStat } from './process-stat.ts';
 
 test('parseProcessStat: a name with parentheses and blanks does not shift fields', () => {
   const text =
@@ -17,4 +17,8 @@ test('isAlive: this process is, with its own start time only', () => {
 
 test('readProcessStat: undefined for a pid that no process has', () => {
   assert.equal(readProcessStat(0x3fffffff), undefined);
+});
+
+test('pidSeenInside: its own of this process, which is in the pid namespace of its /proc', () => {
+  assert.equal(pidSeenInside(process.pid), process.pid);
 });

@@ -30,6 +30,14 @@ export function parseProcessStat(text: string): ProcessStat {
   };
 }
 
+/** The pid that a process has in the pid namespace it is in itself: the last number of NSpid (man 5 proc). */
+export function pidSeenInside(pid: number): number {
+  const status = readFileSync(`/proc/${pid}/status`, 'latin1');
+  const start = status.indexOf('\nNSpid:');
+  const end = status.indexOf('\n', start + 1);
+  return Number(status.slice(status.lastIndexOf('\t', end) + 1, end));
+}
+
 /** Whether `pid` is still the process that started at `startTime` and has not ended. */
 export function isAlive(pid: number, startTime: number): boolean {
   const stat = readProcessStat(pid);

@@ -47,7 +47,7 @@ test('hooks: order, state on stdin, environment', options, () => {
       ociVersion: '1.3.0',
       id,
       status,
-      ...(status === 'stopped' ? {} : { pid }),
+      ...(status === 'stopped' ? {} : { pid: point === 'createContainer' ? 1 : pid }),
       bundle: runtime.bundle,
       annotations: { a: 'b' },
     });
