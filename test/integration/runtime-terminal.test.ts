@@ -1,63 +1,15 @@
 // tsrunc: terminals, by console socket and in the foreground.
 import assert from 'node:assert/strict';
-import { spawn, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { readSync } from 'node:fs';
-import { join } from 'node:path';
 import { after, test } from 'node:test';
-import {
-  acceptUnix,
-  listenUnix,
-  type OwnedFd,
-  receiveFds,
-  waitReadable,
-} from '../../internal/linux/index.ts';
+import { readToEnd, withConsole } from '../fixtures/console.ts';
 import { type Config, needsRoot, RuntimeFixture } from '../fixtures/runtime-bundle.ts';
 
 const fixture = needsRoot === false ? new RuntimeFixture() : undefined;
 after(() => fixture?.[Symbol.dispose]());
 const runtime = fixture as RuntimeFixture;
 const options = { skip: needsRoot };
-
-/** Listens on a console socket while `action` runs; returns the terminal's master. */
-async function withConsole(action: (path: string) => Promise<number>): Promise<OwnedFd> {
-  const path = join(runtime.directory, `console-${Math.random().toString(36).slice(2)}`);
-  using listener = listenUnix(path);
-  const status = action(path);
-  await waitReadable(listener.number);
-  using connection = acceptUnix(listener);
-  const { fds, data } = receiveFds(connection.number);
-  assert.equal(await status, 0);
-  assert.equal(fds.length, 1);
-  assert.notEqual(data.toString(), '');
-  return fds[0] as OwnedFd;
-}
-
-function runAsync(args: string[]): Promise<number> {
-  const [program = '', ...prefix] = runtime.command;
-  const child = spawn(program, [...prefix, '--root', runtime.stateRoot, ...args], {
-    stdio: ['ignore', 'inherit', 'inherit'],
-    cwd: runtime.bundle,
-  });
-  return new Promise((resolve) => child.on('close', (code) => resolve(code ?? -1)));
-}
-
-/** Everything that is written to the terminal until its other end is closed. */
-async function readToEnd(master: OwnedFd): Promise<string> {
-  const buffer = Buffer.alloc(65536);
-  let text = '';
-  for (;;) {
-    await waitReadable(master.number);
-    try {
-      const length = readSync(master.number, buffer);
-      if (length === 0) return text;
-      text += buffer.toString('utf8', 0, length);
-    } catch (thrown) {
-      assert.equal((thrown as NodeJS.ErrnoException).code, 'EIO');
-      return text;
-    }
-  }
-}
 
 function withTerminal(script: string, change: (config: Config) => void = () => {}): void {
   runtime.configure((config) => {
@@ -74,7 +26,7 @@ const SCRIPT =
 test('create: the master comes through the console socket', options, async () => {
   const id = runtime.newId();
   withTerminal(SCRIPT);
-  using master = await withConsole((path) => runAsync(['create', '--console-socket', path, id]));
+  using master = await withConsole(runtime, (path) => ['create', '--console-socket', path, id]);
   assert.equal(runtime.run(['start', id]).error, '');
   const text = (await readToEnd(master)).replaceAll('\r', '');
   assert.equal(text, '/dev/pts/0\n33 77\ncharacter special file 0 88\n/dev/pts/0\n0\nptmx\nx\ny\n');
@@ -86,7 +38,7 @@ test('create: the terminal belongs to the user', options, async () => {
   withTerminal('stat -c %u /dev/pts/0', (config) => {
     config.process.user = { uid: 1000, gid: 1000 };
   });
-  using master = await withConsole((path) => runAsync(['create', '--console-socket', path, id]));
+  using master = await withConsole(runtime, (path) => ['create', '--console-socket', path, id]);
   assert.equal(runtime.run(['start', id]).error, '');
   assert.equal(await readToEnd(master), '1000\r\n');
   runtime.run(['delete', '--force', id]);
@@ -99,7 +51,7 @@ test('create: a terminal in a user namespace', options, async () => {
     config.linux.uidMappings = [{ containerID: 0, hostID: 100000, size: 65536 }];
     config.linux.gidMappings = [{ containerID: 0, hostID: 100000, size: 65536 }];
   });
-  using master = await withConsole((path) => runAsync(['create', '--console-socket', path, id]));
+  using master = await withConsole(runtime, (path) => ['create', '--console-socket', path, id]);
   assert.equal(runtime.run(['start', id]).error, '');
   assert.equal(await readToEnd(master), '/dev/pts/0\r\nx\r\n');
   runtime.run(['delete', '--force', id]);
@@ -108,9 +60,15 @@ test('create: a terminal in a user namespace', options, async () => {
 test('exec --tty with a console socket', options, async () => {
   const id = runtime.newId();
   runtime.startSleeping(id);
-  using master = await withConsole((path) =>
-    runAsync(['exec', '--detach', '--tty', '--console-socket', path, id, 'tty']),
-  );
+  using master = await withConsole(runtime, (path) => [
+    'exec',
+    '--detach',
+    '--tty',
+    '--console-socket',
+    path,
+    id,
+    'tty',
+  ]);
   assert.equal(await readToEnd(master), '/dev/pts/0\r\n');
   runtime.run(['delete', '--force', id]);
 });
