@@ -1,5 +1,6 @@
 // The table of attacks names tests that are there, and every test of an attack on the runtime is in it.
 import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
 import { test } from 'node:test';
 import { readText } from '../architecture/source-files.ts';
 import { attacks } from './attacks.ts';
@@ -17,3 +18,10 @@ for (const { id, what, triedBy } of attacks) {
     }
   });
 }
+
+test('every file of tests in this folder is in the table', () => {
+  const named = new Set(attacks.flatMap(({ triedBy }) => triedBy.map(([file]) => file)));
+  const files = readdirSync(import.meta.dirname).filter((name) => name.endsWith('.test.ts'));
+  const missing = files.filter((name) => !named.has(`test/attack/${name}`));
+  assert.deepEqual(missing, ['attacks.test.ts']);
+});

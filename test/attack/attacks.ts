@@ -161,7 +161,10 @@ export const attacks: readonly Attack[] = [
   {
     id: 'CVE-2021-21334',
     what: 'environment shared by containers that are made at once',
-    triedBy: [[attack('cri'), 'containers that are made at once have each their own environment']],
+    triedBy: [
+      [attack('cri'), 'containers that are made at once have each their own environment'],
+      [attack('task-isolation'), 'containers made at once see their own environment alone'],
+    ],
   },
   {
     id: 'CVE-2022-31030, CRI-O CVE-2022-1708, GHSA-7jxh-36q5-gcqv',
@@ -277,6 +280,7 @@ export const attacks: readonly Attack[] = [
     triedBy: [
       [attack('runtime-config'), '__proto__, constructor and the like are only names'],
       [attack('runtime-config'), '__proto__ as a sysctl'],
+      [attack('daemon-input'), '__proto__, constructor and the like are names as any other'],
     ],
   },
   {
@@ -290,7 +294,12 @@ export const attacks: readonly Attack[] = [
   {
     id: 'numbers beyond 2^53',
     what: 'limits that are rounded or wrap',
-    triedBy: [[attack('runtime-config'), 'numbers that would wrap']],
+    triedBy: [
+      [attack('runtime-config'), 'numbers that would wrap'],
+      [attack('runtime-config'), 'update --resources: numbers that would wrap'],
+      [attack('exec-users'), 'exec --process: ids that wrap to root'],
+      [attack('daemon-input'), 'sizes and offsets that are negative or beyond 2^53'],
+    ],
   },
   {
     id: 'long and odd strings of /proc',

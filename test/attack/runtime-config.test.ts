@@ -109,6 +109,25 @@ test('numbers that would wrap or be rounded', { skip: needsRoot }, () => {
   assert.match(replace('{"limit":"1000"}'), /memory\.limit: must be an integer, not a string/);
 });
 
+test('update --resources: numbers that would wrap or be rounded change nothing', {
+  skip: needsRoot,
+}, () => {
+  const id = fixture().newId('update');
+  fixture().startSleeping(id, ({ linux }) => {
+    linux.resources.pids = { limit: 44 };
+  });
+  for (const number of ['18446744073709551616', '9223372036854775808', '1e300', '0.5', '"7"']) {
+    const input = `{"pids":{"limit":33},"memory":{"limit":${number}}}`;
+    const { status, error } = fixture().run(['update', '--resources', '-', id], { input });
+    assert.equal(status, 1);
+    assert.match(error, /memory\.limit: (?:[\w+.]+ is not|must be)/);
+    const { data } = JSON.parse(fixture().run(['events', '--stats', id]).stdout);
+    assert.equal(data.pids.limit, 44);
+  }
+  fixture().run(['delete', '--force', id]);
+  assert.deepEqual(fixture().leftovers(id), []);
+});
+
 const SMUGGLED: [string, (config: Config) => void, RegExp][] = [
   [
     'sysctl',
