@@ -3,10 +3,14 @@ import { realpathSync } from 'node:fs';
 import { type CgroupHost, type CgroupManager, detectCgroupHost } from '../cgroups/index.ts';
 import { errnoNameOf, TsError } from '../errors/index.ts';
 import { type MountInfo, readMountInfo } from '../linux/index.ts';
-import type { Spec } from '../oci/index.ts';
 import type { Bundle } from './bundle.ts';
 import { planDevices } from './device-plan.ts';
-import { type ExternalMount, identityOf, type MountIdentity } from './external-mounts.ts';
+import {
+  checkRestoredMounts,
+  type ExternalMount,
+  identityOf,
+  type MountIdentity,
+} from './external-mounts.ts';
 import { nameOf, normalizePath } from './in-root.ts';
 import type { MountAttribute } from './mount-options.ts';
 import { type PlannedMount, planMounts } from './mount-plan.ts';
@@ -90,21 +94,21 @@ export function planExternals(bundle: Bundle, cgroup: CgroupManager): ExternalPl
   };
 }
 
-/** The file systems that config.json has a container make: their kind, and where. */
-export function ownFileSystems(
-  mounts: readonly PlannedMount[],
-  { linux }: Spec,
-): { type: string; destination: string }[] {
-  const planned = mounts
+/** Throws FailedPrecondition if a restored container, of which nothing runs yet, has a mount that its plan does not give it. */
+export function checkRestored(
+  pid: number,
+  { externals, mounts, root, host: before }: ExternalPlan,
+): void {
+  const fileSystems = mounts
     .filter(({ kind }) => kind === 'file system' || kind === 'cgroup')
     .flatMap(({ mount, destination, kind }) => {
-      // The hierarchies of v1 are on a tmpfs.
-      const types = kind === 'cgroup' ? ['cgroup', 'cgroup2', 'tmpfs'] : [mount.type ?? ''];
+      const types = kind === 'cgroup' ? ['cgroup', 'cgroup2'] : [mount.type ?? ''];
       return types.map((type) => ({ type, destination }));
     });
-  // A directory is masked by a tmpfs.
-  const masks = (linux?.maskedPaths ?? []).map(normalizePath);
-  return [...planned, ...masks.map((destination) => ({ type: 'tmpfs', destination }))];
+  // Device numbers without a block device (major 0) are used again at once when a file system is unmounted: one that the
+  // container has made itself may have that of a mount of the host's that was there when this was planned.
+  const host = [...before.filter(({ major }) => major !== 0), ...readMountInfo()];
+  checkRestoredMounts(readMountInfo(pid), { externals, root, fileSystems, host });
 }
 
 /** A path as a part of a name: CRIU takes `mnt[NAME]:PATH`. */

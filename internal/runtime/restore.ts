@@ -33,8 +33,7 @@ import { type CreateRequest, openConsole } from './create.ts';
 import { criuError } from './criu-log.ts';
 import { CriuProcess, type OnNotification, requireVersion } from './criu-process.ts';
 import { type CriuRequest, commonOptions, openDirectories } from './criu-request.ts';
-import { checkRestoredMounts } from './external-mounts.ts';
-import { type ExternalPlan, ownFileSystems, planExternals } from './external-plan.ts';
+import { checkRestored, type ExternalPlan, planExternals } from './external-plan.ts';
 import { runHooks } from './hooks.ts';
 import { makeIntelRdt, planIntelRdt } from './intel-rdt.ts';
 import { planNamespaces } from './namespace-plan.ts';
@@ -312,10 +311,8 @@ class Restoration {
   /** The processes are there, and none of them runs yet. */
   #restored(pid: number, rollback: Rollback): void {
     const { spec } = this.#bundle;
-    const { externals, host, root } = this.#plan;
-    const fileSystems = ownFileSystems(this.#plan.mounts, spec);
-    setLostOptions(pid, externals, readMountInfo(pid));
-    checkRestoredMounts(readMountInfo(pid), { externals, root, fileSystems, host });
+    setLostOptions(pid, this.#plan.externals, readMountInfo(pid));
+    checkRestored(pid, this.#plan);
     const state = newContainerState({
       options: this.#options,
       id: this.#request.id,
