@@ -39,7 +39,7 @@ describe('images that are checkpoints', { skip: skipCri() || useCriu() }, () => 
     const cri = 'enable_checkpoint_images = true';
     node = await CriNode.start({ cri });
     const { pod, id } = await node.run(
-      'echo changed >/file; echo logged; i=0; while :; do i=$((i+1)); echo $i >/count; sleep 0.05; done',
+      'echo changed >/file; echo logged; i=0; while :; do i=$((i+1)); echo $i >/next; mv /next /count; sleep 0.05; done',
     );
     while (!((await count(id)) > 2));
     const location = join(directory, 'checkpoint.tar');
@@ -175,7 +175,8 @@ describe('an image of a checkpoint that was pulled with its base, as containerd 
             : { env: { PATH: `${PATH}:${process.env['PATH']}` } }), // with CRIU
         });
         await node.images.pullImage({ image: { image: base } });
-        const script = 'i=0; while :; do i=$((i+1)); echo $i >/count; sleep 0.05; done';
+        const script =
+          'i=0; while :; do i=$((i+1)); echo $i >/next; mv /next /count; sleep 0.05; done';
         const { pod, id } = await node.run(script, { image: { image: base } });
         const count = async (containerId: string): Promise<number> => {
           const request = { containerId, cmd: ['cat', '/count'], timeout: 20n };

@@ -52,7 +52,7 @@ describe('checkpoints by the CRI', { skip: skipCri() || useCriu() }, () => {
     }
     contentAtFirst = content();
     ({ id } = await node.run(
-      'echo changed >/file; echo logged; i=0; while :; do i=$((i+1)); echo $i >/count; if [ -e /say ]; then rm /say; echo again; fi; sleep 0.05; done',
+      'echo changed >/file; echo logged; i=0; while :; do i=$((i+1)); echo $i >/next; mv /next /count; if [ -e /say ]; then rm /say; echo again; fi; sleep 0.05; done',
     ));
     sandboxConfig = node.podConfig();
     ({ podSandboxId: otherPod } = await node.runtime.runPodSandbox({ config: sandboxConfig }));

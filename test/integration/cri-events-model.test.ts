@@ -25,8 +25,8 @@ const MOST_CONTAINERS = 10;
 const DEADLINE_MS = 60_000;
 /** What an operation may be answered when another one was there first. */
 const LATE = [5, 9]; // NOT_FOUND, FAILED_PRECONDITION
-/** A container that is started while its pod ends finds no namespaces. */
-const WITHOUT_POD = /open \w+ namespace \/proc\/\d+\/ns\/\w+: ENOENT/;
+/** A container that is started while its pod ends finds no namespaces, or loses its shim in the middle of a call. */
+const WITHOUT_POD = /open \w+ namespace \/proc\/\d+\/ns\/\w+: ENOENT|client closed/;
 
 /** How far something is: an event never leads back. */
 type Phase = 'created' | 'started' | 'stopped' | 'deleted';
