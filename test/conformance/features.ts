@@ -391,8 +391,12 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       shownBy: [integration('cri-spare-shim'), integration('tasks-shim-ahead')],
     },
     {
-      what: 'CRI: a record that is damaged costs one pod and not the node; making a container mounts nothing',
-      shownBy: [integration('cri-restart'), integration('cri-create-mounts')],
+      what: 'CRI: a record that is damaged, or a disk that is full, costs one pod and not the node, nor its name; making a container mounts nothing',
+      shownBy: [
+        integration('cri-restart'),
+        'test/faults/cri-full-disk.test.ts',
+        integration('cri-create-mounts'),
+      ],
     },
     {
       what: 'The systemd unit: ready when it serves; containers live on while systemd restarts the daemon, sees it die and stops it',
