@@ -31,6 +31,8 @@ const GREATEST_DEPTH = 4;
 /** The mounts of this process at one moment. */
 export class MountTable {
   readonly #topmost: ReadonlyMap<string, MountInfo>;
+  /** Names that were no symlinks: most paths of a container begin with the same. */
+  readonly #plain = new Set<string>();
 
   constructor(mounts: readonly MountInfo[] = readMountInfo()) {
     this.#topmost = new Map(mounts.map((mount) => [mount.mountPoint, mount]));
@@ -83,7 +85,7 @@ export class MountTable {
         at = next;
         continue;
       }
-      if (lstatSync(next, { throwIfNoEntry: false })?.isSymbolicLink() !== true) {
+      if (!this.#isSymlink(next)) {
         at = next;
         continue;
       }
@@ -93,6 +95,14 @@ export class MountTable {
       pending.unshift(...target.split('/'));
     }
     return at;
+  }
+
+  #isSymlink(path: string): boolean {
+    if (this.#plain.has(path)) return false;
+    const entry = lstatSync(path, { throwIfNoEntry: false });
+    if (entry?.isSymbolicLink() === true) return true;
+    if (entry !== undefined) this.#plain.add(path);
+    return false;
   }
 
   #mountMayHang({ type, superOptions }: MountInfo, depth: number): boolean {

@@ -1,5 +1,13 @@
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { chmod, chown, mkdir, stat } from 'node:fs/promises';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { TsError } from '../errors/index.ts';
 import { unmountAll } from '../linux/mount.ts';
@@ -62,10 +70,11 @@ export class OverlayfsDriver implements SnapshotDriver {
     const layer = this.#layer(id);
     const remap = remapOf(labels);
     try {
-      await mkdir(this.#directories.path(id), { mode: 0o700 });
-      await mkdir(layer, { mode: 0o755 });
-      if (kind === 'active') await mkdir(this.#directories.path(id, 'work'), { mode: 0o711 });
-      await this.#setRoot(layer, parents[0], remap);
+      // Synchronous: each takes microseconds, and a tenth of a millisecond by way of a thread.
+      mkdirSync(this.#directories.path(id), { mode: 0o700 });
+      mkdirSync(layer, { mode: 0o755 });
+      if (kind === 'active') mkdirSync(this.#directories.path(id, 'work'), { mode: 0o711 });
+      this.#setRoot(layer, parents[0], remap);
       return 'made';
     } catch (error) {
       throw TsError.from(error, `make snapshot directory ${layer}`);
@@ -73,7 +82,7 @@ export class OverlayfsDriver implements SnapshotDriver {
   }
 
   async rebase({ id, parents }: DriverSnapshot): Promise<void> {
-    await this.#setRoot(this.#layer(id), parents[0]);
+    this.#setRoot(this.#layer(id), parents[0]);
   }
 
   mounts({ id, kind, parents, labels }: DriverSnapshot): Mount[] {
@@ -112,12 +121,12 @@ export class OverlayfsDriver implements SnapshotDriver {
   }
 
   /** The upper directory's owner and mode are those of `/` in the container: the parent's. */
-  async #setRoot(layer: string, parent: bigint | undefined, remap?: Remap): Promise<void> {
-    const like = parent === undefined ? undefined : await stat(this.#layer(parent));
+  #setRoot(layer: string, parent: bigint | undefined, remap?: Remap): void {
+    const like = parent === undefined ? undefined : statSync(this.#layer(parent));
     if (remap !== undefined) {
-      await chown(layer, outside(remap.uids, like?.uid ?? 0), outside(remap.gids, like?.gid ?? 0));
-    } else if (like !== undefined) await chown(layer, like.uid, like.gid);
-    await chmod(layer, like === undefined ? 0o755 : like.mode & 0o7777);
+      chownSync(layer, outside(remap.uids, like?.uid ?? 0), outside(remap.gids, like?.gid ?? 0));
+    } else if (like !== undefined) chownSync(layer, like.uid, like.gid);
+    chmodSync(layer, like === undefined ? 0o755 : like.mode & 0o7777);
   }
 
   #layer(id: bigint): string {

@@ -6,18 +6,23 @@
  *
  * `intent` is ours: while it is there, whoever made the bundle is about to create or to delete the
  * task. A daemon that finds it at its start finishes the deletion; nobody else waits for the task.
+ *
+ * Its files are small and on tmpfs, and of what is on disk only names are made: each of some thirty calls for a task takes
+ * microseconds, and a tenth of a millisecond by way of a thread of libuv's. So they are synchronous; only what may be large is
+ * not.
  */
 import {
-  chmod,
-  chown,
-  mkdir,
-  readFile,
-  rename,
-  rm,
-  rmdir,
-  symlink,
-  writeFile,
-} from 'node:fs/promises';
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { AnyMessage } from '../api/any.ts';
 import { isErrno, TsError } from '../errors/index.ts';
@@ -64,9 +69,9 @@ export class Bundle {
    */
   async create(spec: AnyMessage | undefined): Promise<void> {
     const gid = mappedRootGid(spec);
-    await mkdir(dirname(this.path), { recursive: true, mode: 0o711 });
+    mkdirSync(dirname(this.path), { recursive: true, mode: 0o711 });
     try {
-      await mkdir(this.path, { mode: 0o700 });
+      mkdirSync(this.path, { mode: 0o700 });
     } catch (thrown) {
       throw TsError.from(thrown, `make bundle ${this.path}`);
     }
@@ -74,15 +79,15 @@ export class Bundle {
       await this.setIntent('create');
       // A container with a user namespace has to reach its rootfs: its root may pass, no one else.
       if (gid !== 0) {
-        await chown(this.path, 0, gid);
-        await chmod(this.path, 0o710);
+        chownSync(this.path, 0, gid);
+        chmodSync(this.path, 0o710);
       }
-      await mkdir(this.rootfs, { mode: 0o711 });
-      await mkdir(dirname(this.#work), { recursive: true, mode: 0o711 });
-      await rm(this.#work, { recursive: true, force: true });
-      await mkdir(this.#work, { mode: 0o711 });
-      await symlink(this.#work, join(this.path, 'work'));
-      if (spec !== undefined) await writeFile(join(this.path, 'config.json'), spec.value);
+      mkdirSync(this.rootfs, { mode: 0o711 });
+      mkdirSync(dirname(this.#work), { recursive: true, mode: 0o711 });
+      await removeTree(this.#work);
+      mkdirSync(this.#work, { mode: 0o711 });
+      symlinkSync(this.#work, join(this.path, 'work'));
+      if (spec !== undefined) writeFileSync(join(this.path, 'config.json'), spec.value);
     } catch (thrown) {
       const error = TsError.from(thrown, `make bundle ${this.path}`);
       await this.remove().catch((cleanup: unknown) => {
@@ -96,7 +101,7 @@ export class Bundle {
   async makeDirectory(name: string): Promise<string> {
     const path = join(this.#work, name);
     try {
-      await mkdir(path, { mode: 0o700 });
+      mkdirSync(path, { mode: 0o700 });
     } catch (thrown) {
       throw TsError.from(thrown, `make directory ${path}`);
     }
@@ -106,14 +111,14 @@ export class Bundle {
   /** Writes a file of the bundle, whole or not at all. */
   async write(name: string, text: string): Promise<void> {
     const path = join(this.path, name);
-    await writeFile(`${path}.new`, text, { mode: 0o600 });
-    await rename(`${path}.new`, path);
+    writeFileSync(`${path}.new`, text, { mode: 0o600 });
+    renameSync(`${path}.new`, path);
   }
 
   /** Text of a file of the bundle, or undefined when there is none. */
   async read(name: string): Promise<string | undefined> {
     try {
-      return await readFile(join(this.path, name), 'utf8');
+      return readFileSync(join(this.path, name), 'utf8');
     } catch (thrown) {
       if (isErrno(thrown, 'ENOENT')) return undefined;
       throw TsError.from(thrown, `read ${join(this.path, name)}`);
@@ -131,7 +136,7 @@ export class Bundle {
     if (bare === undefined) return undefined;
     const address = bareAnswer(bare);
     await this.writeAddress(address);
-    await rm(join(this.path, 'address'), { force: true });
+    rmSync(join(this.path, 'address'), { force: true });
     return address;
   }
 
@@ -144,7 +149,7 @@ export class Bundle {
   }
 
   async clearIntent(): Promise<void> {
-    await rm(join(this.path, 'intent'), { force: true });
+    rmSync(join(this.path, 'intent'), { force: true });
   }
 
   async intent(): Promise<Intent | undefined> {
@@ -159,13 +164,14 @@ export class Bundle {
   async remove(): Promise<void> {
     unmountAll(this.rootfs);
     try {
-      await rmdir(this.rootfs);
+      rmdirSync(this.rootfs);
     } catch (thrown) {
       // A directory that cannot be removed is the one case that may have mounts further inside;
       // to look for them costs a table of all mounts of the machine.
       if (!isErrno(thrown, 'ENOENT')) this.#unmountInside();
     }
-    await Promise.all([removeByRename(this.path), removeByRename(this.#work)]);
+    await removeByRename(this.path, (hidden) => rmSync(hidden, { recursive: true, force: true }));
+    await removeByRename(this.#work);
   }
 
   #unmountInside(): void {
@@ -183,19 +189,34 @@ export class Bundle {
   }
 }
 
-/** Deletes a directory that is never seen half deleted: it first gets a hidden name. */
-export async function removeByRename(path: string): Promise<void> {
+/** Deletes a directory that is never seen half deleted: it first gets a hidden name, under which `remove` finds it. */
+export async function removeByRename(
+  path: string,
+  remove: (hidden: string) => unknown = removeTree,
+): Promise<void> {
   const slash = path.lastIndexOf('/');
   const hidden = `${path.slice(0, slash)}/.${path.slice(slash + 1)}`;
   try {
-    await rename(path, hidden).catch(async (thrown) => {
+    try {
+      renameSync(path, hidden);
+    } catch (thrown) {
       if (!isErrno(thrown, 'ENOTEMPTY', 'EEXIST')) throw thrown;
       await rm(hidden, { recursive: true, force: true }); // of a deletion that was cut off
-      await rename(path, hidden);
-    });
-    await rm(hidden, { recursive: true, force: true });
+      renameSync(path, hidden);
+    }
+    await remove(hidden);
   } catch (thrown) {
     if (!isErrno(thrown, 'ENOENT')) throw TsError.from(thrown, `remove ${path}`);
+  }
+}
+
+/** Deletes a directory with what is in it, if it is there: mostly nothing, but the work of a runtime may be large. */
+async function removeTree(path: string): Promise<void> {
+  try {
+    rmdirSync(path);
+  } catch (thrown) {
+    if (isErrno(thrown, 'ENOENT')) return;
+    await rm(path, { recursive: true, force: true });
   }
 }
 
