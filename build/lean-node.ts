@@ -39,7 +39,7 @@ const DEADLOCK_DETECTION = '_ZN4absl12_GLOBAL__N_124synch_deadlock_detectionE.0'
 
 /**
  * V8's test for primes (detail::sprp in rapidhash's secret.h, of Miller and Rabin), which takes any number for one now. V8
- * makes three secret numbers for its hashes at each start, of random bytes, and goes on until they are primes: 4 of the 23 ms of
+ * makes three secret numbers for its hashes at each start, of random bytes, and goes on until they are primes: 2 of the 21 ms of
  * an empty program. They are masks for XOR: what they have to be is random, odd and different in half of their bits, and that
  * they still are.
  */
