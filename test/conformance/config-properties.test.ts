@@ -40,24 +40,32 @@ test('what is ignored is of another platform', () => {
   }
 });
 
-for (const [path, { shownBy, as }] of Object.entries(PROPERTIES)) {
+/** Asserts that one of the files says the word by which a property is known. */
+function assertSpoken(path: string, files: readonly string[]): void {
+  const own = path
+    .split('.')
+    .at(-1)
+    ?.replace(/[[\]{}]/g, '');
+  const word = PROPERTIES[path]?.as ?? own ?? '';
+  const texts = files.map((file) => {
+    const text = readText(file);
+    assert.ok(text !== undefined, `there is no ${file}`);
+    return text;
+  });
+  assert.ok(
+    texts.some((text) => text.includes(word)),
+    `none of ${files.join(', ')} has the word ${word}`,
+  );
+}
+
+for (const [path, { is, shownBy, beside, alone }] of Object.entries(PROPERTIES)) {
   test(`tests that are named for ${path} speak of it`, () => {
     assert.ok(shownBy.length > 0);
-    const word =
-      as ??
-      path
-        .split('.')
-        .at(-1)
-        ?.replace(/[[\]{}]/g, '') ??
-      '';
-    const texts = shownBy.map((file) => {
-      const text = readText(file);
-      assert.ok(text !== undefined, `there is no ${file}`);
-      return text;
-    });
-    assert.ok(
-      texts.some((text) => text.includes(word)),
-      `none of ${shownBy.join(', ')} has the word ${word}`,
-    );
+    assertSpoken(path, shownBy);
+  });
+  if (is !== 'applied') continue;
+  test(`${path} is compared with another runtime, or it is said why not`, () => {
+    assert.equal(beside === undefined, alone !== undefined);
+    if (beside !== undefined) assertSpoken(path, beside);
   });
 }
