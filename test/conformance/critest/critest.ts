@@ -51,6 +51,8 @@ export async function runCritest(
     const program = join(directory, 'critest');
     writeFileSync(program, withDigest(readFileSync(peer('critest').path), node.digest));
     chmodSync(program, 0o755);
+    // It loads AppArmor's profiles by sudo; this is root already.
+    writeFileSync(join(directory, 'sudo'), '#!/bin/sh\nexec "$@"\n', { mode: 0o755 });
     const critest = new Critest(program, directory, `unix://${node.daemon.address}`, isVerbose);
     const listed = await critest.run([...focus.map((text) => `--ginkgo.focus=${text}`), DRY_RUN]);
     const willRun = listed.filter(({ State }) => State === 'passed');
@@ -117,7 +119,8 @@ class Critest {
       '--ginkgo.seed=1',
     ];
     const stdio: StdioOptions = ['ignore', this.#output, this.#output];
-    const child = spawn(this.#program, [...flags, ...args], { stdio });
+    const env = { ...process.env, PATH: `${this.#directory}:${process.env['PATH']}` };
+    const child = spawn(this.#program, [...flags, ...args], { stdio, env });
     await once(child, 'exit');
     const [suite] = JSON.parse(readFileSync(report, 'utf8')) as { SpecReports: ReportedSpec[] }[];
     return (suite?.SpecReports ?? []).filter(({ LeafNodeType }) => LeafNodeType === 'It');

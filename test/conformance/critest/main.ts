@@ -1,7 +1,7 @@
 // make critest: runs critest, the validation suite of the CRI's tools, over a node, and says what passed.
 //
 //     node test/conformance/critest/main.ts [--node tsrunc|in-process|containerd-2.1] [--focus REGEXP]… [--verbose]
-//                                           [--json FILE] [--log FILE]
+//                                           [--systemd-cgroup] [--json FILE] [--log FILE]
 //
 // What its pods do to networks and mounts happens in namespaces that end with it. The exit status is 1 if a spec failed.
 import { spawnSync } from 'node:child_process';
@@ -20,6 +20,7 @@ const { values } = parseArgs({
     node: { type: 'string', default: 'tsrunc' },
     focus: { type: 'string', multiple: true, default: [] },
     verbose: { type: 'boolean', default: false },
+    'systemd-cgroup': { type: 'boolean', default: false },
     json: { type: 'string' },
     log: { type: 'string' },
   },
@@ -48,7 +49,7 @@ async function main(kind: string): Promise<number> {
   }
   mkdirSync(NETNS, { recursive: true });
   mount({ source: 'netns', target: NETNS, type: 'tmpfs' });
-  await using node = await CritestNode.start(kind);
+  await using node = await CritestNode.start(kind, values['systemd-cgroup']);
   const results = await runCritest(node, values.focus, values.verbose);
   if (values.json !== undefined) writeFileSync(values.json, JSON.stringify(results));
   if (values.log !== undefined) writeFileSync(values.log, node.daemon.log);

@@ -59,7 +59,8 @@ export class CritestNode implements AsyncDisposable {
     this.#registry = registry;
   }
 
-  static async start(kind: NodeKind): Promise<CritestNode> {
+  /** `hasSystemdCgroup`: its runtime asks systemd for cgroups. */
+  static async start(kind: NodeKind, hasSystemdCgroup: boolean): Promise<CritestNode> {
     const directory = mkdtempSync(join(tmpdir(), 'critest-'));
     const registry = await TestRegistry.start();
     const digest = await addImages(registry);
@@ -85,7 +86,7 @@ export class CritestNode implements AsyncDisposable {
         PATH: [programs, ...(daemonKind === 'tscontainerd' ? [binaries] : []), PATH].join(':'),
         XTABLES_LIBDIR: join(dirname(peer('iptables-nft').path), '../lib/x86_64-linux-gnu/xtables'),
       },
-      config: criConfig(kind, cni, hosts),
+      config: criConfig(kind, cni, hosts, hasSystemdCgroup),
     });
     return new CritestNode(daemon, digest, directory, registry);
   }
@@ -107,9 +108,11 @@ async function addImages(registry: TestRegistry): Promise<string> {
   return digest;
 }
 
-function criConfig(kind: NodeKind, cni: string, hosts: string): string {
+function criConfig(kind: NodeKind, cni: string, hosts: string, hasSystemdCgroup: boolean): string {
   const cri = 'plugins."io.containerd.grpc.v1.cri"';
-  const common = [
+  const runtime = kind === 'containerd-2.1' ? 'runc' : 'tsrunc';
+  const type = `io.containerd.${runtime}.v2`;
+  return [
     `[${cri}]`,
     'restrict_oom_score_adj = true', // root may lack CAP_SYS_RESOURCE
     'sandbox_image = "registry.k8s.io/pause:3.9"',
@@ -120,16 +123,13 @@ function criConfig(kind: NodeKind, cni: string, hosts: string): string {
     `conf_dir = ${JSON.stringify(cni)}`,
     `[${cri}.registry]`,
     `config_path = ${JSON.stringify(hosts)}`,
-  ];
-  if (kind !== 'in-process') return common.join('\n');
-  return [
-    ...common,
     `[${cri}.containerd]`,
-    'default_runtime_name = "inside"',
-    `[${cri}.containerd.runtimes.inside]`,
-    'runtime_type = "io.containerd.tsrunc.v2"',
-    `[${cri}.containerd.runtimes.inside.options]`,
-    'InProcess = true',
+    'default_runtime_name = "tested"',
+    `[${cri}.containerd.runtimes.tested]`,
+    `runtime_type = ${JSON.stringify(type)}`,
+    `[${cri}.containerd.runtimes.tested.options]`,
+    `SystemdCgroup = ${hasSystemdCgroup}`,
+    ...(kind === 'in-process' ? ['InProcess = true'] : []),
   ].join('\n');
 }
 
