@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { getHeapCodeStatistics } from 'node:v8';
 import { IdleMemory } from './idle-memory.ts';
 
 test('IdleMemory gives back once after the last of several touches, then pauses', (context) => {
@@ -58,4 +59,19 @@ test('IdleMemory collects for real', async () => {
     assert.ok(performance.now() < deadlineMs, 'nothing was given back');
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
+});
+
+test('IdleMemory drops code that has run, once, and it can run again', async () => {
+  const bodies = Array.from({ length: 10_000 }, (_, n) => new Function(`return [${n}, ${n} + 1]`));
+  for (const body of bodies) body();
+  const bytes = (): number => getHeapCodeStatistics().bytecode_and_metadata_size;
+  const before = bytes();
+  using memory = new IdleMemory({ quietMs: 1 });
+  memory.touch();
+  const deadlineMs = performance.now() + 10_000;
+  while (bytes() > before / 4) {
+    assert.ok(performance.now() < deadlineMs, `${before} bytes, then ${bytes()}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  assert.deepEqual(bodies[7]?.(), [7, 8]);
 });
