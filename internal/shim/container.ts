@@ -27,7 +27,7 @@ import type { EventSink } from './event-publisher.ts';
 import type { ExitLedger, ExitWatch, ProcessExit } from './exit-ledger.ts';
 import type { ShimLog } from './log.ts';
 import { openIo } from './open-io.ts';
-import { type StdioOwner, type StdioRequest, withinDeadline } from './process-io.ts';
+import { NULL_IO, type StdioOwner, type StdioRequest, withinDeadline } from './process-io.ts';
 import type { RuntimeClient } from './runtime-client.ts';
 import { TaskProcess } from './task-process.ts';
 import { withoutCode } from './without-code.ts';
@@ -383,7 +383,7 @@ export class Container {
       exitStatus: exit.status,
       exitedAt: timestampFromNs(exit.exitedAtNs),
     });
-    setTimeout(() => process.io.detach(), DETACH_MS).unref();
+    if (process.io !== NULL_IO) setTimeout(() => process.io.detach(), DETACH_MS).unref();
   }
 
   /** The init process is dead: so must be the rest, and their exits come first. */
