@@ -3,7 +3,7 @@ import { type OwnedFd, Pipe } from '../linux/index.ts';
 import type { InputFifo } from './fifo.ts';
 import type { LogSink } from './log-sink.ts';
 import { type ProcessIo, type StdioOwner, withinDeadline } from './process-io.ts';
-import { Pump } from './pump.ts';
+import { inputPump, Pump } from './pump.ts';
 import type { ChildStdio } from './runtime-client.ts';
 import { DescriptorSink, type Sink } from './sink.ts';
 
@@ -31,7 +31,7 @@ export class PipeIo implements ProcessIo {
     this.logs = targets.logs;
     try {
       this.runtimeStdio = {
-        stdin: this.#addInput(targets.stdin),
+        stdin: this.#addInput(targets.stdin, targets.onTrouble),
         stdout: this.#addOutput('stdout', targets.stdout, targets.onTrouble),
         stderr: this.#addOutput('stderr', targets.stderr, targets.onTrouble),
       };
@@ -76,11 +76,14 @@ export class PipeIo implements ProcessIo {
     for (const pump of this.#outputs) pump.close();
   }
 
-  #addInput(fifo: InputFifo | undefined): number | undefined {
+  #addInput(
+    fifo: InputFifo | undefined,
+    onTrouble: PipeIoTargets['onTrouble'],
+  ): number | undefined {
     if (fifo === undefined) return undefined;
     const pipe = new Pipe();
     const sink = new DescriptorSink(pipe.writeEnd, { isPipe: true });
-    this.#input = new Pump({ source: fifo.reader, sink });
+    this.#input = inputPump(fifo, sink, onTrouble);
     return this.#child(pipe.readEnd);
   }
 

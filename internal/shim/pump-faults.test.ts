@@ -29,7 +29,7 @@ class FaultySink implements Sink {
   }
 
   get isIdle(): boolean {
-    return true;
+    return this.faults.onRoom !== Number.POSITIVE_INFINITY;
   }
 
   write(bytes: Uint8Array): number {
@@ -92,6 +92,24 @@ for (const [faults, text, told] of rows) {
     assert.deepEqual(errors, told);
   });
 }
+
+test('Pump ends when its sink throws for ever, and says so', LIMIT, async () => {
+  const from = new Pipe({ nonBlocking: true });
+  const errors: string[] = [];
+  const sink = new FaultySink({ onRoom: Number.POSITIVE_INFINITY });
+  const onTrouble = (error: Error): void => void errors.push(error.message);
+  const pump = new Pump({ source: from.readEnd, sink, discardsWhenBroken: true, onTrouble });
+  pump.start();
+  writeNow(from.writeEnd.number, Buffer.from('a long text'.repeat(4)));
+  await pump.flush();
+  assert.equal(pump.isClosed, true);
+  const ends = ['tried again', 'given up'];
+  assert.deepEqual(
+    errors,
+    ends.map((end) => `carry: ${said('onRoom')}, ${end}`),
+  );
+  from.writeEnd.close();
+});
 
 test('LogFile goes on after an exception between two writes', LIMIT, async () => {
   const path = join(directory, 'notice.log');

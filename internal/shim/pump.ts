@@ -219,8 +219,9 @@ export class Pump {
    */
   #readFailed(what: string, cause?: unknown): 'wait' {
     const isGivenUp = ++this.#failedReads >= MAX_FAILURES;
-    if (isGivenUp) this.#end();
-    else this.#lookAgainLater();
+    if (!isGivenUp) this.#lookAgainLater();
+    else if (cause === undefined) this.#end();
+    else this.close(); // waiting for the sink may be what throws
     if (isGivenUp || this.#failedReads === 1) this.#tell(new PumpError(what, isGivenUp, cause));
     return 'wait';
   }
@@ -328,4 +329,19 @@ export class Pump {
       this.#tell(new PumpError(`close: ${thrown}`, true, thrown));
     }
   }
+}
+
+/** For a process's input. That the process reads no more is no trouble. */
+export function inputPump(
+  { reader }: { readonly reader: OwnedFd },
+  sink: Sink,
+  onTrouble: (stream: string, error: Error) => void,
+): Pump {
+  return new Pump({
+    source: reader,
+    sink,
+    onTrouble: (error) => {
+      if (error instanceof PumpError) onTrouble('stdin', error);
+    },
+  });
 }

@@ -15,7 +15,7 @@ import type { InputFifo } from './fifo.ts';
 import type { LogSink } from './log-sink.ts';
 import type { Logger } from './logger.ts';
 import { type ProcessIo, withinDeadline } from './process-io.ts';
-import { Pump } from './pump.ts';
+import { inputPump, Pump } from './pump.ts';
 import { DescriptorSink, type Sink } from './sink.ts';
 
 /** The runtime sends the terminal before it reports success; this is for one that does not. */
@@ -83,7 +83,7 @@ export class TerminalIo implements ProcessIo {
     }
     if (stdin === undefined) return;
     const terminal = new DescriptorSink(duplicateFd(master.number), { isPipe: false });
-    this.#input = new Pump({ source: stdin.reader, sink: terminal });
+    this.#input = inputPump(stdin, terminal, this.#targets.onTrouble);
     this.#input.start();
   }
 
