@@ -14,7 +14,11 @@ import { nowNs, timestampFromNs } from '../api/time.ts';
 import { EventQueue, retryDelayMs } from './event-queue.ts';
 import type { ShimLog } from './log.ts';
 
-const QUEUE_LIMIT = 2048;
+/**
+ * What waits is some hundred bytes each. A daemon that is busy takes them one by one: eight clients that make containers and
+ * execs in one shim have been ahead of it by thousands.
+ */
+const QUEUE_LIMIT = 16_384;
 const FORWARD_MS = 5_000;
 /** Refusals of one event after which it is dropped. */
 const MAX_REFUSALS = 5;
