@@ -5,19 +5,24 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { type Config, RuntimeFixture } from '../fixtures/runtime-bundle.ts';
+import { skipTwins, Twins } from '../fixtures/twins.ts';
 import { machineOnly } from './machine.ts';
 
 const skip = machineOnly();
 const fixture = skip === false ? new RuntimeFixture() : undefined;
 const runtime = fixture as RuntimeFixture;
 
-/** Both allow everything but one file each. */
-const PROFILES = ['one', 'two']
+/** Two that allow everything but one file each, and one for the runtime, which may start processes with the first of them. */
+const PROFILES = [
+  ['one', 'deny /tmp/not-one rwlx'],
+  ['two', 'deny /tmp/not-two rwlx'],
+  ['runtime', 'change_profile -> tsrunc-test-one'],
+]
   .map(
-    (name) =>
+    ([name, rule]) =>
       `profile tsrunc-test-${name} flags=(attach_disconnected, mediate_deleted) {
   file, capability, network, mount, umount, pivot_root, signal, ptrace, unix, dbus,
-  deny /tmp/not-${name} rwlx,
+  ${rule},
 }`,
   )
   .join('\n');
@@ -108,6 +113,53 @@ test('a profile that is not loaded is named, and nothing is left', { skip }, () 
     ],
   );
   assert.deepEqual(runtime.leftovers(id), []);
+});
+
+test('tsrunc that is confined itself: only profiles that its own allows, and the error says so', {
+  skip,
+}, () => {
+  const command = ['aa-exec', '-p', 'tsrunc-test-runtime', '--', ...runtime.command];
+  const outcomes = ['one', 'two'].map((name) => {
+    const id = runtime.newId();
+    runtime.configure((config) => {
+      profile(`tsrunc-test-${name}`)(config);
+      config.process.args = ['sh', '-c', READ];
+      // With it the kernel lets no confined process into another profile: execve would be EPERM.
+      config.process.noNewPrivileges = false;
+    });
+    const { stdout, error } = runtime.run(['run', id], { command });
+    assert.deepEqual(runtime.leftovers(id), []);
+    return { stdout, error };
+  });
+  assert.deepEqual(outcomes, [
+    { stdout: `tsrunc-test-one (enforce)\n${denied('not-one')}not-two\n`, error: '' },
+    {
+      stdout: '',
+      error:
+        'set process.apparmorProfile tsrunc-test-two: EACCES (permission denied): tsrunc itself is confined: allow "change_profile -> tsrunc-test-two," in its own profile (dmesg | grep apparmor)',
+    },
+  ]);
+});
+
+test('twins: under runc a profile has the same effect, in run and exec', {
+  skip: skip || skipTwins,
+}, () => {
+  using twins = new Twins();
+  const [ours, theirs] = twins.both.map((each) => {
+    for (const name of ['not-one', 'not-two']) {
+      writeFileSync(join(each.rootfs, 'tmp', name), `${name}\n`);
+    }
+    const { stdout } = each.runScript(READ, profile('tsrunc-test-one'));
+    const id = each.newId();
+    each.startSleeping(id, profile('tsrunc-test-one'));
+    const executed = [[], ['--apparmor', 'tsrunc-test-two']].map(
+      (flags) => each.run(['exec', ...flags, id, 'sh', '-c', READ]).stdout,
+    );
+    each.run(['delete', '--force', id]);
+    return [stdout, ...executed];
+  });
+  assert.deepEqual(ours, theirs);
+  assert.match(ours?.[2] ?? '', /^tsrunc-test-two \(enforce\)$/m);
 });
 
 // CVE-2019-16884, CVE-2023-28642: a /proc of the container's own making took the write of the profile, and the container
