@@ -5,7 +5,7 @@ import { checkGroupOptions, parseUserOption } from './user-option.ts';
 
 /** What the command line of `exec` says about the process to run. */
 export interface ExecProcessOptions {
-  /** A file with the whole process; all others are then left out. */
+  /** A file with the process; all other options are then left out. */
   readonly processFile?: string;
   /** The JSON of that file, for a caller who has it in memory; the name is for errors. */
   readonly processText?: string;
@@ -25,8 +25,8 @@ export interface ExecProcessOptions {
 export function execProcess(options: ExecProcessOptions, own: Process | undefined): Process {
   const { processFile, processText } = options;
   if (processFile !== undefined) {
-    if (processText === undefined) return readProcessFile(processFile);
-    return parseProcess(Buffer.from(processText), processFile);
+    const text = processText === undefined ? readFile(processFile) : Buffer.from(processText);
+    return completed(parseProcess(text, processFile), own);
   }
   if (options.args.length === 0) {
     throw new TsError('InvalidArgument', 'process args cannot be empty', {
@@ -70,12 +70,23 @@ export function execProcess(options: ExecProcessOptions, own: Process | undefine
   };
 }
 
-function readProcessFile(path: string): Process {
-  let text: Buffer;
+/** What callers of runc may leave out, since there it is then as the container's process has it. */
+function completed(given: Process, own: Process | undefined): Process {
+  const capabilities = given.capabilities ?? own?.capabilities;
+  const oomScoreAdj = given.oomScoreAdj ?? own?.oomScoreAdj;
+  const umask = given.user.umask ?? own?.user.umask;
+  return {
+    ...given,
+    ...(capabilities === undefined ? {} : { capabilities }),
+    ...(oomScoreAdj === undefined ? {} : { oomScoreAdj }),
+    user: { ...given.user, ...(umask === undefined ? {} : { umask }) },
+  };
+}
+
+function readFile(path: string): Buffer {
   try {
-    text = readFileSync(path);
+    return readFileSync(path);
   } catch (thrown) {
     throw TsError.from(thrown, `read ${path}`);
   }
-  return parseProcess(text, path);
 }

@@ -23,6 +23,7 @@ for (const [text, bytes] of SIZES) {
 const REFUSED: [string, string, string][] = [
   ['memory', '1x', '--memory "1x" is not a size'],
   ['memory', '-2', '--memory "-2" is not a size'],
+  ['memory', '8388608t', '--memory "8388608t" is more than 2^63 - 1 bytes'],
   ['cpu-quota', '1.5', '--cpu-quota "1.5" is not a number'],
 ];
 for (const [name, text, message] of REFUSED) {

@@ -64,5 +64,10 @@ function parseSize(name: string, text: string): bigint {
   const [, whole = '0', fraction = '', unit = ''] = match;
   const factor = 1024n ** BigInt(UNITS.indexOf(unit.toLowerCase()));
   const scale = 10n ** BigInt(fraction.length);
-  return (BigInt(whole + fraction) * factor) / scale;
+  const bytes = (BigInt(whole + fraction) * factor) / scale;
+  if (bytes < 2n ** 63n) return bytes;
+  throw new TsError(
+    'InvalidArgument',
+    `--${name} ${JSON.stringify(text)} is more than 2^63 - 1 bytes`,
+  );
 }

@@ -108,6 +108,18 @@ test("exec --process: all of the process is the file's", options, () => {
   assert.equal(stdout, '5\n6\n0077\n/etc\nHOME=/x\nPATH=/bin\nPWD=/etc\nSHLVL=1\n');
 });
 
+test(
+  "exec --process: what the file leaves out is as the container's process has it",
+  options,
+  () => {
+    const file = join(runtime.directory, 'short.json');
+    const args = ['sh', '-c', 'cat /proc/self/oom_score_adj; umask; grep Cap /proc/self/status'];
+    const short = { user: { uid: 0, gid: 0 }, args, env: ['PATH=/bin'], cwd: '/' };
+    writeFileSync(file, JSON.stringify(short));
+    assert.equal(exec('--process', file, id).stdout, exec(id, ...args).stdout);
+  },
+);
+
 test('exec: CPU affinity of the process', options, () => {
   const file = join(runtime.directory, 'affinity.json');
   const args = ['grep', 'Cpus_allowed_list', '/proc/self/status'];
