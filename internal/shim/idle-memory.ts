@@ -9,7 +9,7 @@
  * that has grown by 8 MB, and what it then frees lies between what malloc has given out meanwhile
  * (539 execs in 207 containers by 4 clients, in-process: 17.7 MB of malloc's heap, 3.5 MB in use).
  */
-import { releaseFreeMemory } from '../linux/index.ts';
+import { trimMemory } from '../linux/index.ts';
 
 /** Quiet time before memory is given back. */
 const QUIET_MS = 3_000;
@@ -90,5 +90,5 @@ async function collect(isIdle: boolean, isFirst: boolean): Promise<void> {
       setFlagsFromString(`--bytecode-old-age=${BYTECODE_AGE.usual}`);
     }
   }
-  releaseFreeMemory();
+  trimMemory();
 }

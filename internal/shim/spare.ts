@@ -9,7 +9,7 @@
 import { readSync } from 'node:fs';
 import { Any } from '../api/generated/google.protobuf.ts';
 import { TsError } from '../errors/index.ts';
-import { releaseFreeMemory, setProcessName } from '../linux/index.ts';
+import { setProcessName, trimMemory } from '../linux/index.ts';
 import { setProcessArguments } from '../linux/process-arguments.ts';
 import { parseRuntimeOptions } from './runtime-options.ts';
 import type { ShimFlags } from './shim-flags.ts';
@@ -36,7 +36,7 @@ export async function becomeShim(): Promise<SpareCall | undefined> {
   if (hint === undefined) return undefined;
   // What is wrong with the options is an error of the call, which has them again.
   await loadFor(Buffer.from(textOf(hint, 'options'), 'base64')).catch(() => {});
-  releaseFreeMemory();
+  trimMemory();
   const call = lines.next();
   if (call === undefined) return undefined;
   const flags = {
