@@ -9,26 +9,32 @@ const NOT_SENT = new Set([
   ...['SIGSEGV', 'SIGBUS', 'SIGFPE', 'SIGILL', 'SIGTRAP', 'SIGABRT', 'SIGSYS', 'SIGPROF'],
 ]);
 
+/** Where signals go now. */
+let target: { readonly pid: number; readonly terminal: ForegroundTerminal | undefined } | undefined;
+const heard = new Set<SignalName>();
+
 /**
  * Sends every signal that this process gets to the container's, until disposed; then signals do nothing, for the process has
- * little to do any more but to clean up and to end.
+ * little to do any more but to clean up and to end. So what hears them is not taken away.
  */
 export function forwardSignals(pid: number, terminal: ForegroundTerminal | undefined): Disposable {
-  let isThere = true;
-  const forward = (signal: number) => () => {
-    if (isThere) kill(pid, signal);
-  };
+  target = { pid, terminal };
   for (const [name, number] of Object.entries(Signal)) {
-    if (!OWN.has(name) && !NOT_SENT.has(name)) process.on(name as SignalName, forward(number));
-  }
-  if (terminal !== undefined) {
-    process.on('SIGWINCH', () => {
-      if (isThere) terminal.resize();
+    if (OWN.has(name) || NOT_SENT.has(name)) continue;
+    hear(name as SignalName, () => {
+      if (target !== undefined) kill(target.pid, number);
     });
   }
+  if (terminal !== undefined) hear('SIGWINCH', () => target?.terminal?.resize());
   return {
     [Symbol.dispose]() {
-      isThere = false;
+      target = undefined;
     },
   };
+}
+
+function hear(name: SignalName, action: () => void): void {
+  if (heard.has(name)) return;
+  heard.add(name);
+  process.on(name, action);
 }
