@@ -11,6 +11,7 @@ import { PassThrough, Transform } from 'node:stream';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { endLeftHierarchy } from './peers/hybrid-cgroups.ts';
 import { type TestResult, watchResults } from './test-results.ts';
 
 const root = join(import.meta.dirname, '..');
@@ -82,6 +83,7 @@ function testFiles(directory: string): string[] {
 /** The results of the tests in `paths`, whose output goes to stdout as they run. */
 async function runTests(paths: string[], concurrency: number): Promise<TestResult[]> {
   if (paths.length === 0) return [];
+  if (concurrency === 1) endLeftHierarchy();
   const fileStartMs = performance.now();
   const found: TestResult[] = [];
   const stream = run({

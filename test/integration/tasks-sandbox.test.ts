@@ -5,6 +5,7 @@ import { existsSync } from 'node:fs';
 import { test } from 'node:test';
 import { Status } from '../../internal/api/generated/containerd.v1.types.ts';
 import { skipWithout } from '../fixtures/daemon.ts';
+import { until } from '../fixtures/shim.ts';
 import { shimKinds, TaskBench } from '../fixtures/tasks.ts';
 
 const NOT_FOUND = 5;
@@ -33,7 +34,7 @@ for (const kind of shimKinds().filter(({ name }) => !/1\.6|with tsrunc/.test(nam
     for (const id of ['pod', 'app', 'late', 'other']) {
       assert.deepEqual(await bench.leftoversAfter(id), []);
     }
-    assert.equal(existsSync(`/proc/${shim}/cwd`), false);
+    await until(() => !existsSync(`/proc/${shim}/cwd`), 'the shim to end after its last task');
   });
 
   test(`${kind.name}: when the shim of a sandbox dies, all its tasks end`, { skip }, async () => {
