@@ -111,8 +111,10 @@ async function ps(invocation: Invocation): Promise<number> {
   const { options, flags, args } = invocation;
   const id = argument(invocation, 0);
   const format = flags.string('format') ?? 'table';
-  if (format === 'json') print(`${JSON.stringify(await runtime.containerPids(options, id))}\n`);
-  else if (format === 'table') {
+  if (format === 'json') {
+    const pids = await runtime.containerPids(options, id);
+    print(`${pids.length === 0 ? 'null' : JSON.stringify(pids)}\n`); // as runc prints an empty list
+  } else if (format === 'table') {
     print(await runtime.containerProcessTable(options, id, args.slice(1)));
   } else throw new TsError('InvalidArgument', `invalid format option: ${format}`);
   return 0;

@@ -7,7 +7,12 @@ import { TsError } from '../errors/index.ts';
 import { isWritable, type Operation, readMountInfo } from '../linux/index.ts';
 import { parseSpec } from '../oci/index.ts';
 import type { Bundle } from './bundle.ts';
-import { CONFIG_COPY, type ContainerState, readContainerState } from './container-state.ts';
+import {
+  CONFIG_COPY,
+  type ContainerState,
+  readContainerState,
+  waitsForStart,
+} from './container-state.ts';
 import { criuError } from './criu-log.ts';
 import {
   CriuProcess,
@@ -57,7 +62,9 @@ export function* checkpointContainer(
   request: CheckpointRequest,
 ): Operation<ScopeName | undefined> {
   const state = readContainerState(options.root, request.id);
-  const status = containerStatus(options.root, state);
+  const now = containerStatus(options.root, state);
+  // Paused or not: of a container that was not started there is only the runtime's own process.
+  const status = now === 'paused' && waitsForStart(options.root, state) ? 'created' : now;
   if (status === 'created' || status === 'stopped') {
     throw new TsError(
       'FailedPrecondition',

@@ -42,6 +42,7 @@ export function* startContainer(
   if (status === 'stopped') {
     throw notCreated(id, 'cannot start a container that has stopped');
   }
+  if (status === 'paused') throw notCreated(id, 'cannot start a container in the paused state');
   if (status !== 'created') throw notCreated(id, 'cannot start an already running container');
   const fifo = statePath(options.root, id, EXEC_FIFO);
   const reports = yield* wakeAndFollow(options.root, id, fifo, mayBlock);

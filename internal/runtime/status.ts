@@ -25,11 +25,11 @@ export interface ContainerInfo {
   readonly owner: string;
 }
 
-/** What the container is doing now. */
+/** What the container is doing now. One that was paused before its start is paused, and created again when resumed. */
 export function containerStatus(root: string, state: ContainerState): ContainerStatus {
   if (!isInitAlive(state)) return 'stopped';
-  if (waitsForStart(root, state)) return 'created';
-  return isFrozen(state) ? 'paused' : 'running';
+  if (isFrozen(state)) return 'paused';
+  return waitsForStart(root, state) ? 'created' : 'running';
 }
 
 /**

@@ -195,7 +195,7 @@ test('kill: SIGKILL reaches what has outlived init', { skip: needsRoot }, () => 
     );
   };
   runtime.startSleeping(id, withoutPidNamespace, 'sleep 2000 &');
-  const processes = (): number[] => JSON.parse(runtime.run(['ps', '-f', 'json', id]).stdout);
+  const processes = (): number[] => JSON.parse(runtime.run(['ps', '-f', 'json', id]).stdout) ?? [];
   assert.equal(processes().length, 2);
   assert.equal(runtime.run(['kill', id, 'TERM']).error, '');
   for (let tries = 0; status(id) !== 'stopped' && tries < 100; tries++);
@@ -214,9 +214,38 @@ test('pause and resume', { skip: needsRoot }, () => {
   assert.equal(runtime.run(['resume', id]).error, `${id}: container not paused`);
   assert.equal(runtime.run(['pause', id]).status, 0);
   assert.equal(status(id), 'paused');
+  assert.equal(
+    runtime.run(['start', id]).error,
+    `${id}: cannot start a container in the paused state`,
+  );
   assert.equal(runtime.run(['resume', id]).status, 0);
   assert.equal(status(id), 'running');
   runtime.run(['delete', '--force', id]);
+});
+
+test('a container that is paused before its start: no command waits for it', {
+  skip: needsRoot,
+}, () => {
+  const id = runtime.newId();
+  runtime.configure();
+  assert.equal(runtime.runDetached(['create', id]).error, '');
+  assert.equal(runtime.run(['pause', id]).error, '');
+  assert.equal(status(id), 'paused');
+  const refused: readonly (readonly [string[], string])[] = [
+    [['start', id], `${id}: cannot start a container in the paused state`],
+    [
+      ['exec', id, 'true'],
+      `${id}: cannot exec in a paused container: resume it first, or use --ignore-paused`,
+    ],
+    [['checkpoint', id], `container ${id} cannot be checkpointed in created state`],
+    [
+      ['delete', id],
+      `cannot delete container ${id} that is not stopped: paused: kill it first, or use --force`,
+    ],
+  ];
+  for (const [args, error] of refused) assert.equal(runtime.run(args).error, error);
+  assert.equal(runtime.run(['delete', '--force', id]).error, '');
+  assert.deepEqual(runtime.leftovers(id), []);
 });
 
 test('list: table, json and ids', { skip: needsRoot }, () => {
