@@ -11,7 +11,8 @@ const NODE_OWN = new Set(['anon_inode:[eventpoll]', 'anon_inode:[io_uring]']);
  * How many fds from 3 on the container gets: those of socket activation, then `--preserve-fds`.
  *
  * Throws InvalidArgument if the caller did not pass that many. A number that the caller left free
- * holds one of Node's own fds, which must never get into a container.
+ * holds one of Node's own fds, which must never get into a container (runc 1.3 hands on what it has
+ * there of its own: the file of its log, open for writing).
  */
 export function countPreservedFds(preserve: number, listenFds: number): number {
   const count = preserve + listenFds;

@@ -1,5 +1,6 @@
 // Flags of exec in a container of runc and in one of tsrunc: what a probe sees is the same.
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import type { RuntimeFixture } from '../fixtures/runtime-bundle.ts';
 import { PROBE, skipTwins as skip, Twins } from '../fixtures/twins.ts';
@@ -32,6 +33,18 @@ function compare(args: (id: string) => readonly string[]): void {
   });
   twins.compare(...(pair as [string, string]));
 }
+
+// Meant to differ: what the caller has not opened is refused. runc 1.3 finds its own log at that number, which the host
+// trusts, and the process in the container could write to it.
+test('exec twins: --preserve-fds of more than there is', { skip }, () => {
+  const [ours, theirs] = twins.both.map((runtime) => {
+    const id = containers.get(runtime) ?? '';
+    return runtime.run(['exec', '--preserve-fds', '1', id, 'sh', '-c', 'readlink /proc/$$/fd/3']);
+  });
+  assert.deepEqual([ours?.status, ours?.stdout], [255, '']);
+  assert.match(ours?.error ?? '', /^unable to stat preserved fd 3 \(1 of 1\): EBADF/);
+  assert.deepEqual([theirs?.status, theirs?.stdout], [0, join(twins.runc.directory, 'log.json\n')]);
+});
 
 const FLAGS: readonly string[] = [
   '',
