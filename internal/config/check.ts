@@ -1,7 +1,8 @@
 import { isDeepStrictEqual } from 'node:util';
 import { TsError } from '../errors/index.ts';
+import { notDuration } from '../notation/go-duration.ts';
 import { nearestName } from '../oci/index.ts';
-import { isDuration } from './duration.ts';
+import { durationMs } from './duration.ts';
 import { isTable, type Schema, type TomlTable } from './schema.ts';
 import type { TomlPositions } from './toml-positions.ts';
 
@@ -82,8 +83,8 @@ class Checker {
       const list = choices.map((choice) => `"${choice}"`).join(', ');
       throw this.#refusal(path, `must be one of ${list}, not ${JSON.stringify(value)}`);
     }
-    if (schema.kind === 'duration' && value !== '' && !isDuration(value as string)) {
-      throw this.#refusal(path, `must be a duration such as "5s", not ${JSON.stringify(value)}`);
+    if (schema.kind === 'duration' && !(durationMs(value as string) >= 0)) {
+      throw this.#refusal(path, notDuration(value));
     }
   }
 

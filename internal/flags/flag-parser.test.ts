@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type FlagSpecs, parseDurationMs, parseFlags } from './flag-parser.ts';
+import { type FlagSpecs, parseFlags } from './flag-parser.ts';
 
 const SPECS: FlagSpecs = {
   bundle: { type: 'string', short: 'b', usage: '' },
@@ -58,19 +58,4 @@ for (const [argv, message] of REFUSED) {
   test(`parseFlags refuses ${JSON.stringify(argv)}`, () => {
     assert.throws(() => parseFlags(argv, SPECS, { interspersed: true }), { message });
   });
-}
-
-const DURATIONS: [string, number | undefined][] = [
-  ['5s', 5000],
-  ['1m30s', 90_000],
-  ['1.5h', 5_400_000],
-  ['250ms', 250],
-  ['0', 0],
-  ['-2s', -2000],
-  ['5', undefined],
-  ['', undefined],
-  ['s', undefined],
-];
-for (const [text, expected] of DURATIONS) {
-  test(`parseDurationMs of "${text}"`, () => assert.equal(parseDurationMs(text), expected));
 }

@@ -3,6 +3,7 @@
  * write for: `-x` and `--x` are the same flag, a value follows as `=value` or as the next argument,
  * a bool flag takes a value only with `=`, and `--` ends the flags.
  */
+import { parseDurationMs } from '../notation/go-duration.ts';
 
 export type FlagType = 'bool' | 'string' | 'int' | 'float' | 'duration' | 'string[]' | 'int[]';
 
@@ -209,26 +210,4 @@ function parseFloat64(text: string): number | undefined {
   return /^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?$/i.test(text)
     ? Number(text)
     : undefined;
-}
-
-const DURATION_UNITS_MS: Readonly<Record<string, number>> = {
-  ns: 1e-6,
-  us: 1e-3,
-  µs: 1e-3,
-  ms: 1,
-  s: 1000,
-  m: 60_000,
-  h: 3_600_000,
-};
-
-/** Go's time.ParseDuration (`1m30s`, `500ms`, `0`) in milliseconds, or undefined. */
-export function parseDurationMs(text: string): number | undefined {
-  if (/^[+-]?0$/.test(text)) return 0;
-  const match = /^([+-]?)((?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:ns|us|µs|ms|s|m|h))+$/.exec(text);
-  if (match === null) return undefined;
-  let total = 0;
-  for (const part of text.matchAll(/([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h)/g)) {
-    total += Number(part[1]) * (DURATION_UNITS_MS[part[2] as string] as number);
-  }
-  return match[1] === '-' ? -total : total;
 }

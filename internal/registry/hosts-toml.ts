@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
 import { parse } from 'smol-toml';
 import { TsError } from '../errors/index.ts';
+import { notDuration, parseDurationMs } from '../notation/go-duration.ts';
 import {
   ALL_CAPABILITIES,
   type Capability,
@@ -123,15 +124,8 @@ class HostsFile {
   /** A duration in Go's notation, `5s`, or a number of seconds. */
   #dialTimeoutMs(value: unknown): number | undefined {
     if (value === undefined) return undefined;
-    const ms =
-      typeof value === 'string'
-        ? parseDurationMs(value)
-        : typeof value === 'number'
-          ? value * 1000
-          : undefined;
-    if (ms === undefined || !(ms > 0)) {
-      throw this.invalid('dial_timeout', 'is not a duration such as "5s"');
-    }
+    const ms = typeof value === 'number' ? value * 1000 : parseDurationMs(String(value));
+    if (ms === undefined || !(ms > 0)) throw this.invalid('dial_timeout', notDuration(value));
     return ms;
   }
 
@@ -172,24 +166,6 @@ class HostsFile {
       throw TsError.from(error, `read ${path}`).within(this.#path);
     }
   }
-}
-
-const UNIT_MS: Readonly<Record<string, number>> = {
-  ns: 1e-6,
-  us: 1e-3,
-  µs: 1e-3,
-  ms: 1,
-  s: 1000,
-  m: 60_000,
-  h: 3_600_000,
-};
-
-function parseDurationMs(text: string): number | undefined {
-  if (!/^(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h))+$/.test(text)) return undefined;
-  return [...text.matchAll(/(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)/g)].reduce(
-    (sum, [, amount, unit]) => sum + Number(amount) * (UNIT_MS[unit ?? ''] ?? 0),
-    0,
-  );
 }
 
 function isTable(value: unknown): value is Table {

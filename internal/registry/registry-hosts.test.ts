@@ -121,6 +121,14 @@ const wrong: [string, RegExp][] = [
   ['server = 5', /hosts\.toml:1: server is no text$/],
   ['skip_verfy = true', /hosts\.toml:1: skip_verfy is not a key of hosts\.toml$/],
   [
+    'dial_timeout = "soon"',
+    /hosts\.toml:1: dial_timeout must be a duration such as "5s", not "soon"$/,
+  ],
+  [
+    'dial_timeout = "-1s"',
+    /hosts\.toml:1: dial_timeout must be a duration such as "5s", not "-1s"$/,
+  ],
+  [
     '\ncapabilities = ["pul"]',
     /hosts\.toml:2: capabilities has "pul", known are pull, resolve, push$/,
   ],

@@ -21,6 +21,7 @@ const api = 'internal/api';
 const linux = 'internal/linux';
 const oci = 'internal/oci';
 const flags = 'internal/flags';
+const notation = 'internal/notation';
 const rootfs = 'internal/rootfs';
 const client = 'internal/client';
 const config = 'internal/config';
@@ -69,14 +70,16 @@ export const layers: Readonly<Record<string, Layer>> = {
   // Limits are stated in the specification's words: cgroups takes its types.
   [cgroups]: { imports: [linux, errors], types: [oci], packages: ['dbus-native'] },
   // What the daemon's images and the client have in common: how a registry is spoken to.
-  [registry]: { imports: [oci, errors], packages: ['smol-toml'] },
-  [config]: { imports: [oci, errors], packages: ['smol-toml'] },
+  [registry]: { imports: [oci, errors, notation], packages: ['smol-toml'] },
+  [config]: { imports: [oci, errors, notation], packages: ['smol-toml'] },
   [rootfs]: { imports: [linux, errors], types: [api, oci] },
   [oci]: { imports: [linux, errors] },
   [linux]: { imports: [errors], packages: ['koffi'] },
   [api]: { imports: [], packages: ['protobufjs'] },
   [errors]: { imports: [] },
-  [flags]: { imports: [] },
+  [flags]: { imports: [notation] },
+  // Texts that several of the above read in one form.
+  [notation]: { imports: [] },
   [metrics]: { imports: [] },
   [log]: { imports: [], packages: ['pino'] },
   ttrpc: { imports: [], packages: ['protobufjs'] },
