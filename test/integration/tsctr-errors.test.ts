@@ -99,8 +99,11 @@ for (const kind of ['containerd-2.1', 'tscontainerd'] satisfies DaemonKind[]) {
       const layers = [[{ path: 'a', kind: 'file' as const, content: Buffer.from('a') }]];
       const image = await buildImage({ name: IMAGE, layers, config: { Cmd: ['/a'] } });
       writeFileSync(archive, await imageArchive(image));
-      assert.equal(run('-n', 'k8s.io', 'images', 'import', archive).status, 0);
-      assert.equal(run('-n', 'k8s.io', 'containers', 'create', IMAGE, 'web').status, 0);
+      const made = [
+        run('-n', 'k8s.io', 'images', 'import', archive),
+        run('-n', 'k8s.io', 'containers', 'create', IMAGE, 'web'),
+      ];
+      for (const { status, stderr } of made) assert.equal(status, 0, stderr);
     });
     after(async () => {
       await daemon?.[Symbol.asyncDispose]();
