@@ -10,6 +10,8 @@ export class Container {
   pid = 0;
   /** Set when the kernel has killed a process of it for memory. */
   isOomKilled = false;
+  /** Set before it is killed: from then on it may be frozen, or have lost some of its processes. */
+  isKilled = false;
   /** Resolves when the container has ended and its state says how. */
   ended: Promise<void> = Promise.resolve();
   /**

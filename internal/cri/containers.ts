@@ -121,7 +121,8 @@ export class Containers {
       this.#options.onChange(container, 'created');
       return container;
     } catch (thrown) {
-      throw (await undo.after(thrown)).within(`create container ${config.metadata?.name}`);
+      const error = sandbox.orEnded(await undo.after(thrown));
+      throw error.within(`create container ${config.metadata?.name}`);
     }
   }
 
@@ -284,7 +285,7 @@ export class Containers {
       await this.#start(container, sandbox);
       this.#options.onChange(container, 'started');
     } catch (thrown) {
-      const error = TsError.from(thrown).within(`start container ${container.state.name}`);
+      const error = sandbox.orEnded(thrown).within(`start container ${container.state.name}`);
       await this.#save(container, {
         startedAt: container.state.startedAt || nowNs(),
         finishedAt: nowNs(),
@@ -396,6 +397,7 @@ export class Containers {
       await this.#kill(container, container.state.stopSignal, false);
       if (await endsWithin(container, timeoutMs)) return;
     }
+    container.isKilled = true;
     await this.#kill(container, 'SIGKILL', true);
     if (await endsWithin(container, KILL_TIMEOUT_MS)) return;
     throw new TsError(
@@ -419,6 +421,7 @@ export class Containers {
     const container = this.#index.find(id);
     if (container === undefined) return;
     await this.#lock.run(container.id, async () => {
+      if (this.#index.find(container.id) === undefined) return; // another call has removed it meanwhile
       await this.#stop(container, 0);
       await container.ended;
       await container.starting; // what it leaves when it fails is removed, too

@@ -18,6 +18,7 @@ import { stdinPath } from './container-io.ts';
 import type { Cri } from './cri.ts';
 import { execProcess } from './exec-sync.ts';
 import { unlessGone } from './undo.ts';
+import { requireRunning } from './while-running.ts';
 
 const SIGKILL = 9;
 /** How long output is waited for after a process has ended: a child of it may hold the FIFO open. */
@@ -154,8 +155,8 @@ export class CriStreams implements StreamingBackend {
 
   #running(id: string): Container {
     const container = this.#cri.containers.get(id);
-    if (container.isRunning) return container;
-    throw new TsError('FailedPrecondition', `container ${container.id}: not running`);
+    requireRunning(container);
+    return container;
   }
 
   #resize(id: { containerId: string; execId: string }, streams: ProcessStreams): void {

@@ -160,8 +160,7 @@ export class Cri {
 
   /** Removes a pod with all its containers. */
   async removeSandbox(id: string): Promise<void> {
-    const sandbox = this.sandboxes.find(id);
-    await this.sandboxes.remove(id, async (pod) => {
+    const sandbox = await this.sandboxes.remove(id, async (pod) => {
       await Promise.all(
         this.containers.of(pod).map((container) => this.containers.remove(container.id)),
       );

@@ -9,6 +9,7 @@ import type { CriConfig } from './cri-config.ts';
 import type { DaemonServices } from './daemon-services.ts';
 import { OutputReader } from './output-reader.ts';
 import { unlessGone } from './undo.ts';
+import { whileRunning } from './while-running.ts';
 
 const PROCESS_TYPE = 'types.containerd.io/opencontainers/runtime-spec/1/Process';
 /** What a probe may print; a kubelet shows far less (CVE-2022-31030: `yes` as a probe). */
@@ -47,7 +48,8 @@ export async function execProcess(
 
 /**
  * Runs a command in a container and returns what it printed. Throws DeadlineExceeded when it has not ended
- * within `timeoutMs` (0: no limit); it is killed then, by our shim with what it has started.
+ * within `timeoutMs` (0: no limit); it is killed then, by our shim with what it has started. Throws FailedPrecondition when
+ * the container does not run, or ends before the command.
  */
 export async function execSync(
   services: DaemonServices,
@@ -57,9 +59,18 @@ export async function execSync(
   timeoutMs: number,
 ): Promise<ExecOutput> {
   if (args.length === 0) throw new TsError('InvalidArgument', 'cmd: empty');
-  if (!container.isRunning) {
-    throw new TsError('FailedPrecondition', `container ${container.id}: not running`);
-  }
+  return await whileRunning(container, () =>
+    runExec(services, settings, container, args, timeoutMs),
+  );
+}
+
+async function runExec(
+  services: DaemonServices,
+  settings: Pick<CriConfig, 'stateDir' | 'drainExecSyncIoTimeoutMs'>,
+  container: Container,
+  args: readonly string[],
+  timeoutMs: number,
+): Promise<ExecOutput> {
   const spec = await execProcess(services, container.id, args, false);
   const execId = randomBytes(16).toString('hex');
   const directory = join(settings.stateDir, 'exec');

@@ -22,6 +22,8 @@ import {
   sandboxMessage,
   sandboxStatus,
 } from './status-messages.ts';
+import { ignoreEnded } from './undo.ts';
+import { requireRunning, whileRunning } from './while-running.ts';
 
 const RESOURCES_TYPE = 'types.containerd.io/opencontainers/runtime-spec/1/LinuxResources';
 
@@ -132,21 +134,18 @@ export function runtimeService(
         settings.disablesHugetlbController ? { ...wanted, hugepageLimits: [] } : wanted,
         cri.host,
       );
-      if (container.isRunning) {
-        await services.tasks.update({
-          containerId: container.id,
-          resources: { typeUrl: RESOURCES_TYPE, value: Buffer.from(formatJson(resources)) },
-        });
-      }
+      const update = {
+        containerId: container.id,
+        resources: { typeUrl: RESOURCES_TYPE, value: Buffer.from(formatJson(resources)) },
+      };
+      // One that ends meanwhile has limits as one that has ended before: on paper.
+      await whileRunning(container, () => services.tasks.update(update)).catch(ignoreEnded);
       await containers.updateResources(container, wanted, resources);
       return {};
     },
     async reopenContainerLog({ containerId }) {
       const container = containers.get(containerId);
-      if (!container.isRunning) {
-        throw new TsError('FailedPrecondition', `container ${container.id}: not running`);
-      }
-      await services.logs.reopen(container.id);
+      await whileRunning(container, () => services.logs.reopen(container.id));
       return {};
     },
 
@@ -222,8 +221,8 @@ export function runtimeService(
 
 function running(cri: Cri, id: string): Container {
   const container = cri.containers.get(id);
-  if (container.isRunning) return container;
-  throw new TsError('FailedPrecondition', `container ${container.id}: not running`);
+  requireRunning(container);
+  return container;
 }
 
 /** A field without which a request means nothing. */

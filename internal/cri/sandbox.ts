@@ -31,6 +31,15 @@ export class Sandbox {
     });
   }
 
+  /** What a call has failed with; FailedPrecondition, as if it had come later, when the pod has ended meanwhile. */
+  orEnded(thrown: unknown): TsError {
+    const error = TsError.from(thrown);
+    if (this.isReady && !this.isEnding) return error;
+    return new TsError('FailedPrecondition', `sandbox ${this.id}: not ready: ${error.message}`, {
+      cause: error,
+    });
+  }
+
   get namespaceOptions() {
     return this.config.linux?.securityContext?.namespaceOptions;
   }

@@ -328,14 +328,24 @@ export class Sandboxes {
 
   /** Ends the pause process and gives the network back; `stopContainers` runs first. Repeating it is harmless. */
   async stop(id: string, stopContainers: (sandbox: Sandbox) => Promise<void>): Promise<void> {
+    await this.#end(id, async (sandbox) => {
+      await stopContainers(sandbox);
+      await this.#stop(sandbox);
+    });
+  }
+
+  /**
+   * Ends a pod, in whatever way, when no other call does, and returns it; undefined for one that is not there, or not any
+   * more then.
+   */
+  async #end(id: string, end: (sandbox: Sandbox) => Promise<void>): Promise<Sandbox | undefined> {
     const sandbox = this.#index.find(id);
-    if (sandbox === undefined) return;
-    await this.#lock.run(sandbox.id, () =>
-      ending(sandbox, async () => {
-        await stopContainers(sandbox);
-        await this.#stop(sandbox);
-      }),
-    );
+    if (sandbox === undefined) return undefined;
+    return await this.#lock.run(sandbox.id, async () => {
+      if (this.#index.find(sandbox.id) === undefined) return undefined;
+      await ending(sandbox, () => end(sandbox));
+      return sandbox;
+    });
   }
 
   /**
@@ -373,20 +383,19 @@ export class Sandboxes {
     await unlessGone(tasks.delete({ containerId: id }));
   }
 
-  /** Removes a pod that is stopped, or stops it first; one that is not there is success. */
-  async remove(id: string, removeContainers: (sandbox: Sandbox) => Promise<void>): Promise<void> {
-    const sandbox = this.#index.find(id);
-    if (sandbox === undefined) return;
-    await this.#lock.run(sandbox.id, () =>
-      ending(sandbox, async () => {
-        await removeContainers(sandbox);
-        await this.#stop(sandbox);
-        await this.#forget(sandbox.id);
-        this.#index.delete(sandbox.id);
-        this.#names.release(sandbox.state.name, sandbox.id);
-        this.#options.selinux.release(sandbox.state.processLabel ?? '');
-      }),
-    );
+  /** Removes a pod that is stopped, or stops it first, and returns it; undefined when there is none, which is success. */
+  async remove(
+    id: string,
+    removeContainers: (sandbox: Sandbox) => Promise<void>,
+  ): Promise<Sandbox | undefined> {
+    return await this.#end(id, async (sandbox) => {
+      await removeContainers(sandbox);
+      await this.#stop(sandbox);
+      await this.#forget(sandbox.id);
+      this.#index.delete(sandbox.id);
+      this.#names.release(sandbox.state.name, sandbox.id);
+      this.#options.selinux.release(sandbox.state.processLabel ?? '');
+    });
   }
 
   async #forget(id: string): Promise<void> {

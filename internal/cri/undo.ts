@@ -31,10 +31,7 @@ export async function unlessGone(removal: Promise<unknown>): Promise<void> {
   }
 }
 
-/**
- * To kill what has ended is success. A task that ends while it is killed may be deleted, and let go of its shim, before the
- * kill is answered.
- */
+/** To kill what has ended is success, as it is when its shim has died and is being cleaned up after. */
 export function ignoreEnded(thrown: unknown): void {
   const { kind, message } = TsError.from(thrown);
   if (kind === 'NotFound' || /already finished|not running|^shim of \S+ has ended$/.test(message))

@@ -92,6 +92,8 @@ export interface FakeShimOptions {
   readonly createError?: TtrpcError;
   /** An error for Delete instead of an answer. */
   readonly deleteError?: TtrpcError;
+  /** What Kill waits for before it answers. */
+  readonly onKill?: () => Promise<void>;
 }
 
 /** A shim that serves until it is told to die. */
@@ -165,6 +167,7 @@ export class FakeShim {
       },
       kill: async ({ id, signal }: { id: string; signal: number }) => {
         this.calls.push('kill');
+        await options.onKill?.();
         find(id).exit.resolve(128 + signal);
         return {};
       },

@@ -73,6 +73,23 @@ test('delete: Delete, then Shutdown, and nothing is left', async () => {
   });
 });
 
+test('delete: calls under way hear that the task is gone', async () => {
+  await using daemon = new FakeDaemon();
+  const killed = Promise.withResolvers<void>();
+  const onKill = async (): Promise<never> => {
+    killed.resolve();
+    return new Promise(() => undefined);
+  };
+  const shim = await FakeShim.start(daemon, 'shim', { onKill });
+  await daemon.manager.create(SCOPE, newTask('one', shim.program));
+  const task = await daemon.manager.get(SCOPE, 'one');
+  const gone = { kind: 'NotFound', message: 'task one not found' };
+  const calls = [task.wait(''), task.kill('', 9, true)].map((call) => assert.rejects(call, gone));
+  await killed.promise;
+  await daemon.manager.delete(SCOPE, 'one');
+  await Promise.all(calls);
+});
+
 test('delete: a task that still runs stays', async () => {
   await using daemon = new FakeDaemon();
   const deleteError = new TtrpcError(Code.FAILED_PRECONDITION, 'process is running');

@@ -16,7 +16,7 @@ import type { DaemonAddresses } from './shim-call.ts';
 import { within } from './shim-connection.ts';
 import { ShimLauncher, type StartedShim } from './shim-launcher.ts';
 import { ShimLogs } from './shim-logs.ts';
-import { exitOf, ShimTask, UNKNOWN_EXIT_STATUS } from './shim-task.ts';
+import { ShimTask, taskNotFound, UNKNOWN_EXIT_STATUS } from './shim-task.ts';
 import { SHIM_TIMEOUTS, type ShimTimeouts } from './shim-timeouts.ts';
 import type { SpareShims } from './spare-shim.ts';
 import { TaskCleaner } from './task-cleaner.ts';
@@ -210,8 +210,9 @@ export class LocalTaskManager implements TaskManager {
     const task = await this.#get(scope, id);
     let exit: Exit | undefined;
     try {
-      exit = exitOf(await (await task.shim()).delete({ id, execId: '' }));
+      exit = await task.deleteExec('');
     } catch (thrown) {
+      if (task.isLetGo) throw thrown; // another call has deleted it
       if (await this.#hasDied(task)) return task.wait('');
       // The shim does not know the task: what is left is the daemon's to remove.
       if (!(thrown instanceof TsError) || thrown.kind !== 'NotFound') throw thrown;
@@ -220,7 +221,7 @@ export class LocalTaskManager implements TaskManager {
     await task.bundle.setIntent('delete');
     await this.#cleaner.release(task);
     this.#forget(task);
-    if (exit === undefined) throw notFound(id);
+    if (exit === undefined) throw taskNotFound(id);
     return exit;
   }
 
@@ -233,7 +234,7 @@ export class LocalTaskManager implements TaskManager {
   async #get(scope: Scope, id: string): Promise<ShimTask> {
     const entry = this.#entries.get(`${scope.namespace}/${id}`);
     const task = await entry?.task;
-    if (task === undefined) throw notFound(id);
+    if (task === undefined) throw taskNotFound(id);
     return task;
   }
 
@@ -386,8 +387,4 @@ export class LocalTaskManager implements TaskManager {
   #log({ id, namespace }: Bundle): Logger {
     return this.#options.log.child({ task: id, namespace });
   }
-}
-
-function notFound(id: string): TsError {
-  return new TsError('NotFound', `task ${id} not found`, { fields: { id } });
 }

@@ -46,6 +46,11 @@ export class ShimConnection {
     return this.#isDetached;
   }
 
+  /** Whether it is detached since what lives in the shim was to end. */
+  get isLetGo(): boolean {
+    return this.#isDetached && this.#isEnding;
+  }
+
   /** Whether a connection to the shim is open. */
   get isConnected(): boolean {
     return this.#client !== undefined && !this.#client.isClosed;

@@ -2,6 +2,7 @@ import type { AnyMessage } from '../api/any.ts';
 import type { StateResponse } from '../api/generated/containerd.task.v3.ts';
 import type { ProcessInfo } from '../api/generated/containerd.v1.types.ts';
 import { timestampToNs } from '../api/time.ts';
+import { TsError } from '../errors/index.ts';
 import type { ShimAddress } from './bootstrap-answer.ts';
 import type { Bundle } from './bundle.ts';
 import type { ShimTasks } from './shim-client.ts';
@@ -64,6 +65,11 @@ export class ShimTask implements Task {
     return this.#connection.tasks();
   }
 
+  /** Whether it has been deleted, and its shim is asked nothing any more. */
+  get isLetGo(): boolean {
+    return this.#connection.isLetGo;
+  }
+
   /** From now on the end of the shim is what was asked for, and no death. */
   expectEnd(): void {
     this.#connection.expectEnd();
@@ -74,61 +80,72 @@ export class ShimTask implements Task {
     return this.#connection.detach(waitMs);
   }
 
+  /**
+   * Makes a call to the shim. When another one deletes the task meanwhile, the connection goes with it: NotFound, as if this
+   * one had come later.
+   */
+  async #call<T>(method: (shim: ShimTasks) => Promise<T>): Promise<T> {
+    try {
+      return await method(await this.shim());
+    } catch (thrown) {
+      throw this.#connection.isLetGo ? taskNotFound(this.id) : thrown;
+    }
+  }
+
   async state(execId: string, timeoutMs?: number): Promise<StateResponse> {
-    const shim = await this.shim();
-    return shim.state({ id: this.id, execId }, timeoutMs === undefined ? {} : { timeoutMs });
+    const options = timeoutMs === undefined ? {} : { timeoutMs };
+    return await this.#call((shim) => shim.state({ id: this.id, execId }, options));
   }
 
   async start(execId: string): Promise<number> {
-    return (await (await this.shim()).start({ id: this.id, execId })).pid;
+    return (await this.#call((shim) => shim.start({ id: this.id, execId }))).pid;
   }
 
   async kill(execId: string, signal: number, all: boolean): Promise<void> {
-    await (await this.shim()).kill({ id: this.id, execId, signal, all });
+    await this.#call((shim) => shim.kill({ id: this.id, execId, signal, all }));
   }
 
   async exec(execId: string, spec: AnyMessage | undefined, io: TaskIo): Promise<void> {
-    await (await this.shim()).exec({ id: this.id, execId, spec, ...io });
+    await this.#call((shim) => shim.exec({ id: this.id, execId, spec, ...io }));
   }
 
   async deleteExec(execId: string): Promise<Exit> {
-    const shim = await this.shim();
-    return exitOf(await shim.delete({ id: this.id, execId }));
+    return exitOf(await this.#call((shim) => shim.delete({ id: this.id, execId })));
   }
 
   async resizePty(execId: string, width: number, height: number): Promise<void> {
-    await (await this.shim()).resizePty({ id: this.id, execId, width, height });
+    await this.#call((shim) => shim.resizePty({ id: this.id, execId, width, height }));
   }
 
   async closeStdin(execId: string): Promise<void> {
-    await (await this.shim()).closeIO({ id: this.id, execId, stdin: true });
+    await this.#call((shim) => shim.closeIO({ id: this.id, execId, stdin: true }));
   }
 
   async pause(): Promise<void> {
-    await (await this.shim()).pause({ id: this.id });
+    await this.#call((shim) => shim.pause({ id: this.id }));
   }
 
   async resume(): Promise<void> {
-    await (await this.shim()).resume({ id: this.id });
+    await this.#call((shim) => shim.resume({ id: this.id }));
   }
 
   async pids(): Promise<ProcessInfo[]> {
-    return (await (await this.shim()).pids({ id: this.id })).processes;
+    return (await this.#call((shim) => shim.pids({ id: this.id }))).processes;
   }
 
   async checkpoint(path: string, options: AnyMessage | undefined): Promise<void> {
-    await (await this.shim()).checkpoint({ id: this.id, path, options });
+    await this.#call((shim) => shim.checkpoint({ id: this.id, path, options }));
   }
 
   async update(
     resources: AnyMessage | undefined,
     annotations: ReadonlyMap<string, string>,
   ): Promise<void> {
-    await (await this.shim()).update({ id: this.id, resources, annotations });
+    await this.#call((shim) => shim.update({ id: this.id, resources, annotations }));
   }
 
   async stats(): Promise<AnyMessage | undefined> {
-    return (await (await this.shim()).stats({ id: this.id })).stats;
+    return (await this.#call((shim) => shim.stats({ id: this.id }))).stats;
   }
 
   async wait(execId: string, signal?: AbortSignal): Promise<Exit> {
@@ -144,10 +161,16 @@ export class ShimTask implements Task {
         return { pid: 0, status: response.exitStatus, at: nsOf(response.exitedAt) };
       } catch (thrown) {
         // An answer of the shim is final; a lost connection is not the end of the process.
-        if (!client.isClosed || this.#connection.isDetached) throw thrown;
+        if (!client.isClosed) throw thrown;
+        if (this.#connection.isLetGo) throw taskNotFound(this.id);
+        if (this.#connection.isDetached) throw thrown;
       }
     }
   }
+}
+
+export function taskNotFound(id: string): TsError {
+  return new TsError('NotFound', `task ${id} not found`, { fields: { id } });
 }
 
 /** The exit in a shim's answer to Delete. */

@@ -15,7 +15,8 @@ export interface Answer {
 /** How long a call may take; one that waits for something that does not come is cancelled by it. */
 const CALL_MS = 3000;
 
-const CODES = [
+/** The names of gRPC's codes, by number. */
+export const CODES = [
   ...['OK', 'CANCELLED', 'UNKNOWN', 'INVALID_ARGUMENT', 'DEADLINE_EXCEEDED', 'NOT_FOUND'],
   ...['ALREADY_EXISTS', 'PERMISSION_DENIED', 'RESOURCE_EXHAUSTED', 'FAILED_PRECONDITION'],
   ...['ABORTED', 'OUT_OF_RANGE', 'UNIMPLEMENTED', 'INTERNAL', 'UNAVAILABLE', 'DATA_LOSS'],

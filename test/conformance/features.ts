@@ -333,6 +333,10 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       shownBy: ['test/integration/cri-stats.test.ts'],
     },
     {
+      what: 'CRI: calls to pods and containers that have ended, or end meanwhile, have the codes by which a kubelet decides: those of containerd 2.1, and one where that has none',
+      shownBy: ['test/conformance/cri-late-calls.test.ts', integration('cri-late-calls')],
+    },
+    {
       what: "CRI: requests become OCI specs, row by row; CDI devices; volumes that images declare, images as volumes; an administrator's base spec",
       shownBy: [
         'internal/cri/spec-translation.test.ts',
