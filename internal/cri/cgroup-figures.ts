@@ -21,7 +21,29 @@ export interface CgroupFigures {
   readonly cpu: CpuFigures | undefined;
   readonly memory: MemoryFigures | undefined;
   readonly processes: bigint | undefined;
+  /** Of processes and threads; undefined when there is no limit. */
+  readonly processesLimit: bigint | undefined;
+  readonly hugePages: readonly HugePageFigures[];
+  readonly devices: readonly DeviceFigures[];
   readonly ioPressure: Pressure | undefined;
+}
+
+export interface HugePageFigures {
+  /** As the kernel writes it: `2MB`. */
+  readonly size: string;
+  readonly usageBytes: bigint;
+  /** Undefined on v2, which does not keep it. */
+  readonly maxUsageBytes: bigint | undefined;
+}
+
+/** What was read of and written to a block device. */
+export interface DeviceFigures {
+  readonly major: bigint;
+  readonly minor: bigint;
+  readonly reads: bigint;
+  readonly writes: bigint;
+  readonly readBytes: bigint;
+  readonly writtenBytes: bigint;
 }
 
 export interface CpuFigures {
@@ -78,7 +100,7 @@ export function figuresOfCgroup(statistics: CgroupStatistics): CgroupFigures {
   return statistics.version === 1 ? v1Figures(statistics) : v2Figures(statistics);
 }
 
-function v1Figures({ cpu, memory, pids, memoryOomControl }: V1): CgroupFigures {
+function v1Figures({ cpu, memory, pids, memoryOomControl, hugetlb, blkio }: V1): CgroupFigures {
   return {
     cpu: cpu?.usage && {
       usageNs: cpu.usage.total,
@@ -110,11 +132,36 @@ function v1Figures({ cpu, memory, pids, memoryOomControl }: V1): CgroupFigures {
       pressure: undefined,
     },
     processes: pids?.current,
+    processesLimit: pids?.limit === 0n ? undefined : pids?.limit,
+    hugePages: hugetlb.map(({ pagesize: size, usage: usageBytes, max: maxUsageBytes }) => ({
+      ...{ size, usageBytes, maxUsageBytes },
+    })),
+    devices: blkio === undefined ? [] : v1Devices(blkio),
     ioPressure: undefined,
   };
 }
 
-function v2Figures({ cpu, memory, pids, memoryEvents, io }: V2): CgroupFigures {
+/** v1 has a line for each device and operation, and sums besides. */
+function v1Devices({
+  ioServicedRecursive: counts,
+  ioServiceBytesRecursive: bytes,
+}: NonNullable<V1['blkio']>): DeviceFigures[] {
+  const value = (lines: typeof bytes, { major, minor }: (typeof bytes)[number], op: string) =>
+    lines.find((line) => line.major === major && line.minor === minor && line.op === op)?.value ??
+    0n;
+  return bytes
+    .filter(({ op }) => op === 'Read')
+    .map((line) => ({
+      major: line.major,
+      minor: line.minor,
+      reads: value(counts, line, 'Read'),
+      writes: value(counts, line, 'Write'),
+      readBytes: line.value,
+      writtenBytes: value(bytes, line, 'Write'),
+    }));
+}
+
+function v2Figures({ cpu, memory, pids, memoryEvents, io, hugetlb }: V2): CgroupFigures {
   return {
     cpu: cpu && {
       usageNs: cpu.usageUsec * NS_PER_US,
@@ -145,6 +192,13 @@ function v2Figures({ cpu, memory, pids, memoryEvents, io }: V2): CgroupFigures {
       pressure: pressureOf(memory.psi),
     },
     processes: pids?.current,
+    processesLimit: limitOf(pids?.limit),
+    hugePages: hugetlb.map(({ pagesize: size, current: usageBytes }) => ({
+      ...{ size, usageBytes, maxUsageBytes: undefined },
+    })),
+    devices: (io?.usage ?? []).map(({ major, minor, rios, wios, rbytes, wbytes }) => ({
+      ...{ major, minor, reads: rios, writes: wios, readBytes: rbytes, writtenBytes: wbytes },
+    })),
     ioPressure: pressureOf(io?.psi),
   };
 }

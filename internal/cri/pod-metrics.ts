@@ -1,39 +1,29 @@
 /**
  * Figures of pods and containers under the names of cAdvisor, for a kubelet that serves them as /metrics/cadvisor
- * (KEP-2371). A value on the wire is a whole number: what is in seconds there is cut to seconds, as containerd has it.
+ * (KEP-2371).
  */
-import {
-  type ContainerMetrics,
-  type Metric,
-  type MetricDescriptor,
-  MetricType,
-  type PodSandboxMetrics,
+import type { BigIntStatsFs } from 'node:fs';
+import { statfs } from 'node:fs/promises';
+import type {
+  ContainerMetrics,
+  Metric,
+  MetricDescriptor,
+  PodSandboxMetrics,
 } from '../api/generated/runtime.v1.ts';
 import type { Init } from '../api/init.ts';
 import { nowNs } from '../api/time.ts';
 import type { CgroupFigures } from './cgroup-figures.ts';
+import { DEVICES, LIMITS, PROCESSES } from './cgroup-metrics.ts';
 import type { Container } from './container.ts';
 import type { Cri } from './cri.ts';
+import { counter, type Figure, gauge, seconds, usToNs } from './metric-figure.ts';
 import type { InterfaceCounters } from './network-counters.ts';
+import { processFigures } from './process-figures.ts';
 import type { Sandbox } from './sandbox.ts';
 import type { Statistics } from './statistics.ts';
 
-const NS_PER_SECOND = 1_000_000_000n;
 /** Of every metric; more follow for some. */
 const LABELS = ['container', 'pod', 'namespace', 'id'] as const;
-
-interface Figure<T> {
-  readonly name: string;
-  readonly help: string;
-  readonly type: MetricType;
-  readonly labels?: readonly string[];
-  /** Values, each with those of `labels`; none for what is not known. */
-  readonly values: (of: T) => readonly (readonly [bigint | undefined, ...string[]])[];
-}
-
-const counter = MetricType.COUNTER;
-const gauge = MetricType.GAUGE;
-const seconds = (ns: bigint | undefined): bigint | undefined => ns && ns / NS_PER_SECOND;
 
 /** Of a container's cgroups. */
 const CGROUP: readonly Figure<CgroupFigures>[] = [
@@ -122,11 +112,37 @@ const CGROUP: readonly Figure<CgroupFigures>[] = [
     type: gauge,
     values: ({ processes }) => [[processes]],
   },
+  {
+    name: 'container_threads_max',
+    help: 'Limit to processes and threads; none is 0',
+    type: gauge,
+    values: ({ processes, processesLimit }) => [[processes && (processesLimit ?? 0n)]],
+  },
+  ...(
+    [
+      ['cpu', ({ cpu }: CgroupFigures) => cpu?.pressure],
+      ['memory', ({ memory }: CgroupFigures) => memory?.pressure],
+      ['io', ({ ioPressure }: CgroupFigures) => ioPressure],
+    ] as const
+  ).flatMap(([what, pressure]) =>
+    (
+      [
+        ['waiting', 'some', 'one'],
+        ['stalled', 'full', 'all'],
+      ] as const
+    ).map(([word, key, who]) => ({
+      name: `container_pressure_${what}_${word}_seconds_total`,
+      help: `Time in which ${who} of its tasks waited for ${what}`,
+      type: counter,
+      values: (of: CgroupFigures) => [[seconds(usToNs(pressure(of)?.[key]?.total))] as const],
+    })),
+  ),
 ];
 
 interface ContainerFigures {
   readonly fileBytes: bigint;
-  readonly inodes: bigint;
+  /** The file system of its writable layer. */
+  readonly fileSystem: BigIntStatsFs;
   readonly startedNs: bigint;
 }
 
@@ -140,11 +156,25 @@ const CONTAINER: readonly Figure<ContainerFigures>[] = [
     values: ({ fileBytes }) => [[fileBytes, '']],
   },
   {
-    name: 'container_fs_inodes_total',
-    help: 'Inodes of its writable layer',
+    name: 'container_fs_limit_bytes',
+    help: 'Size of the file system of its writable layer',
     type: gauge,
     labels: ['device'],
-    values: ({ inodes }) => [[inodes, '']],
+    values: ({ fileSystem: { blocks, bsize } }) => [[blocks * bsize, '']],
+  },
+  {
+    name: 'container_fs_inodes_total',
+    help: 'Inodes of that file system; 0 where they are made as they are needed',
+    type: gauge,
+    labels: ['device'],
+    values: ({ fileSystem }) => [[fileSystem.files, '']],
+  },
+  {
+    name: 'container_fs_inodes_free',
+    help: 'Free inodes of that file system',
+    type: gauge,
+    labels: ['device'],
+    values: ({ fileSystem }) => [[fileSystem.ffree, '']],
   },
   {
     name: 'container_start_time_seconds',
@@ -182,11 +212,13 @@ const NETWORK: readonly Figure<readonly InterfaceCounters[]>[] = (
 
 /** What there is, with the keys of the labels. */
 export function metricDescriptors(): Init<MetricDescriptor>[] {
-  return [...CGROUP, ...CONTAINER, ...NETWORK].map(({ name, help, labels = [] }) => ({
-    name,
-    help,
-    labelKeys: [...LABELS, ...labels],
-  }));
+  return [...CGROUP, ...DEVICES, ...PROCESSES, ...LIMITS, ...CONTAINER, ...NETWORK].map(
+    ({ name, help, labels = [] }) => ({
+      name,
+      help,
+      labelKeys: [...LABELS, ...labels],
+    }),
+  );
 }
 
 /** The metrics of all pods that are ready. */
@@ -218,16 +250,19 @@ async function containerMetrics(
   statistics: Statistics,
 ): Promise<Init<ContainerMetrics>> {
   const labels = labelsOf(sandbox, container);
-  const { usedBytes, inodesUsed } = await statistics.writableLayer(container);
+  const { usedBytes, fsId } = await statistics.writableLayer(container);
+  const processes = processFigures(await statistics.pids(container));
   const own = {
     fileBytes: usedBytes?.value ?? 0n,
-    inodes: inodesUsed?.value ?? 0n,
+    fileSystem: await statfs(fsId?.mountpoint ?? '/', { bigint: true }),
     startedNs: container.state.startedAt,
   };
   return {
     containerId: container.id,
     metrics: [
-      ...(figures === undefined ? [] : metricsOf(CGROUP, figures, labels)),
+      ...(figures === undefined ? [] : metricsOf([...CGROUP, ...DEVICES], figures, labels)),
+      ...metricsOf(PROCESSES, processes, labels),
+      ...metricsOf(LIMITS, container.config.linux?.resources ?? {}, labels),
       ...metricsOf(CONTAINER, own, labels),
     ],
   };

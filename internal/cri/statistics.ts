@@ -26,6 +26,7 @@ import { filterContainers, filterSandboxes } from './list-filters.ts';
 import { type InterfaceCounters, networkCounters } from './network-counters.ts';
 import type { Sandbox } from './sandbox.ts';
 import { SnapshotUsages } from './snapshot-usage.ts';
+import { hasEnded } from './while-running.ts';
 
 /** The interface that a pod's network is known by. */
 const DEFAULT_INTERFACE = 'eth0';
@@ -86,6 +87,22 @@ export class Statistics {
         return figures === undefined ? [] : [[id, figures] as const];
       }),
     );
+  }
+
+  /**
+   * The processes of a container, its own first; none of one that has ended, nor of one in a virtual machine, whose numbers
+   * mean nothing here.
+   */
+  async pids({ id, pid }: Container): Promise<readonly number[]> {
+    const { tasks } = this.#cri.services;
+    try {
+      const { processes } = await tasks.listPids({ containerId: id });
+      const pids = processes.map((process) => process.pid);
+      return pids.includes(pid) ? [pid, ...pids.filter((one) => one !== pid)] : [];
+    } catch (thrown) {
+      if (await hasEnded(pid)) return [];
+      throw thrown;
+    }
   }
 
   /** What the writable layer of a container takes. */

@@ -329,7 +329,7 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       ],
     },
     {
-      what: 'CRI: statistics and metrics of pods and containers, with the fields that containerd has; counts of its calls',
+      what: 'CRI: statistics and metrics of pods and containers, with the fields that containerd has; counts of its calls; the metrics that a kubelet takes from cAdvisor otherwise',
       shownBy: ['test/integration/cri-stats.test.ts'],
     },
     {
