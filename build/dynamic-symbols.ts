@@ -29,20 +29,27 @@ const DT = {
   rPath: 15,
   jmpRel: 23,
   runPath: 29,
+  flags: 30,
   gnuHash: 0x6ffffef5,
   verSym: 0x6ffffff0,
   verDef: 0x6ffffffc,
   verNeed: 0x6ffffffe,
 } as const;
 
-/** Relocations that say no more than a symbol's address, and the one that says a number. */
-const RELOCATIONS: Readonly<Record<number, { address: readonly number[]; relative: number }>> = {
-  // R_X86_64_64, _GLOB_DAT, _JUMP_SLOT; _RELATIVE
-  [EM_X86_64]: { address: [1, 6, 7], relative: 8 },
-  // R_AARCH64_ABS64, _GLOB_DAT, _JUMP_SLOT; _RELATIVE
-  [EM_AARCH64]: { address: [257, 1025, 1026], relative: 1027 },
+/** Relocations that say no more than a symbol's address, that of a call, which does too, and the one that says a number. */
+interface Relocations {
+  readonly address: readonly number[];
+  readonly call: number;
+  readonly relative: number;
+}
+const RELOCATIONS: Readonly<Record<number, Relocations>> = {
+  // R_X86_64_64, _GLOB_DAT; _JUMP_SLOT; _RELATIVE
+  [EM_X86_64]: { address: [1, 6], call: 7, relative: 8 },
+  // R_AARCH64_ABS64, _GLOB_DAT; _JUMP_SLOT; _RELATIVE
+  [EM_AARCH64]: { address: [257, 1025], call: 1026, relative: 1027 },
 };
 
+const DF_BIND_NOW = 8;
 const RELA_BYTES = 24;
 const STT_TLS = 6;
 const STT_GNU_IFUNC = 10;
@@ -58,14 +65,14 @@ interface DynamicSymbol {
 }
 
 /**
- * Returns a copy of an executable in which only symbols that are imported, copied from libraries or for which `isKept`
+ * Returns a copy of an executable, or of a library that nobody else's symbols shall stand in for, in which only symbols that are imported, copied from libraries or for which `isKept`
  * says so are left in the dynamic symbol table. Throws an Error when the file is made otherwise than Node's are.
  */
 export function shortenDynamicSymbols(input: Buffer, isKept: (name: string) => boolean): Buffer {
   const bytes = Buffer.from(input);
   const elf = parseElf(bytes);
   const dynamic = new DynamicSection(elf);
-  for (const absent of [DT.hash, DT.verDef, DT.soName]) {
+  for (const absent of [DT.hash, DT.verDef]) {
     if (dynamic.has(absent)) throw new Error(`shorten symbols: unexpected dynamic entry ${absent}`);
   }
   const symbols = readSymbols(elf, dynamic);
@@ -86,6 +93,14 @@ export function shortenDynamicSymbols(input: Buffer, isKept: (name: string) => b
   replaceSection(elf, '.dynstr', strings.bytes());
   dynamic.set(DT.strSize, strings.bytes().length);
   return bytes;
+}
+
+/** Tells a file where its tables are now: `place` is asked with the address of each. */
+export function moveTables(elf: ElfFile, place: (address: number) => number): void {
+  const dynamic = new DynamicSection(elf);
+  for (const tag of [DT.strTab, DT.symTab, DT.rela, DT.jmpRel, DT.gnuHash, DT.verSym, DT.verNeed]) {
+    dynamic.set(tag, place(dynamic.get(tag)));
+  }
 }
 
 /** The address of the variable through which an executable calls the function `name` of a library. */
@@ -143,7 +158,7 @@ class DynamicSection {
 
   /** Names of libraries and search paths. */
   renameStrings(strings: StringTable): void {
-    for (const tag of [DT.needed, DT.rPath, DT.runPath]) {
+    for (const tag of [DT.needed, DT.soName, DT.rPath, DT.runPath]) {
       for (const at of this.#places.get(tag) ?? []) {
         const name = this.string(Number(this.#elf.bytes.readBigUInt64LE(at)));
         this.#elf.bytes.writeBigUInt64LE(BigInt(strings.add(name)), at);
@@ -212,6 +227,9 @@ function bindOwnSymbols(
 ): Set<number> {
   const relocations = RELOCATIONS[elf.machine];
   if (relocations === undefined) throw new Error('shorten symbols: not for this machine');
+  // Calls are otherwise bound when they are made first, and then the loader wants to see nothing else among them.
+  const areCallsBoundAtOnce = dynamic.has(DT.flags) && (dynamic.get(DT.flags) & DF_BIND_NOW) !== 0;
+  const bindable = [...relocations.address, ...(areCallsBoundAtOnce ? [relocations.call] : [])];
   const asked = new Set<number>();
   for (const at of relocationsOf(dynamic)) {
     const type = elf.bytes.readUInt32LE(at + 8);
@@ -220,7 +238,7 @@ function bindOwnSymbols(
     if (symbol === undefined) throw new Error('shorten symbols: a relocation of no symbol');
     // The address of an indirect function is what the function returns, that of a thread's variable depends on the thread.
     const isPlain = symbol.type !== STT_GNU_IFUNC && symbol.type !== STT_TLS;
-    if (!symbol.isDefined || !isPlain || !relocations.address.includes(type)) {
+    if (!symbol.isDefined || !isPlain || !bindable.includes(type)) {
       asked.add(index);
       continue;
     }

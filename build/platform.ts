@@ -13,11 +13,12 @@ import {
 import { dirname, join } from 'node:path';
 import type { Arch } from './binaries.ts';
 import { foreignPackage } from './foreign-packages.ts';
+import { makeLeanKoffi } from './lean-koffi.ts';
 import { type FirstMemory, makeLeanNode } from './lean-node.ts';
 
-/** What the lean Node is made by: when one of them changes, it is made anew. */
+/** What the lean Node and the lean addon are made by: when one of them changes, it is made anew. */
 const MAKERS = [
-  ...['lean-node.ts', 'prepared-memory.ts', 'huge-heap.ts'],
+  ...['lean-node.ts', 'lean-koffi.ts', 'prepared-memory.ts', 'huge-heap.ts'],
   ...['dynamic-symbols.ts', 'strip-elf.ts', 'elf.ts'],
 ];
 
@@ -25,21 +26,26 @@ const MAKERS = [
 export function baseNode(root: string, arch: Arch, memory: FirstMemory = 'as-used'): string {
   const source = join(packageDirectory(root, `node-linux-${arch}`, arch), 'bin/node');
   const lean = join(root, 'dist/cache', arch, `node-${memory}`);
+  return madeOnce(source, lean, (published) => makeLeanNode(published, memory));
+}
+
+/** koffi's native addon for `arch` and glibc, made lean (lean-koffi.ts); made once and kept below dist/. */
+export function koffiAddon(root: string, arch: Arch): string {
+  const directory = packageDirectory(root, `@koromix/koffi-linux-${arch}`, arch);
+  const source = join(directory, `linux_${arch}`, 'koffi.node');
+  return madeOnce(source, join(root, 'dist/cache', arch, 'koffi.node'), makeLeanKoffi);
+}
+
+function madeOnce(source: string, lean: string, make: (published: Buffer) => Buffer): string {
   const makers = MAKERS.map((name) => join(import.meta.dirname, name));
   const newest = Math.max(...[source, ...makers].map((path) => statSync(path).mtimeMs));
   if (existsSync(lean) && statSync(lean).mtimeMs >= newest) return lean;
   mkdirSync(dirname(lean), { recursive: true });
   const partial = `${lean}.${process.pid}`;
-  writeFileSync(partial, makeLeanNode(readFileSync(source), memory));
+  writeFileSync(partial, make(readFileSync(source)));
   chmodSync(partial, 0o755);
   renameSync(partial, lean);
   return lean;
-}
-
-/** koffi's native addon for `arch` and glibc. */
-export function koffiAddon(root: string, arch: Arch): string {
-  const directory = packageDirectory(root, `@koromix/koffi-linux-${arch}`, arch);
-  return join(directory, `linux_${arch}`, 'koffi.node');
 }
 
 /**
