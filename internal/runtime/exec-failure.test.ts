@@ -132,7 +132,10 @@ test('explainExecFailure: what nothing else explains may be the denial of a secu
       'look for the denial with "dmesg | grep apparmor", and allow the program in the profile of the process',
   });
   assert.deepEqual(explain('EACCES', '\x7fELF', []), { operation: 'exec /p' });
-  assert.deepEqual(explain('EPERM', '\x7fELF', ['SELinux']), { operation: 'exec /p' });
+  assert.deepEqual(explain('EPERM', '\x7fELF', ['SELinux', 'AppArmor']), { operation: 'exec /p' });
+  const around = ['AppArmor', 'AppArmor around tsrunc'] as const;
+  assert.match(explain('EACCES', '\x7fELF', around).advice ?? '', /^look for the denial/);
+  assert.match(explain('EPERM', '\x7fELF', around).advice ?? '', /^tsrunc itself is confined /);
   assert.match(explain('EACCES', '#!/i\n', ['SELinux']).advice ?? '', /^make the interpreter/);
 });
 

@@ -4,6 +4,7 @@
  * whatever they are, they only go, quoted, into the text of an error.
  */
 import { endianness } from 'node:os';
+import { CONFINED_ADVICE } from './step-advice.ts';
 
 /** Name of the announcement of a program's first bytes. */
 export const PROGRAM_HEAD = 'the head of the program';
@@ -14,16 +15,19 @@ export interface ExecFailure {
   readonly advice?: string;
 }
 
-/** What a module that may have denied the execution is called, and where it tells of that. */
+/** What may have denied the execution, and where it tells of that, or what to do. */
 const DENIALS = {
-  SELinux:
-    'look for the denial with "ausearch -m avc -ts recent", and give the files a label that the process may execute (linux.mountLabel, or chcon)',
-  AppArmor:
-    'look for the denial with "dmesg | grep apparmor", and allow the program in the profile of the process',
+  EACCES: {
+    SELinux:
+      'look for the denial with "ausearch -m avc -ts recent", and give the files a label that the process may execute (linux.mountLabel, or chcon)',
+    AppArmor:
+      'look for the denial with "dmesg | grep apparmor", and allow the program in the profile of the process',
+  },
+  EPERM: { 'AppArmor around tsrunc': CONFINED_ADVICE },
 } as const;
 
-/** Modules that are on, in the order in which they are likely to be the reason. */
-export type SecurityModules = readonly (keyof typeof DENIALS)[];
+/** What is on, in the order in which it is likely to be the reason. */
+export type SecurityModules = readonly (keyof typeof DENIALS.EACCES | keyof typeof DENIALS.EPERM)[];
 
 /**
  * `operation` is the label of the failed step, `errno` the name of its error; `head` has the first bytes of the program,
@@ -39,14 +43,21 @@ export function explainExecFailure(
   if (!operation.startsWith('exec /') && !operation.startsWith('exec .')) return { operation };
   const found = explainErrno(errno) ?? (head === undefined ? undefined : explainHead(errno, head));
   if (found === undefined) {
-    const [module] = errno === 'EACCES' ? modules() : [];
-    return module === undefined ? { operation } : { operation, advice: DENIALS[module] };
+    const advice = denialAdvice(errno, modules);
+    return advice === undefined ? { operation } : { operation, advice };
   }
   const { problem, advice } = found;
   const explained = `${operation}: ${problem}`;
   return advice === undefined
     ? { operation: explained }
     : { operation: explained, advice: advice.replace('PATH', operation.slice('exec '.length)) };
+}
+
+function denialAdvice(errno: string, modules: () => SecurityModules): string | undefined {
+  if (errno !== 'EACCES' && errno !== 'EPERM') return undefined;
+  const denials: Partial<Record<SecurityModules[number], string>> = DENIALS[errno];
+  const module = modules().find((name) => name in denials);
+  return module === undefined ? undefined : denials[module];
 }
 
 interface Explanation {

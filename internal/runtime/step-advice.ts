@@ -5,6 +5,12 @@
 import { TsError } from '../errors/index.ts';
 
 const PROFILE = 'set process.apparmorProfile ';
+/**
+ * A process without new privileges keeps the limits of the label it has: EPERM, before Linux 4.13 where the profile is set, and
+ * since then of execve(2) (profile_onexec in security/apparmor/domain.c).
+ */
+export const CONFINED_ADVICE =
+  'tsrunc itself is confined by AppArmor and may get no new privileges: run it without the one or the other, or set process.noNewPrivileges to false';
 
 /** The error of a failed step, whose message ends in the errno, with the advice for it. */
 export function withStepAdvice(error: TsError): TsError {
@@ -32,7 +38,7 @@ function profileAdvice(name: string, errno: string): string | undefined {
     case 'EACCES':
       return `tsrunc itself is confined: allow "change_profile -> ${name}," in its own profile (dmesg | grep apparmor)`;
     case 'EPERM':
-      return 'tsrunc itself is confined and may get no new privileges: run it without the one or the other';
+      return CONFINED_ADVICE;
     default:
       return undefined;
   }

@@ -42,14 +42,21 @@ export function hasSelinux(): boolean {
   return existsSync('/sys/fs/selinux/enforce');
 }
 
-/** Those that may deny something to a process, SELinux unless it only tells what it would deny. */
+/** What may deny something to a process, SELinux unless it only tells what it would deny. */
 export function denyingModules(): SecurityModules {
   return [
     ...(hasSelinux() && readFileSync('/sys/fs/selinux/enforce', 'latin1').startsWith('1')
       ? (['SELinux'] as const)
       : []),
     ...(hasApparmor() ? (['AppArmor'] as const) : []),
+    ...(isConfined() ? (['AppArmor around tsrunc'] as const) : []),
   ];
+}
+
+/** Whether a profile of AppArmor is enforced on this process, whose label the container's has until it executes its program. */
+function isConfined(): boolean {
+  if (!hasApparmor()) return false;
+  return readFileSync('/proc/self/attr/current', 'latin1').includes('(enforce)');
 }
 
 export function hasApparmor(): boolean {

@@ -141,6 +141,34 @@ test('tsrunc that is confined itself: only profiles that its own allows, and the
   ]);
 });
 
+// The kernel takes the name of the profile, and refuses to change to it when the program is executed.
+test('tsrunc that is confined itself, and no new privileges: run and exec say that these exclude each other', {
+  skip,
+}, () => {
+  const command = ['aa-exec', '-p', 'tsrunc-test-runtime', '--', ...runtime.command];
+  const confined = (config: Config) => {
+    profile('tsrunc-test-one')(config);
+    config.process.noNewPrivileges = true;
+  };
+  const error =
+    'exec /bin/sh: EPERM (operation not permitted): tsrunc itself is confined by AppArmor and may get no new privileges: run it without the one or the other, or set process.noNewPrivileges to false';
+  const id = runtime.newId();
+  runtime.configure((config) => {
+    confined(config);
+    config.process.args = ['/bin/sh', '-c', 'true'];
+  });
+  assert.equal(runtime.run(['run', id], { command }).error, error);
+  assert.deepEqual(runtime.leftovers(id), []);
+
+  const sleeping = runtime.newId();
+  runtime.startSleeping(sleeping, confined); // by one that is not confined
+  const exec = ['exec', sleeping, '/bin/sh', '-c', 'true'];
+  assert.equal(runtime.run(exec).error, '');
+  assert.equal(runtime.run(exec, { command }).error, error);
+  runtime.run(['delete', '--force', sleeping]);
+  assert.deepEqual(runtime.leftovers(sleeping), []);
+});
+
 test('twins: under runc a profile has the same effect, in run and exec', {
   skip: skip || skipTwins,
 }, () => {
