@@ -103,6 +103,8 @@ function removeTree(files: CgroupFiles, directory: string): void {
   } catch (thrown) {
     if (!hasErrno(thrown, 'EBUSY', 'ENOTEMPTY')) throw thrown;
   }
+  // The kernel keeps the root of a hierarchy, as it does what is in use; what is below it is not for us.
+  refuseRootCgroup(files, directory, 'remove');
   for (const name of files.subdirectories(directory)) removeTree(files, `${directory}/${name}`);
   files.removeDirectory(directory);
 }

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { posix } from 'node:path';
 import { test } from 'node:test';
 import { TsError } from '../errors/index.ts';
 import { type Operation, runBlocking } from '../linux/index.ts';
@@ -171,6 +172,10 @@ for (const [name, host, make] of LAYOUTS) {
   test(`the root on ${name}: nothing is killed, frozen or removed`, () => {
     const files = make();
     files.makeDirectory(`${host.hierarchies.at(-1)?.mountPoint}/others`);
+    // As the kernel does, since something is mounted there.
+    for (const { mountPoint } of host.hierarchies) {
+      files.refuse(`-${posix.relative('/c', mountPoint)}`, 'EBUSY');
+    }
     const before = [...files.directories];
     const entries = host.hierarchies.flatMap(({ controllers, mountPoint }) =>
       controllers.map((controller) => [controller, mountPoint]),

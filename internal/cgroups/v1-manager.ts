@@ -223,7 +223,6 @@ export class V1CgroupManager implements CgroupManager {
   }
 
   *remove(deadlineMs = REMOVE_DEADLINE_MS): Operation<void> {
-    this.#refuseRoot('remove');
     const end = monotonicMs() + deadlineMs;
     let first: TsError | undefined;
     for (const directory of this.#directories()) {

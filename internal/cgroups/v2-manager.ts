@@ -211,7 +211,6 @@ export class V2CgroupManager implements CgroupManager {
 
   *remove(deadlineMs = REMOVE_DEADLINE_MS): Operation<void> {
     if (this.#directory === undefined) return;
-    refuseRootCgroup(this.#files, this.#directory, 'remove');
     yield* removeCgroup(this.#files, this.#directory, deadlineMs);
   }
 }

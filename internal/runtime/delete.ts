@@ -1,16 +1,15 @@
-/** `delete`: takes away all that a container holds. */
+/**
+ * `delete`: takes away all that a container holds. What few containers have (hooks, a group of resctrl, no state that can be
+ * read) is loaded when one has it.
+ */
 import { existsSync } from 'node:fs';
 import { openCgroup, type ScopeName } from '../cgroups/index.ts';
 import { TsError } from '../errors/index.ts';
-import { type Operation, openPidfd, readable } from '../linux/index.ts';
-import { parseSpec } from '../oci/index.ts';
+import { type Operation, openPidfd, readable, settled } from '../linux/index.ts';
+import { readConfigCopy } from './config-copy.ts';
 import { type ContainerState, isInitAlive, readContainerState } from './container-state.ts';
-import { readConfigCopy, removeHalfMade, removeUnreadable } from './half-made.ts';
-import { runHook } from './hooks.ts';
-import { removeIntelRdt } from './intel-rdt.ts';
 import { killProcesses } from './kill.ts';
 import type { RuntimeOptions } from './runtime-options.ts';
-import { hookState } from './start.ts';
 import { removeStateDirectory, statePath } from './state-directory.ts';
 import { containerStatus } from './status.ts';
 
@@ -32,9 +31,11 @@ export function* deleteContainer(
     const error = TsError.from(thrown);
     const isGone = error.kind === 'NotFound';
     if (!isGone && !(force && error.kind === 'DataLoss')) throw error;
-    if (!isGone) yield* removeUnreadable(options, id);
-    // Of a create that was killed before it wrote a state.
-    else if (existsSync(statePath(options.root, id))) yield* removeHalfMade(options, id);
+    // Nothing, or what is left of a create that was killed before it wrote a state.
+    if (!isGone || existsSync(statePath(options.root, id))) {
+      const { removeHalfMade, removeUnreadable } = yield* settled(import('./half-made.ts'));
+      yield* isGone ? removeHalfMade(options, id) : removeUnreadable(options, id);
+    }
     removeStateDirectory(options.root, id);
     if (force) return undefined;
     throw error;
@@ -61,23 +62,20 @@ export function* removeContainer(
     if (cgroup.allPids().length > 0) yield* cgroup.kill();
     yield* cgroup.remove();
   }
-  removeIntelRdt(options, state);
-  const hooks = readPoststopHooks(options, state.id);
-  removeStateDirectory(options.root, state.id);
-  for (const [index, hook] of (hooks ?? []).entries()) {
-    try {
-      yield* runHook(hook, `hooks.poststop[${index}]`, hookState(state, 'stopped'));
-    } catch (thrown) {
-      // The container is gone whatever a hook says, and the others run (runtime-spec runtime.md#lifecycle, step 13).
-      options.debug(TsError.from(thrown).message);
-    }
+  if (state.resctrl !== undefined) {
+    const { removeIntelRdt } = yield* settled(import('./intel-rdt.ts'));
+    removeIntelRdt(options, state);
   }
+  const config = readConfigCopy(options, state.id);
+  if (config?.includes('"poststop"') !== true) {
+    removeStateDirectory(options.root, state.id);
+    return state.cgroupScope;
+  }
+  const { poststopHooks, runPoststopHooks } = yield* settled(import('./late-hooks.ts'));
+  const hooks = poststopHooks(config);
+  removeStateDirectory(options.root, state.id);
+  yield* runPoststopHooks(options, hooks, state);
   return state.cgroupScope;
-}
-
-function readPoststopHooks(options: RuntimeOptions, id: string) {
-  const text = readConfigCopy(options, id);
-  return text?.includes('"poststop"') === true ? parseSpec(text).hooks?.poststop : undefined;
 }
 
 function* killAndWait(state: ContainerState): Operation<void> {

@@ -33,6 +33,7 @@ async function terminalFor(
   request: ExecRequest,
 ): Promise<ForegroundTerminal | undefined> {
   if (request.consoleSocket !== undefined) return undefined;
+  if (request.processFile === undefined && request.tty !== true) return undefined;
   if (resolveExecProcess(options, request).terminal !== true) return undefined;
   const { ForegroundTerminal: Terminal } = await import('./foreground-terminal.ts');
   return new Terminal();

@@ -15,8 +15,9 @@ import {
 import { isErrno, TsError } from '../errors/index.ts';
 import { kill, type Operation } from '../linux/index.ts';
 import { parseSpec } from '../oci/index.ts';
+import { readConfigCopy } from './config-copy.ts';
 import { cgroupOf } from './container-cgroup.ts';
-import { CONFIG_COPY, EXEC_FIFO, STATE_FILE } from './container-state.ts';
+import { EXEC_FIFO, STATE_FILE } from './container-state.ts';
 import { removeLeftIntelRdt } from './intel-rdt.ts';
 import { isAlive } from './process-stat.ts';
 import type { RuntimeOptions } from './runtime-options.ts';
@@ -103,16 +104,6 @@ function remainsOf(path: string): Remains | undefined {
 function isBelow({ hierarchies }: CgroupHost, path: string): boolean {
   if (posix.normalize(path) !== path) return false;
   return hierarchies.some(({ mountPoint }) => path.startsWith(`${mountPoint}/`));
-}
-
-/** The copy of config.json in the state directory; undefined if there is none. */
-export function readConfigCopy(options: RuntimeOptions, id: string): Buffer | undefined {
-  try {
-    return readFileSync(statePath(options.root, id, CONFIG_COPY));
-  } catch (thrown) {
-    if (isErrno(thrown, 'ENOENT')) return undefined;
-    throw thrown;
-  }
 }
 
 /** Kills the processes of the cgroup that have the container's fifo open. */

@@ -15,6 +15,7 @@ import { OwnChild } from './child.ts';
 import { addHookProcess, type HookStreams, hookTimeoutMs } from './hook-steps.ts';
 import { inheritedOpenFiles } from './inherited-limits.ts';
 import type { Rollback } from './rollback.ts';
+import { describeStatus } from './wait-status.ts';
 
 /** Runs the hooks of one point in order; the first that fails ends it. */
 export function* runHooks(
@@ -71,12 +72,6 @@ export function endedError(name: string, waitStatus: number, stderr: OwnedFd): T
   return new TsError('FailedPrecondition', said === '' ? text : `${text}: ${said}`, {
     code: 'TS_HOOK_FAILED',
   });
-}
-
-/** A wait status (man 2 wait) in words. */
-export function describeStatus(waitStatus: number): string {
-  const signal = waitStatus & 0x7f;
-  return signal === 0 ? `exit status ${(waitStatus >> 8) & 0xff}` : `signal ${signal}`;
 }
 
 const GREATEST_OUTPUT_BYTES = 4096;

@@ -9,8 +9,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { errnoName, isErrno, TsError } from '../errors/index.ts';
-import { ANNOUNCED_BYTES, type Operation, readable, readNow } from '../linux/index.ts';
-import { parseSpec, type State } from '../oci/index.ts';
+import { ANNOUNCED_BYTES, type Operation, readable, readNow, settled } from '../linux/index.ts';
 import {
   CONFIG_COPY,
   type ContainerState,
@@ -19,11 +18,11 @@ import {
   START_ERRORS,
 } from './container-state.ts';
 import { explainExecFailure, PROGRAM_HEAD } from './exec-failure.ts';
-import { describeStatus, runHooks } from './hooks.ts';
 import type { RuntimeOptions } from './runtime-options.ts';
 import { statePath } from './state-directory.ts';
 import { containerStatus } from './status.ts';
 import { denyingModules } from './unsupported.ts';
+import { describeStatus } from './wait-status.ts';
 
 /**
  * Returns when the program was executed, or has failed to be: then it throws what failed. `mayBlock`: nothing else is to be
@@ -176,19 +175,7 @@ function findFailure({ startLabels }: ContainerState, reports: Buffer): StartFai
 function* runPoststartHooks(options: RuntimeOptions, state: ContainerState): Operation<void> {
   const path = statePath(options.root, state.id, CONFIG_COPY);
   const text = readFileSync(path);
-  if (!text.includes('"poststart"')) return; // spares most containers the parsing
-  const { hooks } = parseSpec(text);
-  yield* runHooks(hooks?.poststart, 'poststart', hookState(state, 'running'));
-}
-
-/** What hooks get on their stdin. */
-export function hookState(state: ContainerState, status: State['status']): State {
-  return {
-    ociVersion: state.ociVersion,
-    id: state.id,
-    status,
-    ...(status === 'stopped' ? {} : { pid: state.pid }),
-    bundle: state.bundle,
-    annotations: state.annotations,
-  };
+  if (!text.includes('"poststart"')) return; // most containers need neither the parser nor what runs hooks
+  const { runPoststartHooks: run } = yield* settled(import('./late-hooks.ts'));
+  yield* run(text, state);
 }
