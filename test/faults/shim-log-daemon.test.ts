@@ -1,5 +1,5 @@
 // A container that logs 10 MB a second into the shim's own log while its daemon is killed and comes back: no line is
-// lost, doubled or out of order, and nothing in the log tells of it.
+// lost, doubled or out of order, and nothing in the log tells of it. How long its writer waited at most is printed.
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -23,6 +23,31 @@ const PAIRS = shimKinds()
   .filter(({ runtime }) => runtime === 'io.containerd.tsrunc.v2')
   .flatMap((ours) => [['tscontainerd', ours] as const, ['containerd-2.1', ours] as const]);
 
+/** The longest pauses between two lines: those that begin or end while the daemon is away, and the others. */
+class Pauses {
+  readonly longestMs = { away: 0, serving: 0 };
+  readonly #away: readonly (readonly [number, number])[];
+  #time = '';
+  #beforeMs = 0;
+
+  /** `away` has when the daemon was killed, and when it served again. */
+  constructor(away: readonly (readonly [number, number])[]) {
+    this.#away = away;
+  }
+
+  see(time: string): void {
+    if (time === this.#time) return; // of the same output
+    this.#time = time;
+    const nowMs = Date.parse(time);
+    const beforeMs = this.#beforeMs;
+    this.#beforeMs = nowMs;
+    if (beforeMs === 0 || nowMs - beforeMs < 2) return;
+    const isAway = this.#away.some(([from, to]) => beforeMs <= to && nowMs >= from);
+    const key = isAway ? 'away' : 'serving';
+    this.longestMs[key] = Math.max(this.longestMs[key], nowMs - beforeMs);
+  }
+}
+
 for (const [daemonKind, ours] of PAIRS) {
   test(`${daemonKind}, ${ours.name}: it is killed again and again under a counter of 10 MB/s: the log is whole`, {
     skip: skipWithout(daemonKind) || ours.skip,
@@ -37,18 +62,23 @@ for (const [daemonKind, ours] of PAIRS) {
       args: ['/bin/sh', '-c', script],
       io: { stdout: `cri://${log}`, stderr: `cri://${log}` },
     });
+    const away: [number, number][] = [];
     for (let kill = 0; kill < KILLS; kill++) {
       await delay(SERVING_MS);
+      const killedMs = Date.now();
       await bench.daemon.kill('SIGKILL');
       await delay(AWAY_MS); // what is written meanwhile has no daemon
       await bench.restart();
+      away.push([killedMs, Date.now()]);
     }
     writeFileSync(join(bench.daemon.directory, 'rootfs/stop'), '');
     const { exitStatus } = await bench.tasks.wait({ containerId: 'counter' });
     assert.equal(exitStatus, 7);
     let next = 1_000_000;
     let end = '';
-    eachLine(log, ({ stream, tag, content }) => {
+    const pauses = new Pauses(away);
+    eachLine(log, ({ time, stream, tag, content }) => {
+      pauses.see(time);
       const isOurs = stream === 'stdout' && tag === 'F' && end === '';
       if (isOurs && content === `${next}`) next++;
       else if (isOurs && content.startsWith('end ')) end = content;
@@ -56,6 +86,9 @@ for (const [daemonKind, ours] of PAIRS) {
     });
     const blocks = (next - 1_000_000) / LINES_IN_BLOCK;
     t.diagnostic(`${KILLS} kills, ${blocks} MiB in ${Math.round(performance.now() - startMs)} ms`);
+    // The writer itself pauses for up to 100 ms after each block.
+    const { away: awayMs, serving: servingMs } = pauses.longestMs;
+    t.diagnostic(`longest pause: ${awayMs} ms without a daemon, ${servingMs} ms with one`);
     // Why a log ends early is in the words of the shim, which the daemon has.
     const words = `${next}\n${bench.daemon.log.slice(-WORDS)}`;
     assert.equal(end, `end ${blocks}`, words);
