@@ -326,12 +326,9 @@ export class Sandboxes {
     services.tasks.wait({ containerId: sandbox.id }).then(ended, ended);
   }
 
-  /** Ends the pause process and gives the network back; `stopContainers` runs first. Repeating it is harmless. */
+  /** Ends the containers and the pause process, and gives the network back then. Repeating it is harmless. */
   async stop(id: string, stopContainers: (sandbox: Sandbox) => Promise<void>): Promise<void> {
-    await this.#end(id, async (sandbox) => {
-      await stopContainers(sandbox);
-      await this.#stop(sandbox);
-    });
+    await this.#end(id, (sandbox) => this.#stop(sandbox, () => stopContainers(sandbox)));
   }
 
   /**
@@ -350,12 +347,15 @@ export class Sandboxes {
 
   /**
    * A plugin that does not give the network back fails the first stop only: the kubelet has heard of it then, the pod
-   * need not stay for it, and the attachment is written down and tried again.
+   * need not stay for it, and the attachment is written down and tried again. The pause process need not outlive the
+   * containers, which are killed: what a runtime takes to kill and to delete passes once for all of them.
    */
-  async #stop(sandbox: Sandbox): Promise<void> {
+  async #stop(sandbox: Sandbox, stopContainers?: () => Promise<void>): Promise<void> {
     const { settings, networks } = this.#options;
     const { id, state } = sandbox;
-    await this.#endTask(id);
+    for (const end of await Promise.allSettled([stopContainers?.(), this.#endTask(id)])) {
+      if (end.status === 'rejected') throw end.reason;
+    }
     sandbox.pid = 0;
     new SandboxFiles(settings, id).unmount();
     if (state.netns === '') {
