@@ -43,6 +43,47 @@ async function* chunks(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8A
   }
 }
 
+/**
+ * The same for what is read from `open` at an offset: where an earlier attempt ended. Nothing is read before the daemon has
+ * said that it wants it; throws its AlreadyExists, or what reading throws.
+ */
+export async function resumeBlob(
+  client: Client,
+  open: (offset: number) => AsyncIterable<Uint8Array>,
+  { ref, expected, total, labels = new Map() }: BlobWrite,
+  options: CallOptions,
+): Promise<void> {
+  let begin = (_offset: bigint | undefined): void => undefined;
+  const begun = new Promise<bigint | undefined>((resolve) => {
+    begin = resolve;
+  });
+  let readError: TsError | undefined;
+  try {
+    const answers = client.service(Content).write(requests(), options);
+    for await (const { offset } of answers) begin(offset);
+  } catch (thrown) {
+    throw readError ?? thrown;
+  } finally {
+    begin(undefined);
+  }
+
+  async function* requests() {
+    yield { action: WriteAction.STAT, ref, expected, total };
+    let offset = await begun;
+    if (offset === undefined) return;
+    try {
+      for await (const data of chunks(open(Number(offset)))) {
+        yield { action: WriteAction.WRITE, ref, offset, data };
+        offset += BigInt(data.length);
+      }
+    } catch (thrown) {
+      readError = TsError.from(thrown);
+      throw thrown;
+    }
+    yield { action: WriteAction.COMMIT, ref, offset, expected, total, labels };
+  }
+}
+
 /** Sees to it that a blob whose digest is known is there with these labels. */
 export async function ensureBlob(
   client: Client,

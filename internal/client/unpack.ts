@@ -34,14 +34,15 @@ export async function unpackImage(
     try {
       const diff = { mediaType: layer.mediaType, digest: layer.digest, size: BigInt(layer.size) };
       const { applied } = await client.service(Diff).apply({ diff, mounts, syncFs }, options);
-      if (applied?.digest !== image.diffIds[index]) {
-        const wanted = image.diffIds[index];
+      const wanted = image.diffIds[index] ?? '';
+      if (applied?.digest !== wanted) {
         throw new TsError(
           'FailedPrecondition',
           `layer ${layer.digest}: its content is ${applied?.digest}, not ${wanted}`,
         );
       }
       await commit(client, { snapshotter, name, key, parent }, options);
+      await label(client, layer.digest, 'containerd.io/uncompressed', wanted, options);
     } catch (thrown) {
       await snapshots.remove({ snapshotter, key }, options).catch(() => undefined); // the first error counts
       throw thrown;
@@ -79,9 +80,17 @@ async function keepSnapshot(
 ): Promise<void> {
   const config = image.manifest.children.find(({ descriptor }) => isConfig(descriptor));
   if (config === undefined) return;
-  const label = `containerd.io/gc.ref.snapshot.${snapshotter}`;
-  const info = { digest: config.descriptor.digest, labels: [[label, top]] as const };
-  await client
-    .service(Content)
-    .update({ info, updateMask: { paths: [`labels.${label}`] } }, options);
+  const key = `containerd.io/gc.ref.snapshot.${snapshotter}`;
+  await label(client, config.descriptor.digest, key, top, options);
+}
+
+async function label(
+  client: Client,
+  digest: string,
+  key: string,
+  value: string,
+  options: CallOptions,
+): Promise<void> {
+  const info = { digest, labels: [[key, value]] as const };
+  await client.service(Content).update({ info, updateMask: { paths: [`labels.${key}`] } }, options);
 }

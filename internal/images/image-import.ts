@@ -2,6 +2,7 @@ import type { ContentStore } from '../content/content-store.ts';
 import { TsError } from '../errors/index.ts';
 import type { Scope } from '../metadata/scope.ts';
 import {
+  childLabels,
   childrenOf,
   hostPlatform,
   type ImageReference,
@@ -13,7 +14,7 @@ import {
 } from '../oci/index.ts';
 import { type ArchiveContents, readArchive } from './archive-reader.ts';
 import { dockerIndex } from './docker-archive.ts';
-import { addLabels, childLabels, readDocument, writeBlob } from './image-content.ts';
+import { addLabels, readDocument, writeBlob } from './image-content.ts';
 import type { Descriptor } from './image-store.ts';
 
 /** An image manifest that an archive brought, complete with config and layers. */

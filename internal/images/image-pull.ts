@@ -11,6 +11,7 @@ import { TsError } from '../errors/index.ts';
 import type { Scope } from '../metadata/scope.ts';
 import {
   bestPlatform,
+  childLabels,
   childrenOf,
   formatPlatform,
   type ImageDocument,
@@ -22,11 +23,11 @@ import {
 } from '../oci/index.ts';
 import { Limiter } from '../registry/limiter.ts';
 import type { Progress } from '../registry/progress.ts';
-import { sourceLabel } from '../registry/reference.ts';
+import { newSourceLabel } from '../registry/reference.ts';
 import type { RegistryClient } from '../registry/registry-client.ts';
 import type { TaskGroup } from '../registry/task-group.ts';
 import type { BlobFetcher } from './blob-fetcher.ts';
-import { addLabels, childLabels, readConfig, readDocument } from './image-content.ts';
+import { addLabels, readConfig, readDocument } from './image-content.ts';
 import type { Descriptor } from './image-store.ts';
 import { DEFAULT_SNAPSHOTTER, type ImageTarget } from './image-target.ts';
 import type { Unpacker } from './unpacker.ts';
@@ -244,11 +245,6 @@ function addSource(
   blob: Descriptor,
   { reference }: RegistryClient,
 ): void {
-  const key = sourceLabel(reference.host);
-  const before = content.info(scope, blob.digest).labels.get(key);
-  const sources = new Set(before?.split(','));
-  if (sources.has(reference.repository)) return;
-  const value = [...sources, reference.repository].sort().join(',');
-  if (key.length + value.length <= 4096)
-    addLabels(content, scope, blob.digest, new Map([[key, value]]));
+  const { labels } = content.info(scope, blob.digest);
+  addLabels(content, scope, blob.digest, newSourceLabel(labels, reference));
 }

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { test } from 'node:test';
 import type { ContentStore, Digest } from '../content/content-store.ts';
 import { TsError } from '../errors/index.ts';
@@ -6,7 +7,7 @@ import type { LeaseStore } from '../metadata/lease-store.ts';
 import type { ApplyOptions, Differ } from '../snapshots/differ.ts';
 import type { Snapshotter } from '../snapshots/snapshotter.ts';
 import type { Descriptor } from './image-store.ts';
-import { Unpacker } from './unpacker.ts';
+import { chainIds, Unpacker } from './unpacker.ts';
 
 const digest = (digit: string): Digest => `sha256:${digit.repeat(64)}`;
 const layerOf = (digit: string): Descriptor => ({
@@ -74,3 +75,11 @@ for (const [isSynced, expected] of [
     assert.deepEqual(calls.sort(), expected);
   });
 }
+
+test('chainIds: each over the one below (image-spec config.md#layer-chainid)', () => {
+  const second = `sha256:${createHash('sha256')
+    .update(`${digest('a')} ${digest('b')}`)
+    .digest('hex')}`;
+  assert.deepEqual(chainIds([]), []);
+  assert.deepEqual(chainIds([digest('a'), digest('b')]), [digest('a'), second]);
+});

@@ -1,3 +1,4 @@
+export { childLabels } from './child-labels.ts';
 export { defaultSeccomp } from './default-seccomp.ts';
 export { defaultSpec, OCI_VERSION, rootlessSpec } from './default-spec.ts';
 export type * from './descriptor.ts';

@@ -1,6 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { familiarReference, normalizeDockerReference, parseReference } from './reference.ts';
+import {
+  familiarReference,
+  newSourceLabel,
+  normalizeDockerReference,
+  parseReference,
+  sourceLabel,
+} from './reference.ts';
 
 const digest = `sha256:${'0'.repeat(64)}`;
 
@@ -46,5 +52,25 @@ for (const [text, why] of refused) {
       kind: 'InvalidArgument',
       text: `image reference ${JSON.stringify(text)}: ${why}`,
     });
+  });
+}
+
+test('sourceLabel: without the port, as containerd writes it', () => {
+  assert.equal(sourceLabel('127.0.0.1:5000'), 'containerd.io/distribution.source.127.0.0.1');
+  assert.equal(sourceLabel('docker.io'), 'containerd.io/distribution.source.docker.io');
+});
+
+const FROM = parseReference('a.example:5000/x/y:1');
+const KEY = 'containerd.io/distribution.source.a.example';
+for (const [name, before, expected] of [
+  ['the first', undefined, 'x/y'],
+  ['one more, in order', 'a/b,z', 'a/b,x/y,z'],
+  ['there already', 'a/b,x/y', undefined],
+  ['too long', 'z'.repeat(4050), undefined],
+] as const) {
+  test(`newSourceLabel: ${name}`, () => {
+    const labels = before === undefined ? new Map() : new Map([[KEY, before]]);
+    const label = newSourceLabel(labels, FROM);
+    assert.deepEqual([...label], expected === undefined ? [] : [[KEY, expected]]);
   });
 }

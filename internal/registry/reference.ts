@@ -77,7 +77,22 @@ function invalid(text: string, why: string, advice?: string): TsError {
   });
 }
 
+/** What containerd takes of a label's key and value together. */
+const MAX_LABEL_BYTES = 4096;
+
 /** Label of a blob with the repositories of a registry that it came from; containerd leaves out the port. */
 export function sourceLabel(host: string): string {
   return `containerd.io/distribution.source.${host.replace(/:[0-9]+$/, '')}`;
+}
+
+/** The label that says so too of the repository of `reference`; none when it is there, or would be too long. */
+export function newSourceLabel(
+  before: ReadonlyMap<string, string> | undefined,
+  { host, repository }: Reference,
+): Map<string, string> {
+  const key = sourceLabel(host);
+  const sources = new Set(before?.get(key)?.split(','));
+  if (sources.has(repository)) return new Map();
+  const value = [...sources, repository].sort().join(',');
+  return key.length + value.length <= MAX_LABEL_BYTES ? new Map([[key, value]]) : new Map();
 }

@@ -18,7 +18,6 @@ const MEANT: readonly (readonly [missing: RegExp, why: string])[] = [
   [/^images (mount|unmount) --?(k|u|skip-verify|plain-http|user|refresh|hosts-dir)$/, NO_EFFECT],
   [/^images (mount|unmount) --(tlscacert|tlscert|tlskey|http-dump|http-trace|label)$/, NO_EFFECT],
   [/^content active (-t|--root)$/, 'ctr takes them and does nothing with them'],
-  [/^content fetch --metadata-only$/, 'not yet: the transfer of the daemon has no such wish'],
   [/^(containers create|run) --gpus$/, "not yet: a hook of NVIDIA's toolkit"],
   [/^(containers create|run) --apparmor-default-profile$/, 'not yet: name a loaded profile'],
   [/^(containers create|run) --blockio-(class|config-file)$/, 'not yet: classes of goresctrl'],

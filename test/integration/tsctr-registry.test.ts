@@ -88,7 +88,9 @@ function commands(ref: string): [command: string, ...args: string[]][] {
     ['images push --local', ref, SOURCE],
     ['content push-object', ref.replace('image', 'object'), layer, LAYER],
     ['images pull', ref],
+    ['images pull --local', ref],
     ['content fetch', ref],
+    ['content fetch --metadata-only', ref],
     ['content fetch-object', ref],
     ['content fetch-blob', ref, layer],
   ];
@@ -326,17 +328,6 @@ describe('what of an image is pulled', { skip }, () => {
   test('--snapshotter: unpacked there', async () => {
     const { snapshots, native } = await pulled('images pull', '--snapshotter', 'native');
     assert.deepEqual([snapshots, native], [0, 2]);
-  });
-
-  test('--local, --max-concurrent-downloads, --sync-fs are taken, as the daemon pulls', async () => {
-    const { here } = await pulled(
-      'images pull',
-      '--local',
-      '--max-concurrent-downloads',
-      '1',
-      '--sync-fs',
-    );
-    assert.deepEqual(here, { documents: 2, layers: 2 });
   });
 });
 

@@ -3,6 +3,7 @@ import { TsError } from '../../errors/index.ts';
 import type { Command, CommandContext } from '../command.ts';
 import { imageTarget } from '../image-content.ts';
 import { type Conversion, ImageConverter } from '../image-convert.ts';
+import { storeImage } from '../image-store.ts';
 import { argument } from '../labels.ts';
 import { hostPlatform, parsePlatform } from '../platform.ts';
 import { withLease } from '../work-lease.ts';
@@ -39,7 +40,7 @@ export const CONVERT: Command = {
         target: { mediaType, digest, size: BigInt(size) },
         labels: image?.labels ?? new Map(),
       };
-      await store(context, record);
+      await storeImage(client, record);
       return digest;
     });
     if (output.format === 'json') output.json({ name: target, digest });
@@ -59,22 +60,4 @@ function conversionOf(flags: CommandContext['flags']): Conversion {
     isOci: flags.bool('oci'),
     platforms: flags.bool('all-platforms') ? undefined : platforms,
   };
-}
-
-/** A name that is taken goes over to the new image, as with ctr. */
-async function store(
-  { client }: CommandContext,
-  image: NonNullable<Parameters<ReturnType<typeof imagesOf>['create']>[0]['image']>,
-): Promise<void> {
-  const images = imagesOf(client);
-  try {
-    await images.create({ image });
-  } catch (thrown) {
-    if (TsError.from(thrown).kind !== 'AlreadyExists') throw thrown;
-    await images.update({ image });
-  }
-}
-
-function imagesOf(client: CommandContext['client']) {
-  return client.service(Images);
 }

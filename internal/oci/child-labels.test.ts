@@ -1,8 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { sourceLabel } from '../registry/reference.ts';
-import { childLabels } from './image-content.ts';
-import { chainIds } from './unpacker.ts';
+import { childLabels } from './child-labels.ts';
 
 const digest = (letter: string) => `sha256:${letter.repeat(64)}` as const;
 const of = (mediaType: string, letter: string) => ({
@@ -39,18 +37,4 @@ test('childLabels: of an index', () => {
     [...labels.keys()],
     ['containerd.io/gc.ref.content.m.0', 'containerd.io/gc.ref.content.m.1'],
   );
-});
-
-test('sourceLabel: without the port, as containerd writes it', () => {
-  assert.equal(sourceLabel('127.0.0.1:5000'), 'containerd.io/distribution.source.127.0.0.1');
-  assert.equal(sourceLabel('docker.io'), 'containerd.io/distribution.source.docker.io');
-});
-
-test('chainIds: each over the one below (image-spec config.md#layer-chainid)', async () => {
-  const { createHash } = await import('node:crypto');
-  const second = `sha256:${createHash('sha256')
-    .update(`${digest('a')} ${digest('b')}`)
-    .digest('hex')}`;
-  assert.deepEqual(chainIds([]), []);
-  assert.deepEqual(chainIds([digest('a'), digest('b')]), [digest('a'), second]);
 });
