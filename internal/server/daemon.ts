@@ -8,6 +8,7 @@ import { ServerReflection as Reflection } from '../api/generated/grpc.reflection
 import { ServerReflection as ReflectionV1alpha } from '../api/generated/grpc.reflection.v1alpha.ts';
 import type { ConfigFile } from '../config/index.ts';
 import { type ErrorKind, TsError } from '../errors/index.ts';
+import { IdleMemory } from '../linux/idle-memory.ts';
 import type { Logger } from '../log/index.ts';
 import { grpcService } from '../services/context.ts';
 import { healthService } from '../services/health.ts';
@@ -21,6 +22,7 @@ import { criMetrics } from './cri-metrics.ts';
 import { eventServer } from './event-forwarding.ts';
 import { GrpcServer, type GrpcServerOptions } from './grpc-server.ts';
 import { readIdentity } from './identity.ts';
+import { idleCalls } from './idle-calls.ts';
 import type { DaemonModule } from './module.ts';
 import { MODULES } from './modules/index.ts';
 import { listenUnix } from './socket.ts';
@@ -31,6 +33,8 @@ import { REVISION, VERSION } from './version.ts';
 /** How long calls may go on when the daemon stops, and how long they may take to be aborted. */
 const SHUTDOWN_DRAIN_MS = 500;
 const SHUTDOWN_GRACE_MS = 5000;
+/** Shortest time between two givings back of memory: what they cost, some 50 ms, must not be noticed. */
+const MEMORY_PAUSE_MS = 60_000;
 /** Services of the CRI (`disable_tcp_service`). */
 const CRI_PACKAGE = 'runtime.v1.';
 
@@ -44,6 +48,8 @@ export class Daemon implements AsyncDisposable {
   readonly #ttrpc: TtrpcServer;
   readonly #sockets: Server[] = [];
   readonly #httpServers: HttpServer[] = [];
+  /** A daemon that is never idle is left to V8. */
+  readonly #memory = new IdleMemory({ pauseMs: MEMORY_PAUSE_MS, busyTouches: Infinity });
   #closing: Promise<void> | undefined;
 
   private constructor(core: Core) {
@@ -54,9 +60,12 @@ export class Daemon implements AsyncDisposable {
       maxReceiveBytes: core.config.grpc.max_recv_message_size,
       maxSendBytes: core.config.grpc.max_send_message_size,
       onError: (path, error) => logFailure(core.log, path, error),
-      observer: isMeasured
-        ? criMetrics(core.metrics, callMetrics(core.metrics, metrics.grpc_histogram))
-        : undefined,
+      observer: idleCalls(
+        this.#memory,
+        isMeasured
+          ? criMetrics(core.metrics, callMetrics(core.metrics, metrics.grpc_histogram))
+          : undefined,
+      ),
     };
     this.#grpc = new GrpcServer(options);
     this.#tcpGrpc = core.config.grpc.tcp_address === '' ? undefined : new GrpcServer(options);
@@ -114,6 +123,7 @@ export class Daemon implements AsyncDisposable {
     this.#sockets.push(
       await listenUnix(grpc.address, grpc, (socket) => this.#grpc.accept(socket), onError),
     );
+    this.#memory.touch(); // a start leaves much
   }
 
   #checkPlugins(): void {
@@ -181,6 +191,7 @@ export class Daemon implements AsyncDisposable {
   }
 
   async #close(): Promise<void> {
+    this.#memory[Symbol.dispose]();
     for (const socket of this.#sockets) socket.close();
     for (const server of this.#httpServers) {
       server.close();

@@ -42,7 +42,8 @@ export interface ObservedCall {
   ended(code: number): void;
 }
 
-const UNOBSERVED: ObservedCall = { received() {}, sent() {}, ended() {} };
+/** Of a call that nobody wants to hear of. */
+export const UNOBSERVED: ObservedCall = { received() {}, sent() {}, ended() {} };
 
 /** Why a call's signal is aborted. One object: making an error for each call would cost a stack. */
 const CANCELED = new TsError('Canceled', 'context canceled');

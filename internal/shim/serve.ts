@@ -7,6 +7,7 @@ import type { Socket } from 'node:net';
 import { type Status, TtrpcError, TtrpcServer } from '../../ttrpc/index.ts';
 import { Task } from '../api/generated/containerd.task.v2.ts';
 import { ERROR_KINDS, TsError } from '../errors/index.ts';
+import { IdleMemory } from '../linux/idle-memory.ts';
 import {
   peerCredentials,
   setChildSubreaper,
@@ -17,7 +18,6 @@ import { ChildRegistry } from './command.ts';
 import type { ShimContext } from './container.ts';
 import { EventPublisher } from './event-publisher.ts';
 import { ExitLedger } from './exit-ledger.ts';
-import { IdleMemory } from './idle-memory.ts';
 import { closeInheritedFds } from './inherited-fds.ts';
 import { addLazyService } from './lazy-service.ts';
 import { createShimLog, type ShimLog } from './log.ts';

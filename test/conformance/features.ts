@@ -419,6 +419,10 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       what: "Metrics under containerd's names, the debug socket, logs as JSON or text, a listener on TCP with TLS",
       shownBy: [integration('daemon-observability')],
     },
+    {
+      what: 'What the daemon needed for its work goes back to the kernel when nobody has called it for three seconds',
+      shownBy: [integration('daemon-idle-memory')],
+    },
     { what: 'NRI', shownBy: [] },
   ],
 };

@@ -1,5 +1,7 @@
 /**
- * Gives memory back when a shim becomes idle: it is there for as long as its pod, busy for the first
+ * Gives memory back when a process that lives long becomes idle.
+ *
+ * A shim: it is there for as long as its pod, busy for the first
  * second of it. Creating a container leaves V8 and malloc with some 4 MB that they keep for more of
  * the same (measured November 2026: 16.0 MB private before, 12.2 MB after). The first time all code goes as well that does not run
  * just then: most has begun the pod and is not called again (11.4 MB before, 10.6 MB after; with InProcess 12.7 and 11.6). The
@@ -9,7 +11,7 @@
  * that has grown by 8 MB, and what it then frees lies between what malloc has given out meanwhile
  * (539 execs in 207 containers by 4 clients, in-process: 17.7 MB of malloc's heap, 3.5 MB in use).
  */
-import { trimMemory } from '../linux/index.ts';
+import { trimMemory } from './malloc.ts';
 
 /** Quiet time before memory is given back. */
 const QUIET_MS = 3_000;
@@ -73,9 +75,9 @@ interface Collection {
 }
 type Collector = (options: Collection) => void;
 
-async function collect(isIdle: boolean, isFirst: boolean): Promise<void> {
-  const { setFlagsFromString } = await import('node:v8');
-  const { runInNewContext } = await import('node:vm');
+function collect(isIdle: boolean, isFirst: boolean): void {
+  const { setFlagsFromString } = process.getBuiltinModule('node:v8');
+  const { runInNewContext } = process.getBuiltinModule('node:vm');
   // The switch would make V8 refuse the compiled code of the program at its start; late it is free.
   setFlagsFromString('--expose-gc');
   const gc = runInNewContext('gc') as Collector;
