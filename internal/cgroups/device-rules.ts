@@ -37,6 +37,7 @@ const DEFAULT_RULES: readonly DeviceRule[] = [
   { allow: true, type: 'c', major: 1, minor: 9, access: 'rwm' }, // urandom
   { allow: true, type: 'c', major: 136, access: 'rwm' }, // /dev/pts/*
   { allow: true, type: 'c', major: 5, minor: 2, access: 'rwm' }, // ptmx
+  { allow: true, type: 'c', major: 10, minor: 200, access: 'rwm' }, // net/tun, which programs of VPNs count on
 ];
 
 /** The rules of a container: those of its configuration, then the defaults. */

@@ -23,7 +23,7 @@ import {
   addProgram,
   type IdentityPlan,
 } from './identity-steps.ts';
-import { addScheduling, addStdio, type Stdio } from './process-steps.ts';
+import { addScheduling, addStdio, addWorkingDirectory, type Stdio } from './process-steps.ts';
 
 export interface ExecPlan {
   readonly id: string;
@@ -128,7 +128,8 @@ function addExecChild(child: Sequence, plan: ExecPlan): Pick<ExecProgram, 'ready
       bindsDevConsole: false,
     });
   } else addStdio(child, plan.stdio);
-  let listener = addIdentity(child, root, identity, { makesCwd: false });
+  addWorkingDirectory(child, root, process.cwd, { create: false });
+  let listener = addIdentity(child, root, identity);
   child.addAll(steps.resetSignals());
   child.add(steps.setParentDeathSignal(undefined));
   listener ??= addEarlyFilter(child, identity);

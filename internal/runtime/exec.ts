@@ -21,6 +21,7 @@ import {
   readContainerState,
 } from './container-state.ts';
 import { planCapabilities } from './credential-steps.ts';
+import { withProgramEnvironment } from './environment.ts';
 import { execCgroupPaths } from './exec-cgroup.ts';
 import { explainExecFailure } from './exec-failure.ts';
 import { type ExecProcessOptions, execProcess } from './exec-process.ts';
@@ -116,7 +117,7 @@ function planExec(
   const state = readContainerState(options.root, request.id);
   const pidfd = openInit(options, state, request, rollback);
   const spec = readSpecCopy(options, request.id);
-  const wanted = execProcess(request, spec.process);
+  const wanted = withProgramEnvironment(execProcess(request, spec.process));
   refuseMissingModules(wanted, 'process.');
   const mayWait = options.perform === undefined;
   const withOwnHome = mayWait ? withHome(wanted, `/proc/${state.pid}/root`) : wanted;

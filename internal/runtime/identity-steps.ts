@@ -17,7 +17,7 @@ import {
 import { addExecutableCheck, addExecute, searchExecutable } from './executable.ts';
 import type { HomeByChild } from './home-by-child.ts';
 import { parseIdList } from './id-list.ts';
-import { addResourceLimits, addStdioOwner, addWorkingDirectory } from './process-steps.ts';
+import { addResourceLimits, addStdioOwner } from './process-steps.ts';
 
 /** A compiled seccomp profile. */
 export interface SeccompPlan {
@@ -90,14 +90,12 @@ export function addIdentity(
   sequence: Sequence,
   root: Value,
   plan: IdentityPlan,
-  { makesCwd }: { makesCwd: boolean },
 ): Announcement | undefined {
   const { process } = plan;
   let listener: Announcement | undefined;
   plan.home?.addTo(sequence, root, plan);
   if (plan.personality !== undefined) sequence.add(steps.setPersonality(plan.personality.domain));
   if (plan.memoryPolicy !== undefined) addMemoryPolicy(sequence, plan.memoryPolicy);
-  addWorkingDirectory(sequence, root, process.cwd, { create: makesCwd });
   if (!plan.parentSetsLimits) {
     addResourceLimits(sequence, process.rlimits ?? [], plan.openFiles);
   }

@@ -15,6 +15,7 @@ import type { CgroupView } from './cgroup-mount-steps.ts';
 import type { CreateRequest } from './create.ts';
 import { type MaySetGroups, planCapabilities } from './credential-steps.ts';
 import { fillsDev, planDevices } from './device-plan.ts';
+import { withProgramEnvironment } from './environment.ts';
 import { HomeByChild } from './home-by-child.ts';
 import { withHome } from './home-directory.ts';
 import type { HookStreams } from './hook-steps.ts';
@@ -60,7 +61,8 @@ export function planInit(
   hookStreams: ReadonlyMap<string, HookStreams>,
   rollback: Rollback,
 ): InitPlan {
-  const { spec, process: containerProcess } = bundle;
+  const { spec } = bundle;
+  const containerProcess = withProgramEnvironment(bundle.process);
   const linux = spec.linux ?? {};
   const namespaces = planNamespaces(linux.namespaces ?? []);
   const hasUser = namespaces.hasNewUser || namespaces.joined.some(({ type }) => type === 'user');

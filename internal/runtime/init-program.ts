@@ -30,7 +30,13 @@ import type { MountPlan, PlannedMount } from './mount-plan.ts';
 import { addMount, type MountContext } from './mount-steps.ts';
 import type { NamespacePlan } from './namespace-plan.ts';
 import { addJoins, type OpenNamespace } from './namespace-steps.ts';
-import { addOwnNull, addScheduling, addStdio, type Stdio } from './process-steps.ts';
+import {
+  addOwnNull,
+  addScheduling,
+  addStdio,
+  addWorkingDirectory,
+  type Stdio,
+} from './process-steps.ts';
 import {
   addMasks,
   addMoveRoot,
@@ -226,7 +232,7 @@ class InitBuilder {
     else addMoveRoot(child, root);
     addOwnNull(child, root, this.#plan.nullStdio);
     this.#finishRoot(child, root);
-    this.listener = addIdentity(child, root, identity, { makesCwd: true });
+    this.listener = addIdentity(child, root, identity);
     this.#waitForStart(child);
     const waiting = child.items.length - 1; // this step as well can fail when nobody but start listens
     this.#execute(child);
@@ -338,6 +344,8 @@ class InitBuilder {
       child.add(steps.setDomainname(spec.domainname));
     }
     addSysctls(child, identity.proc, spec.linux?.sysctl ?? {});
+    // While it can still be made: images whose cwd is not there run with a read-only root as well.
+    addWorkingDirectory(child, root, identity.process.cwd, { create: true });
     if (spec.root.readonly === true) addReadOnlyRoot(child, root);
   }
 

@@ -1,6 +1,7 @@
 import { readlinkSync } from 'node:fs';
 import { TsError } from '../errors/index.ts';
 import type { Process } from '../oci/index.ts';
+import { programEnvironment } from './environment.ts';
 
 const FIRST = 3;
 
@@ -45,5 +46,6 @@ export function listenFdCount(env: Readonly<Record<string, string | undefined>>)
 /** The process with the environment that tells it of the sockets, which are its fds from 3 on. */
 export function withListenFds(process: Process, count: number): Process {
   if (count === 0) return process;
-  return { ...process, env: [...(process.env ?? []), `LISTEN_FDS=${count}`, 'LISTEN_PID=1'] };
+  const env = [...(process.env ?? []), `LISTEN_FDS=${count}`, 'LISTEN_PID=1'];
+  return { ...process, env: programEnvironment(env) };
 }
