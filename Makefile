@@ -8,6 +8,7 @@
 # make bench            measurements beside runc, crun and containerd
 # make soak             SECONDS=600 WORKERS=8: containers in a loop, and that nothing is left of them
 # make soak-pods        PODS=110 PROBED=50 SECONDS=300: a full node of pods, then probes in some of them; nothing is left
+# make soak-twins      PAIRS=300 SEED=…: random bundles under runc and tsrunc, which must make the same containers of them
 # make soak-ooms        OOMS=1000: containers that run out of memory at once, and that each is told as such
 # make soak-shims       SHIMS=100: so many dead and so many live shims, and how long a daemon takes to list their pods
 # make soak-log         the daemon killed twenty times under a container that logs 10 MB a second
@@ -33,7 +34,7 @@ node := node_modules/node-linux-$(host)/bin/node
 packages := node_modules/.package-lock.json
 generated := internal/api/generated/.stamp
 
-.PHONY: all install demo test critest test-podman test-vm lint fmt types bench soak soak-pods soak-ooms soak-shims soak-log soak-events soak-daemon clean generate
+.PHONY: all install demo test critest test-podman test-vm lint fmt types bench soak soak-pods soak-twins soak-ooms soak-shims soak-log soak-events soak-daemon clean generate
 .DELETE_ON_ERROR:
 
 all: $(binaries) $(dist)/LICENSES.txt
@@ -107,6 +108,9 @@ soak: all
 soak-pods: all
 	PODS=$(PODS) PROBED=$(PROBED) SECONDS=$(SECONDS) TEST_DAEMON_PROGRAM=$(CURDIR)/$(dist)/bin/tscontainerd \
 		$(node) test/soak/pods.ts
+
+soak-twins: all
+	PAIRS=$(PAIRS) SEED=$(SEED) $(node) test/soak/twins.ts
 
 soak-ooms: all
 	OOMS=$(OOMS) TEST_DAEMON_PROGRAM=$(CURDIR)/$(dist)/bin/tscontainerd $(node) test/soak/ooms.ts
