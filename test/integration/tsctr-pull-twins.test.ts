@@ -180,7 +180,13 @@ describe('blobs at once', { skip: skipWithout('containerd-2.1') || skipWithoutTs
   });
 });
 
-describe('--sync-fs', { skip: skipWithout('containerd-2.1') || skipWithoutTsctr }, () => {
+const strace = peer('strace');
+// -D: strace is not the parent of the daemon, which so gets the signals of the test.
+const SYNC_CALLS = ['-D', '-f', '-qq', '--seccomp-bpf', '-e', 'trace=syncfs'];
+
+describe('--sync-fs', {
+  skip: skipWithout('containerd-2.1') || skipWithoutTsctr || strace.skip,
+}, () => {
   const dir = mkdtempSync(join(tmpdir(), 'tsctr-pull-'));
   after(() => rmSync(dir, { recursive: true }));
 
@@ -189,7 +195,7 @@ describe('--sync-fs', { skip: skipWithout('containerd-2.1') || skipWithoutTsctr 
       const isSynced = flags.length > 1;
       test(`${client} images pull ${flags.join(' ')}: ${isSynced ? 'each layer' : 'nothing'} is synced`, async () => {
         const trace = join(dir, `${client}-${isSynced}`);
-        const wrapper = ['strace', '-f', '--seccomp-bpf', '-qq', '-e', 'trace=syncfs', '-o', trace];
+        const wrapper = [strace.path, ...SYNC_CALLS, '-o', trace];
         await using daemon = await TestDaemon.start('containerd-2.1', { wrapper });
         const args = ['-a', daemon.address, 'images', 'pull', ...flags, ref];
         const { status, stderr } =
