@@ -12,6 +12,7 @@ export type {
   CgroupResources,
 } from './cgroup-manager.ts';
 export { containerDeviceRules } from './device-rules.ts';
+export { removeIdleCgroup } from './idle-cgroup.ts';
 export { memoryNow, refuseBelowUsage } from './memory-now.ts';
 export { adoptCgroup, locateCgroup, openCgroup } from './open-cgroup.ts';
 export {

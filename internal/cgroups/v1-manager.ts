@@ -16,6 +16,7 @@ import {
   signalProcesses,
   unmakeCgroups,
 } from './cgroup-tree.ts';
+import { processDirectory } from './idle-cgroup.ts';
 import { killProcesses } from './kill-processes.ts';
 import { watchV1Oom } from './oom-watch.ts';
 import type { CgroupStatistics } from './statistics.ts';
@@ -119,19 +120,13 @@ export class V1CgroupManager implements CgroupManager {
     return [...this.#directories()].some((directory) => this.#files.exists(directory));
   }
 
-  /** The hierarchy that is asked for processes: one whose limits a process cannot slip out of. */
-  #processDirectory(): string | undefined {
-    const { freezer, devices, memory, pids } = this.#paths;
-    return freezer ?? devices ?? memory ?? pids ?? Object.values(this.#paths)[0];
-  }
-
   pids(): number[] {
-    const directory = this.#processDirectory();
+    const directory = processDirectory(this.#paths);
     return directory === undefined ? [] : cgroupPids(this.#files, directory);
   }
 
   allPids(): number[] {
-    const directory = this.#processDirectory();
+    const directory = processDirectory(this.#paths);
     return directory === undefined ? [] : cgroupTreePids(this.#files, directory);
   }
 

@@ -1,11 +1,13 @@
 /**
- * `delete`: takes away all that a container holds. What few containers have (hooks, a group of resctrl, no state that can be
- * read) is loaded when one has it.
+ * `delete`: takes away all that a container holds. What few containers have (processes that are left, hooks, a group of
+ * resctrl, no state that can be read) is loaded when one has it.
  */
 import { existsSync } from 'node:fs';
-import { openCgroup, type ScopeName } from '../cgroups/index.ts';
+import { removeIdleCgroup } from '../cgroups/idle-cgroup.ts';
+import type { ScopeName } from '../cgroups/index.ts';
 import { TsError } from '../errors/index.ts';
-import { type Operation, openPidfd, readable, settled } from '../linux/index.ts';
+import { type Operation, readable, settled } from '../linux/operation.ts';
+import { openPidfd } from '../linux/pidfd.ts';
 import { readConfigCopy } from './config-copy.ts';
 import { type ContainerState, isInitAlive, readContainerState } from './container-state.ts';
 import { killProcesses } from './kill.ts';
@@ -57,10 +59,9 @@ export function* removeContainer(
   options: RuntimeOptions,
   state: ContainerState,
 ): Operation<ScopeName | undefined> {
-  const cgroup = openCgroup(state.cgroupPaths);
-  if (cgroup.exists()) {
-    if (cgroup.allPids().length > 0) yield* cgroup.kill();
-    yield* cgroup.remove();
+  if (!removeIdleCgroup(state.cgroupPaths)) {
+    const { removeWithProcesses } = yield* settled(import('./container-processes.ts'));
+    yield* removeWithProcesses(state);
   }
   if (state.resctrl !== undefined) {
     const { removeIntelRdt } = yield* settled(import('./intel-rdt.ts'));

@@ -1,8 +1,11 @@
-import { openCgroup } from '../cgroups/index.ts';
+// Of internal/linux only what it needs: all of it would be read at each start of `tsrunc kill` and `delete`.
 import { TsError } from '../errors/index.ts';
-import { type Operation, openPidfd, parseSignal, signalPidfd } from '../linux/index.ts';
+import { parseSignal } from '../linux/constants/signal.ts';
+import { type Operation, settled } from '../linux/operation.ts';
+import { openPidfd, signalPidfd } from '../linux/pidfd.ts';
 import { type ContainerState, isInitAlive, readContainerState } from './container-state.ts';
 import type { RuntimeOptions } from './runtime-options.ts';
+import { isFrozen } from './status.ts';
 
 const SIGKILL = 9;
 
@@ -31,16 +34,10 @@ export function* killContainer(
 
 /** SIGKILL to all of the container. False: none is left. */
 export function* killProcesses(state: ContainerState): Operation<boolean> {
-  const cgroup = openCgroup(state.cgroupPaths);
-  let isSent = signalInit(state, SIGKILL);
-  // Without a pid namespace of its own the others outlive init, and go on when it has ended.
-  if (state.sharesPidNamespace && cgroup.exists() && cgroup.allPids().length > 0) {
-    yield* cgroup.kill();
-    isSent = true;
-  }
-  // cgroup v1 keeps even the killed frozen. Not before the signal: nothing of it shall run again.
-  if (isSent && cgroup.exists() && cgroup.isFrozen()) cgroup.thaw();
-  return isSent;
+  const isSent = signalInit(state, SIGKILL);
+  if (!state.sharesPidNamespace && !(isSent && isFrozen(state))) return isSent;
+  const { killWithCgroup } = yield* settled(import('./container-processes.ts'));
+  return yield* killWithCgroup(state, isSent);
 }
 
 /** Sends to the very process that was created, not to one that got its pid. False: it has ended. */

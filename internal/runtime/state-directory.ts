@@ -5,7 +5,7 @@
 import { existsSync, mkdirSync, readdirSync, realpathSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { isErrno, TsError } from '../errors/index.ts';
-import { unmountAll } from '../linux/index.ts';
+import { unmountAll } from '../linux/mount.ts';
 import { checkContainerId } from './container-id.ts';
 
 /** Path of a file of the container's state directory. */

@@ -34,9 +34,9 @@ export function containerStatus(root: string, state: ContainerState): ContainerS
 
 /**
  * Whether the cgroup is frozen or told to be. Read here and not through internal/cgroups, since
- * `state` and `list` shall not load it.
+ * `state`, `list` and `kill` shall not load it.
  */
-function isFrozen(state: ContainerState): boolean {
+export function isFrozen(state: ContainerState): boolean {
   const v1 = state.cgroupPaths['freezer'];
   if (v1 !== undefined) {
     const content = readIfThere(`${v1}/freezer.state`);
