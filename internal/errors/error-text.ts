@@ -41,7 +41,6 @@ const ERRNO_TEXTS: Readonly<Record<string, string>> = {
   EOVERFLOW: 'value too large for defined data type',
   ELIBBAD: 'accessing a corrupted shared library',
   EOPNOTSUPP: 'operation not supported',
-  ETIMEDOUT: 'connection timed out',
   ECONNREFUSED: 'connection refused',
   EDQUOT: 'disk quota exceeded',
 };
