@@ -65,8 +65,9 @@ interface DynamicSymbol {
 }
 
 /**
- * Returns a copy of an executable, or of a library that nobody else's symbols shall stand in for, in which only symbols that are imported, copied from libraries or for which `isKept`
- * says so are left in the dynamic symbol table. Throws an Error when the file is made otherwise than Node's are.
+ * Returns a copy of an executable, or of a library that nobody else's symbols shall stand in for, in which only symbols
+ * that are imported, copied from libraries or for which `isKept` says so are left in the dynamic symbol table. Throws an
+ * Error when the file is made otherwise than Node's are.
  */
 export function shortenDynamicSymbols(input: Buffer, isKept: (name: string) => boolean): Buffer {
   const bytes = Buffer.from(input);
