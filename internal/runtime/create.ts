@@ -13,11 +13,12 @@ import { connectConsole } from './console-socket.ts';
 import { cgroupOf } from './container-cgroup.ts';
 import { CONFIG_COPY, EXEC_FIFO, START_ERRORS } from './container-state.ts';
 import { openInnerHooks } from './hooks.ts';
-import { cgroupFds, type OpenedFds, openCgroups, planInit } from './init-plan.ts';
+import { type OpenedFds, planInit } from './init-plan.ts';
 import { buildInitProgram, type InitPlan } from './init-program.ts';
 import { makeIntelRdt, planIntelRdt } from './intel-rdt.ts';
 import { checkNetDevices } from './net-devices.ts';
 import { countPreservedFds } from './preserved-fds.ts';
+import { cgroupFds, openCgroups } from './process-fds.ts';
 import type { Stdio } from './process-steps.ts';
 import { Rollback } from './rollback.ts';
 import type { RuntimeOptions } from './runtime-options.ts';
@@ -83,7 +84,7 @@ function standInFds(cgroup: CgroupManager): OpenedFds {
     startErrors: 103,
     console: 104,
     stdio: OWN_STDIO,
-    ...cgroupFds(cgroup, () => 105),
+    ...cgroupFds(cgroup.paths, () => 105),
   };
 }
 
@@ -122,7 +123,7 @@ export function* createContainer(
       ...openStartFiles(directory, rollback),
       console,
       stdio: request.stdio ?? OWN_STDIO,
-      ...openCgroups(cgroup, rollback),
+      ...openCgroups(cgroup.paths, rollback),
     };
     const plan = planInit(
       bundle,

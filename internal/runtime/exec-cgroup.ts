@@ -1,7 +1,7 @@
 /** Which cgroups a process of `exec` starts in. */
 import { readFileSync } from 'node:fs';
 import { posix } from 'node:path';
-import { hasInnerCgroups } from '../cgroups/index.ts';
+import { hasInnerCgroups } from '../cgroups/v2-controllers.ts';
 import type { ContainerState } from './container-state.ts';
 import { subCgroupPaths } from './sub-cgroups.ts';
 

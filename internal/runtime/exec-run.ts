@@ -1,8 +1,8 @@
 /** `exec` as the command line knows it: detached, or in the foreground until the process ends. */
 import { runAlone } from '../linux/index.ts';
+import { childExit } from './child-exit.ts';
 import { type ExecRequest, resolveExecProcess, startExec } from './exec.ts';
 import type { ForegroundTerminal } from './foreground-terminal.ts';
-import { childExit } from './run.ts';
 import type { RuntimeOptions } from './runtime-options.ts';
 import { forwardSignals } from './signal-forwarding.ts';
 

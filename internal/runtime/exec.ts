@@ -1,6 +1,5 @@
 /** `exec`: another process in a running container. */
 import { readFileSync, writeFileSync, writeSync } from 'node:fs';
-import { openCgroup } from '../cgroups/index.ts';
 import { isErrno, TsError } from '../errors/index.ts';
 import {
   type Operation,
@@ -10,6 +9,7 @@ import {
   type ProgramRun,
   type Reached,
   readable,
+  settled,
 } from '../linux/index.ts';
 import { type Process, parseSpec, type Spec } from '../oci/index.ts';
 import { OwnChild, sendPidfd, setLimits } from './child.ts';
@@ -30,11 +30,10 @@ import { HomeByChild } from './home-by-child.ts';
 import { withHome } from './home-directory.ts';
 import { hookState } from './hook-state.ts';
 import { inheritedOpenFiles } from './inherited-limits.ts';
-import { openCgroups, openHostProc, ownedStdio } from './init-plan.ts';
-import { joinIntelRdt } from './intel-rdt.ts';
 import { availableCapabilities } from './own-capabilities.ts';
 import { writePidFile } from './pid-file.ts';
 import { countPreservedFds, withListenFds } from './preserved-fds.ts';
+import { openCgroups, openHostProc, ownedStdio } from './process-fds.ts';
 import type { Stdio } from './process-steps.ts';
 import { Rollback } from './rollback.ts';
 import type { RuntimeOptions } from './runtime-options.ts';
@@ -140,7 +139,7 @@ function planExec(
     report: report.writeEnd.number,
     goOn: goOn.readEnd.number,
     console: openConsole(request, ownProcess, rollback),
-    ...openCgroups(openCgroup(paths), rollback),
+    ...openCgroups(paths, rollback),
     stdio,
     supervised: { seccomp, state: hookState(state, 'running') },
     identity: {
@@ -297,7 +296,7 @@ class ExecBirth {
       return;
     }
     if (announcement === ready) {
-      this.#complete(pid, rollback);
+      yield* this.#complete(pid, rollback);
     } else if (announcement === listener) {
       const { seccomp, state } = this.#plan.supervised;
       if (seccomp !== undefined) yield* sendListener(seccomp, { pid, fd: Number(value), state });
@@ -308,10 +307,13 @@ class ExecBirth {
   }
 
   /** The last that the process waits for: from then on it goes its way, and may outlive this one. */
-  #complete(pid: number, rollback: Rollback): void {
+  *#complete(pid: number, rollback: Rollback): Operation<void> {
     const { identity, container } = this.#plan;
     if (identity.parentSetsLimits) setLimits(pid, identity);
-    joinIntelRdt(this.#options, container, pid);
+    if (container.resctrl !== undefined) {
+      const { joinIntelRdt } = yield* settled(import('./intel-rdt.ts'));
+      joinIntelRdt(this.#options, container, pid);
+    }
     const { pidFile, pidfdSocket } = this.#request;
     if (pidfdSocket !== undefined) sendPidfd(pidfdSocket, pid, 'setns');
     if (pidFile !== undefined) writePidFile(pidFile, pid, rollback);

@@ -1,14 +1,7 @@
 /** Gathers what the init program needs to know of the bundle and of this machine. */
-import { closeSync, existsSync, fstatSync, openSync } from 'node:fs';
+import { closeSync, existsSync } from 'node:fs';
 import type { CgroupHost, CgroupManager } from '../cgroups/index.ts';
-import { TsError } from '../errors/index.ts';
-import {
-  copyMountTree,
-  isOnFileSystem,
-  readMountInfo,
-  SyscallProgram,
-  steps,
-} from '../linux/index.ts';
+import { copyMountTree, readMountInfo, SyscallProgram, steps } from '../linux/index.ts';
 import type { Linux, Spec } from '../oci/index.ts';
 import type { Bundle } from './bundle.ts';
 import type { CgroupView } from './cgroup-mount-steps.ts';
@@ -31,7 +24,7 @@ import { type MountPlan, type PlannedMount, planMounts } from './mount-plan.ts';
 import { type NamespacePlan, planNamespaces } from './namespace-plan.ts';
 import { availableCapabilities } from './own-capabilities.ts';
 import { withListenFds } from './preserved-fds.ts';
-import type { Stdio } from './process-steps.ts';
+import { nullStdio, openForChild, openHostProc, ownedStdio } from './process-fds.ts';
 import type { Rollback } from './rollback.ts';
 import { compileSeccomp } from './seccomp-filter.ts';
 import { isInitialUserNamespace } from './user-namespace.ts';
@@ -142,27 +135,6 @@ function groupsIn(namespaces: NamespacePlan, linux: Linux, caller: Caller): MayS
   return namespaces.joined.some(({ type }) => type === 'user') ? 'unknown' : 'yes';
 }
 
-/** The host's procfs, looked at by fd: what is written there must reach the kernel. */
-export function openHostProc(rollback: Rollback): number {
-  if (!isOnFileSystem('/proc', 'PROC_SUPER_MAGIC')) {
-    throw new TsError('FailedPrecondition', '/proc of the host is not a procfs', {
-      code: 'TS_HOST_PROC',
-      advice: 'run "mount -t proc proc /proc"',
-    });
-  }
-  return open('/proc', 'open /proc of the host', rollback);
-}
-
-function open(path: string, operation: string, rollback: Rollback, flags = 'r'): number {
-  try {
-    const fd = openSync(path, flags);
-    rollback.always(() => closeSync(fd));
-    return fd;
-  } catch (thrown) {
-    throw TsError.from(thrown, operation);
-  }
-}
-
 function openNamespaces(
   spec: Spec,
   { joined }: NamespacePlan,
@@ -171,66 +143,11 @@ function openNamespaces(
   const opened = joined.map(({ type, path }) => ({
     type,
     path,
-    fd: open(path, `open ${type} namespace ${path}`, rollback),
+    fd: openForChild(path, `open ${type} namespace ${path}`, rollback),
   }));
   refuseHostNamespaces(spec, opened);
   return opened;
 }
-
-/**
- * cgroup v1: the files to write to; v2: the directory to start in; hybrid: both. Throws if one is
- * not there: a process that joins nothing would be in its caller's cgroups, without limits.
- */
-export function openCgroups(
-  cgroup: CgroupManager,
-  rollback: Rollback,
-): Pick<InitFds, 'cgroup' | 'cgroupTasks'> {
-  return cgroupFds(cgroup, (path, flags) => open(path, `open cgroup ${path}`, rollback, flags));
-}
-
-/** As openCgroups, of cgroups that need not exist. */
-export function cgroupFds(
-  cgroup: CgroupManager,
-  opened: (path: string, flags: string) => number,
-): Pick<InitFds, 'cgroup' | 'cgroupTasks'> {
-  const tasks: [string, number][] = [];
-  const seen = new Set<string>();
-  let unified: number | undefined;
-  for (const [controller, directory] of Object.entries(cgroup.paths)) {
-    if (seen.has(directory)) continue;
-    seen.add(directory);
-    const path = controller === '' ? directory : `${directory}/tasks`;
-    const fd = opened(path, controller === '' ? 'r' : 'r+');
-    if (controller === '') unified = fd;
-    else tasks.push([path, fd]);
-  }
-  return { cgroup: unified, cgroupTasks: tasks };
-}
-
-/** /dev/null belongs to root; what is closed to nobody. */
-export function ownedStdio(stdio: Stdio, hasTerminal: boolean): number[] {
-  if (hasTerminal) return [0];
-  return STDIO.filter((target) => ![undefined, DEV_NULL].includes(deviceOf(stdio, target)));
-}
-
-/** Which of stdio lead to the host's /dev/null. */
-function nullStdio(stdio: Stdio): number[] {
-  return STDIO.filter((target) => deviceOf(stdio, target) === DEV_NULL);
-}
-
-const STDIO = [0, 1, 2];
-
-/** st_rdev; undefined if it is not open. */
-function deviceOf(stdio: Stdio, target: number): number | undefined {
-  try {
-    return fstatSync(stdio[target] ?? target).rdev;
-  } catch {
-    return undefined;
-  }
-}
-
-/** st_rdev of the character device 1:3. */
-const DEV_NULL = 0x103;
 
 /** The mount that has the rootfs, where the root is to be shared: pivot_root wants it private. */
 function sharedParent(bundle: Bundle): string | undefined {

@@ -1,14 +1,9 @@
 /** `run`: create, start, and in the foreground wait for the end. */
 import { TsError } from '../errors/index.ts';
-import {
-  openPidfd,
-  runAlone,
-  setChildSubreaper,
-  waitForChild,
-  waitReadable,
-} from '../linux/index.ts';
+import { runAlone, setChildSubreaper } from '../linux/index.ts';
 import { loadBundle } from './bundle.ts';
 import { createContainer, endScope } from './cgroup-driver.ts';
+import { childExit } from './child-exit.ts';
 import { readContainerState } from './container-state.ts';
 import type { CreateRequest } from './create.ts';
 import { deleteContainer, removeContainer } from './delete.ts';
@@ -105,13 +100,4 @@ async function startOrDelete(options: RuntimeOptions, id: string): Promise<void>
     }
     throw error;
   }
-}
-
-/** Waits without blocking: signals are to be forwarded and a terminal to be served meanwhile. */
-export async function childExit(pid: number): Promise<number> {
-  using pidfd = openPidfd(pid);
-  if (pidfd !== undefined) await waitReadable(pidfd.number);
-  const exited = waitForChild(pid);
-  if (exited === undefined) throw new TsError('Internal', `internal error: ${pid} is no child`);
-  return exited.exitCode;
 }

@@ -93,8 +93,8 @@ export const layers: Readonly<Record<string, Layer>> = {
 export const faces: Readonly<Record<string, RegExp>> = {
   // One file per subject, so that a program holds only what it uses. What speaks to the kernel directly stays inside.
   [linux]: /^(?!syscall|koffi)(?:constants\/)?[a-z0-9-]+\.ts$/,
-  // The one by itself is for a command that needs nothing else of it.
-  'internal/cgroups': /^(?:index|idle-cgroup)\.ts$/,
+  // Those by themselves are for commands that need nothing else of it.
+  [cgroups]: /^(?:index|idle-cgroup|v2-controllers)\.ts$/,
   [errors]: /^(?:index|errno|error-text)\.ts$/,
   [api]: /^(?:generated\/[^/]+|any|init|service|time|codec)\.ts$/,
 };
