@@ -15,17 +15,16 @@ test('readV1EventDetails: time by CPU, and the files of cpuset', () => {
   const details = readV1EventDetails({ cpuacct: '/acct', cpuset: '/set' }, files);
   assert.deepEqual(details.perCpuUser, [5n, 6n]);
   assert.deepEqual(details.perCpuKernel, [7n, 8n]);
-  assert.deepEqual(details.cpuset?.['cpus'], [0n, 1n, 2n, 5n]);
-  assert.equal(details.cpuset?.['mems'], undefined);
-  assert.equal(details.cpuset?.['sched_relax_domain_level'], -1n);
-  assert.equal(details.cpuset?.['sched_load_balance'], 1n);
-  assert.equal(details.cpuset?.['mem_exclusive'], 0n);
+  assert.deepEqual(details.cpuset['cpus'], [0n, 1n, 2n, 5n]);
+  assert.equal(details.cpuset['mems'], undefined);
+  assert.equal(details.cpuset['sched_relax_domain_level'], -1n);
+  assert.equal(details.cpuset['sched_load_balance'], 1n);
+  assert.equal(details.cpuset['mem_exclusive'], 0n);
 });
 
-test('readV1EventDetails: without the controllers there is nothing', () => {
-  assert.deepEqual(readV1EventDetails({}, new FakeCgroupFiles('/cgroup')), {
-    perCpuKernel: [],
-    perCpuUser: [],
-    cpuset: undefined,
-  });
+test('readV1EventDetails: without the controllers there are no lists, and zeros', () => {
+  const { cpuset, ...lists } = readV1EventDetails({}, new FakeCgroupFiles('/cgroup'));
+  assert.deepEqual(lists, { perCpuKernel: [], perCpuUser: [] });
+  assert.deepEqual(new Set(Object.values(cpuset)), new Set([0n]));
+  assert.equal(Object.keys(cpuset).length, 9);
 });

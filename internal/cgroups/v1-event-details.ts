@@ -5,8 +5,8 @@ export interface V1EventDetails {
   /** Nanoseconds by CPU. */
   readonly perCpuKernel: readonly bigint[];
   readonly perCpuUser: readonly bigint[];
-  /** Files of cpuset by their names; undefined without that controller. */
-  readonly cpuset: Readonly<Record<string, bigint | readonly bigint[]>> | undefined;
+  /** Files of cpuset by their names; numbers are 0 without that controller. */
+  readonly cpuset: Readonly<Record<string, bigint | readonly bigint[]>>;
 }
 
 const CPUSET_LISTS = ['cpus', 'mems'] as const;
@@ -39,13 +39,11 @@ export function readV1EventDetails(
   return {
     perCpuUser: rows.map(([, user = '0']) => BigInt(user)),
     perCpuKernel: rows.map(([, , kernel = '0']) => BigInt(kernel)),
-    cpuset: directories['cpuset'] === undefined ? undefined : cpuset(read),
+    cpuset: cpuset(read),
   };
 }
 
-function cpuset(
-  read: (controller: string, file: string) => string,
-): NonNullable<V1EventDetails['cpuset']> {
+function cpuset(read: (controller: string, file: string) => string): V1EventDetails['cpuset'] {
   const values: Record<string, bigint | readonly bigint[]> = {};
   for (const name of CPUSET_LISTS) {
     const list = parseRanges(read('cpuset', `cpuset.${name}`));

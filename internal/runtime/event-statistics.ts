@@ -12,6 +12,8 @@ import {
 } from '../cgroups/index.ts';
 
 const NS_PER_US = 1000n;
+/** How statistics write `max`. */
+const UNLIMITED = 18446744073709551615n;
 
 type Value =
   | bigint
@@ -32,8 +34,11 @@ export function eventStatistics(
     intel_rdt: resctrl === undefined ? {} : ofResctrl(resctrl),
     network_interfaces: null,
   };
-  if (statistics.version === 2) return { ...ofV2(statistics), ...others };
-  return { ...ofV1(statistics, readV1EventDetails(cgroup.paths)), ...others };
+  if (statistics.version === 1) {
+    return { ...ofV1(statistics, readV1EventDetails(cgroup.paths)), ...others };
+  }
+  // runc has zeros for what v2 does not have.
+  return { ...ofV2(statistics, readV1EventDetails({})), ...others };
 }
 
 function ofV1(
@@ -57,7 +62,7 @@ function ofV1(
             },
             throttling: unlessZero({ ...cpu.throttling }),
           },
-    cpuset: cpuset ?? {},
+    cpuset,
     memory:
       memory === undefined
         ? {}
@@ -92,14 +97,10 @@ function ofV1(
   };
 }
 
-function ofV2({
-  cpu,
-  memory,
-  pids,
-  io,
-  hugetlb,
-  memoryEvents,
-}: CgroupStatisticsV2): Record<string, Value> {
+function ofV2(
+  { cpu, memory, pids, io, hugetlb, memoryEvents }: CgroupStatisticsV2,
+  { cpuset }: V1EventDetails,
+): Record<string, Value> {
   const entry = (op: string, major: bigint, minor: bigint, value: bigint): BlkioEntry => ({
     op,
     device: '',
@@ -133,7 +134,7 @@ function ofV2({
             }),
             ...psi(cpu.psi),
           },
-    cpuset: {},
+    cpuset,
     memory:
       memory === undefined
         ? {}
@@ -145,10 +146,11 @@ function ofV2({
               max: memory.maxUsage,
               failcnt: memoryEvents?.max ?? 0n,
             }),
+            // Memory and swap together, as v1 counts them; nobody counts the most that this was.
             swap: memoryEntry({
-              limit: memory.swapLimit,
-              usage: memory.swapUsage,
-              max: memory.swapMaxUsage,
+              limit: limitOfBoth(memory.usageLimit, memory.swapLimit),
+              usage: memory.usage + memory.swapUsage,
+              max: 0n,
               failcnt: 0n,
             }),
             kernel: memoryEntry(undefined),
@@ -156,19 +158,27 @@ function ofV2({
             raw: { ...memory.raw },
             ...psi(memory.psi),
           },
-    pids: pids === undefined ? {} : unlessZero({ ...pids }),
+    pids:
+      pids === undefined
+        ? {}
+        : unlessZero({ ...pids, limit: pids.limit === UNLIMITED ? 0n : pids.limit }),
     blkio: {
       ...blkioEntries('ioServiceBytesRecursive', bytes),
       ...blkioEntries('ioServicedRecursive', operations),
       ...psi(io?.psi),
     },
     hugetlb: Object.fromEntries(
-      hugetlb.map(({ pagesize, current, max, failcnt }) => [
+      // `max` is the most that was used, for which v2 has no file.
+      hugetlb.map(({ pagesize, current, failcnt }) => [
         pagesize,
-        { ...unlessZero({ usage: current, max }), failcnt },
+        { ...unlessZero({ usage: current }), failcnt },
       ]),
     ),
   };
+}
+
+function limitOfBoth(memory: bigint, swap: bigint): bigint {
+  return memory === UNLIMITED || swap === UNLIMITED ? UNLIMITED : memory + swap;
 }
 
 /** runc's `intel_rdt`: what is empty or zero is left out, the counters of a cache aside. */
