@@ -49,7 +49,8 @@ export async function lifecycleTable(rounds: number): Promise<string> {
         }
       }
     }
-    return lifecycleReport(subjects, floor);
+    const ready = subjects[0]?.skip === false ? readyNote(join(dir, 'ready'), bundle, rounds) : '';
+    return [lifecycleReport(subjects, floor), ready].join('\n');
   } finally {
     rmSync(dir, { recursive: true });
   }
@@ -83,6 +84,21 @@ async function oneLife(
     measure([path, '--root', state, 'delete', '--force', id]);
     throw error;
   }
+}
+
+/** How long it takes from the clone of a container's process until that waits for `start`, as `--trace` has it. */
+function readyNote(state: string, bundle: string, rounds: number): string {
+  const file = `${state}.trace`;
+  const times = Array.from({ length: rounds }, (_, round) => {
+    const id = `bench-ready-${process.pid}-${round}`;
+    measure([ours, '--root', state, 'create', '--bundle', bundle, '--trace', file, id]);
+    measure([ours, '--root', state, 'delete', '--force', id]);
+    const [, atUs] = /^ *([0-9.]+) .*# announce ready$/m.exec(readFileSync(file, 'utf8')) ?? [];
+    if (atUs === undefined) throw new Error(`${file}: nothing says that the process was ready`);
+    return Number(atUs) / 1e3;
+  });
+  const version = existsSync('/sys/fs/cgroup/cgroup.controllers') ? 2 : 1;
+  return `From the clone of the container's process until it waits for \`start\`, by \`--trace\`: ${ms(median(times))} (cgroup v${version}).`;
 }
 
 /** Waits until a process is gone or a zombie, which its new parent reaps some time later. */
