@@ -21,9 +21,10 @@ import { median } from './measure.ts';
 import { ms, table } from './report.ts';
 
 const binaries = join(import.meta.dirname, '../../dist/bin');
-const IMAGE = 'example.test/library/busybox:1';
+/** What containers run. */
+export const IMAGE = 'example.test/library/busybox:1';
 /** A pause image for containerd: the program that is built into our daemon, so that both start the same. */
-const PAUSE = 'example.test/library/pause:1';
+export const PAUSE = 'example.test/library/pause:1';
 
 const STEPS = ['run pod', 'create', 'start', 'exec', 'stop pod'] as const;
 type Step = (typeof STEPS)[number];
@@ -136,6 +137,13 @@ async function startNode(
     ].join('\n'),
   });
   const connection = new GrpcConnection(daemon.address, 'k8s.io');
+  await importPodImages(daemon, directory);
+  await connection.service(ImageService).imageStatus({ image: { image: IMAGE } });
+  return { daemon, connection, runtime: connection.service(RuntimeService) };
+}
+
+/** Brings the image of a container, {@link IMAGE}, and the one of pods into a daemon. */
+export async function importPodImages(daemon: TestDaemon, directory: string): Promise<void> {
   const files = [{ path: 'pause', kind: 'file', mode: 0o755, content: pauseProgram() } as const];
   for (const [name, layer, config] of [
     [IMAGE, busyboxRootfs().entries, { Cmd: ['/bin/sh'] }],
@@ -148,10 +156,8 @@ async function startNode(
       await imageArchive(await buildImage({ name, layers: [layer], compression: 'none', config })),
     );
     const { status, stderr } = daemon.ctr('ctr-2.1', ['-n', 'k8s.io', 'images', 'import', file]);
-    if (status !== 0) throw new Error(`${kind}: import ${name}: ${stderr}`);
+    if (status !== 0) throw new Error(`${daemon.kind}: import ${name}: ${stderr}`);
   }
-  await connection.service(ImageService).imageStatus({ image: { image: IMAGE } });
-  return { daemon, connection, runtime: connection.service(RuntimeService) };
 }
 
 /** One pod with one container, from its beginning to its end. */
@@ -220,7 +226,8 @@ function sumOf(steps: ReadonlyMap<Step, readonly number[]> | undefined): number 
   );
 }
 
-function percentile99(values: readonly number[]): number {
+/** The value that one in a hundred exceeds. */
+export function percentile99(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * 0.99))] ?? 0;
 }

@@ -1,4 +1,4 @@
-// node test/bench/main.ts [--rounds N] [--part start|run|lifecycle|catalogue|memory|ctr|shim|pull|cri|cri-bridge|cri-ten] [--write]: measures our programs and the originals in turn
+// node test/bench/main.ts [--rounds N] [--part start|run|lifecycle|catalogue|memory|ctr|shim|pull|slow-disk|cri|cri-bridge|cri-ten] [--write]: measures our programs and the originals in turn
 // (ours, theirs, ours, theirs, …), so that what else the machine does meets both, and prints Markdown tables or puts them
 // into the README.
 import { spawnSync } from 'node:child_process';
@@ -14,6 +14,7 @@ import { pullTable } from './pull-table.ts';
 import { machine } from './report.ts';
 import { runTable } from './run-table.ts';
 import { shimTable } from './shim-table.ts';
+import { slowDiskTable } from './slow-disk-table.ts';
 import { startTable } from './start-table.ts';
 
 const { values } = parseArgs({
@@ -23,7 +24,7 @@ const { values } = parseArgs({
       type: 'string',
       multiple: true,
       default: [
-        ...['start', 'run', 'lifecycle', 'catalogue', 'memory', 'ctr', 'shim', 'pull'],
+        ...['start', 'run', 'lifecycle', 'catalogue', 'memory', 'ctr', 'shim', 'pull', 'slow-disk'],
         ...['cri', 'cri-bridge', 'cri-ten'],
       ],
     },
@@ -56,6 +57,7 @@ for (const [part, measureTable] of [
   ['ctr', () => ctrTable(rounds)],
   ['shim', () => shimTable(rounds)],
   ['pull', () => pullTable(Math.ceil(rounds / 5))],
+  ['slow-disk', slowDiskTable],
   ['cri', () => criTable({ network: 'host', atOnce: 1, rounds })],
   ['cri-bridge', () => criTable({ network: 'bridge', atOnce: 1, rounds })],
   ['cri-ten', () => tenAtOnce(Math.ceil(rounds / 5))],
