@@ -72,6 +72,10 @@ export const features: Readonly<Record<string, readonly Feature[]>> = {
       shownBy: ['test/conformance/config-properties.test.ts'],
     },
     {
+      what: 'The same containers as of runc 1.3: a probe inside sees the same, in bundles of every kind and in random ones (`make soak-twins`)',
+      shownBy: ['test/conformance/runtime-twins.test.ts', 'test/soak/soak-twins.test.ts'],
+    },
+    {
       what: 'Containers of a user without privileges, with his own id or the ranges of /etc/subuid',
       shownBy: [integration('runtime-rootless')],
     },
