@@ -3,6 +3,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { TtrpcServer } from '../../ttrpc/index.ts';
 import { TaskDelete } from '../api/generated/containerd.events.ts';
 import { Events } from '../api/generated/containerd.services.events.ttrpc.v1.ts';
@@ -36,4 +38,27 @@ test('EventPublisher loses none of ten thousand events that come faster than a d
   rmSync(directory, { recursive: true });
   assert.deepEqual(pids, sent);
   assert.deepEqual(lines, []);
+});
+
+test('EventPublisher keeps no more of an event that waits than its bytes', async () => {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  const log = createShimLog(false, {}, () => {});
+  const events = new EventPublisher('/nonexistent/ttrpc.sock', 'default', log);
+  collect();
+  const before = process.memoryUsage().arrayBuffers;
+  for (let pid = 0; pid < 1_000; pid++) {
+    events.publish('/tasks/delete', TaskDelete, { containerId: 'c1', pid });
+    for (let other = 0; other < 4; other++) Buffer.allocUnsafe(4_000); // what a shim does between two
+  }
+  const { pending } = events;
+  const kept = () => process.memoryUsage().arrayBuffers - before;
+  const deadlineMs = performance.now() + 10_000;
+  do {
+    collect();
+    await new Promise((resolve) => setTimeout(resolve, 5)); // V8 frees them in another thread
+  } while (kept() > 1 << 20 && performance.now() < deadlineMs);
+  await events.close(0);
+  assert.equal(pending, 1_000);
+  assert.ok(kept() < 1 << 20, `${kept()} bytes for 1,000 events`);
 });

@@ -61,7 +61,9 @@ export class EventPublisher implements EventSink {
   publish<T extends object>(topic: string, type: MessageType<T>, event: Init<T>): void {
     if (this.#isClosed || this.#address === '') return;
     const before = this.#queue.dropped;
-    this.#queue.push({ topic, timeNs: nowNs(), event: packAny(type, event) });
+    const { typeUrl, value } = packAny(type, event);
+    // Encoded bytes are a slice of a pool of 64 KB, all of which each event that waits would keep.
+    this.#queue.push({ topic, timeNs: nowNs(), event: { typeUrl, value: new Uint8Array(value) } });
     if (this.#queue.dropped > before)
       this.#log.warn('event dropped: the daemon is away for too long');
     if (!this.#isSending) void this.#send();
