@@ -10,7 +10,11 @@ const STDIN = 0;
 const STDOUT = 1;
 const STDERR = 2;
 
+/** Of the directory, in one that is made anew with each boot, for what all shims of a machine have in memory once. */
+const SHARED = 'containerd-shim-tsrunc-v2';
+
 async function run({ verb, flags }: Arguments): Promise<void> {
+  if (verb !== 'version') (await import('../../internal/linux/addon-file.ts')).shareAddon(SHARED);
   // Each command loads what it needs: `start` is waited for, `serve` lives for as long as a pod.
   switch (verb) {
     case 'version': {

@@ -272,7 +272,11 @@ export const attacks: readonly Attack[] = [
   {
     id: 'a swapped koffi file',
     what: 'native code of another user is loaded',
-    triedBy: [[attack('hostile-environment'), 'a koffi.node that another user has put']],
+    triedBy: [
+      [attack('hostile-environment'), 'a koffi.node that another user has put'],
+      ['internal/linux/addon-file.test.ts', 'openSharedAddon refuses'],
+      ['internal/linux/addon-file.test.ts', 'is replaced, not written to'],
+    ],
   },
   {
     id: '__proto__ as a name',
