@@ -4,10 +4,10 @@
  * neither kills nor unblocks the writer, and what it has not read is there for the next one.
  */
 import { fstatSync, openSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { TsError } from '../errors/index.ts';
 import { OpenFlag, OwnedFd } from '../linux/index.ts';
+import { makeDirectories } from './make-directories.ts';
 import { DescriptorSink, FileSink, type Sink } from './sink.ts';
 
 const { O_RDONLY, O_WRONLY, O_NONBLOCK, O_APPEND, O_CREAT, O_NOCTTY } = OpenFlag;
@@ -44,7 +44,7 @@ export function openOutput(path: string): Sink {
 
 /** Opens or makes a log file, and the directories above it. */
 export async function openLogFile(path: string): Promise<Sink> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o755 });
+  await makeDirectories(dirname(path));
   const sink = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK, 0o644);
   if (!fstatSync(sink.number).isFIFO()) return new FileSink(sink);
   sink.close();

@@ -8,7 +8,6 @@
  * since the file changes between two writes.
  */
 import { close, fstat, ftruncate, open, write } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { nowNs } from '../api/time.ts';
@@ -16,6 +15,7 @@ import { errnoNameOf, TsError } from '../errors/index.ts';
 import { OpenFlag, OwnedFd } from '../linux/index.ts';
 import { releaseBuffer } from '../linux/release-buffer.ts';
 import type { LineWriter } from './log-line.ts';
+import { makeDirectories } from './make-directories.ts';
 
 const { O_WRONLY, O_APPEND, O_CREAT, O_NONBLOCK, O_NOCTTY } = OpenFlag;
 
@@ -75,7 +75,7 @@ export class LogFile implements LineWriter {
 
   /** Opens or makes the file, and the directories above it. */
   static async open(path: string, options: LogFileOptions): Promise<LogFile> {
-    await mkdir(dirname(path), { recursive: true, mode: 0o755 });
+    await makeDirectories(dirname(path));
     return new LogFile(path, await openForLines(path), options);
   }
 

@@ -1,3 +1,4 @@
+import { monotonicMs } from '../linux/monotonic-clock.ts';
 import type { TaskService } from './task-service.ts';
 
 type TaskHandlers = TaskService['handlers'];
@@ -22,7 +23,7 @@ export class RunningRequests {
 
   /** The requests that run, the oldest first; `sinceMs` is how long. */
   list(): RunningRequest[] {
-    const now = performance.now();
+    const now = monotonicMs();
     return [...this.#running].map((request) => {
       return { ...request, sinceMs: Math.round(now - request.sinceMs) };
     });
@@ -40,7 +41,7 @@ export class RunningRequests {
     return async (request, context) => {
       this.#onRequest();
       const { id = '', execId = '' } = request;
-      const running = { method, container: id, exec: execId, sinceMs: performance.now() };
+      const running = { method, container: id, exec: execId, sinceMs: monotonicMs() };
       this.#running.add(running);
       try {
         return await handle(request, context);
