@@ -22,6 +22,7 @@ import { measure, median, type Sample } from './measure.ts';
 import { type Memory, memoryOf } from './memory.ts';
 import { mb, ms, table } from './report.ts';
 import { type BenchHost, cpuOf, type ShimPlan, ShimSubject, STEPS } from './shim-subject.ts';
+import { measureGracePeriods, measureWarmCreates, type WarmSubject } from './warm-create.ts';
 
 const bin = join(import.meta.dirname, '../../dist/bin');
 const SHIM = 'containerd-shim-tsrunc-v2';
@@ -34,6 +35,13 @@ const OUTPUT_ROUNDS = 3;
 const IDLE_MS = 5_000;
 /** Pages of a program that runs once are its own, of one that runs several times shared: each runs as often. */
 const COPIES = 3;
+
+/** In the order of {@link plans}. */
+const WARM_SUBJECTS: readonly WarmSubject[] = [
+  { runtime: 'tsrunc' },
+  { runtime: 'in-process' },
+  { runtime: 'runc-1.3', original: 'containerd-shim-runc-v2-2.1' },
+];
 
 /** What one subject was measured at, beside the steps of its containers. */
 interface Figures {
@@ -73,7 +81,11 @@ export async function shimTable(rounds: number): Promise<string> {
     await measureRunning(all, { workspace, socket: daemon.socket });
     const empty = await idleProgram(workspace);
     await stopDaemon(daemon, 'SIGTERM');
-    return report(all, empty, rounds);
+    const warm = {
+      creates: await measureWarmCreates(WARM_SUBJECTS, rounds),
+      graceMs: median(await measureGracePeriods(rounds)),
+    };
+    return report(all, warm, empty, rounds);
   } finally {
     await removeWorkspace(workspace);
   }
@@ -244,10 +256,22 @@ function cpuTimeMs(statistics: CgroupStatistics): number {
   return Number(statistics.cpu?.usageUsec) / 1e3;
 }
 
-function report(all: readonly Figures[], empty: Memory, rounds: number): string {
+/** Creates in shims that serve already, and how long a process waits that joins a cgroup. */
+interface WarmFigures {
+  readonly creates: readonly (readonly Sample[])[];
+  readonly graceMs: number;
+}
+
+function report(all: readonly Figures[], warm: WarmFigures, empty: Memory, rounds: number): string {
   const cell = (samples: readonly Sample[]) => {
     const wall = median(samples.map(({ wallMs }) => wallMs));
     return `${ms(wall)} (${ms(median(samples.map(({ cpuMs }) => cpuMs)))})`;
+  };
+  /** Its processor time is in units of 10 ms, of which a median says nothing. */
+  const coarseCell = (samples: readonly Sample[]) => {
+    const wall = median(samples.map(({ wallMs }) => wallMs));
+    const cpu = samples.reduce((sum, { cpuMs }) => sum + cpuMs, 0) / samples.length;
+    return `${ms(wall)} (${ms(cpu)})`;
   };
   const row = (name: string, pick: (figures: Figures) => string) => [name, ...all.map(pick)];
   const names = all.map(({ subject }) => subject.plan.name);
@@ -261,6 +285,10 @@ function report(all: readonly Figures[], empty: Memory, rounds: number): string 
     [
       row("the shim's command `start`", ({ startCommand }) => cell(startCommand)),
       ...steps,
+      [
+        `Create alone, in a shim that serves already (to join cgroups alone: ${ms(warm.graceMs)})`,
+        ...warm.creates.map(coarseCell),
+      ],
       row('CPU of `exec`: shim and runtime alone', ({ execCpuMs }) => ms(execCpuMs)),
       row('`ctr tasks exec` (CPU of ctr)', ({ ctrExec }) => cell(ctrExec)),
       row(`stdout to a fifo, ${OUTPUT_MIB} MiB (CPU with the writer)`, (figures) => {
