@@ -8,7 +8,7 @@ import { ensureDirectory, nameOf } from './in-root.ts';
 import { exactChange, kernelAttributes, kernelPropagation } from './mount-attributes.ts';
 import type { DataOption } from './mount-options.ts';
 import type { PlannedMount } from './mount-plan.ts';
-import { type MountContext, newFileSystem } from './mount-steps.ts';
+import { emptyFileSystem, type MountContext, newFileSystem } from './mount-steps.ts';
 
 export interface CgroupView {
   readonly isUnified: boolean;
@@ -42,9 +42,11 @@ function addUnified(
   const own = view.paths[''];
   const target = ensureDirectory(sequence, context.root, destination, { purpose });
   const mounted =
-    view.hasNewNamespace || own === undefined
+    view.hasNewNamespace || (own === undefined && !view.isUnified)
       ? newFileSystem(sequence, purpose, 'cgroup2', { source: 'cgroup', data: [], attributes })
-      : bindDirectory(sequence, own, purpose, planned);
+      : own === undefined
+        ? emptyFileSystem(sequence, purpose) // rootless: the host's own are not shown (CVE-2023-25809)
+        : bindDirectory(sequence, own, purpose, planned);
   sequence.add(steps.moveMount({ from: mounted, to: target }), { label: purpose });
   addPropagation(sequence, planned, mounted, purpose);
   sequence.add(steps.close(mounted));

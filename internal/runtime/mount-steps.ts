@@ -137,6 +137,19 @@ function addFileSystem(sequence: Sequence, planned: PlannedMount, context: Mount
   }
 }
 
+/** A detached mount of a new file system in which nothing is and nothing can be made. */
+export function emptyFileSystem(sequence: Sequence, purpose: string): Result {
+  return newFileSystem(sequence, purpose, 'tmpfs', {
+    source: 'tmpfs',
+    data: [
+      { key: 'nr_blocks', value: '1' },
+      { key: 'nr_inodes', value: '1' },
+    ],
+    flags: ['ro'],
+    attributes: ['MOUNT_ATTR_RDONLY'],
+  });
+}
+
 /** A detached mount of a new file system. */
 export function newFileSystem(
   sequence: Sequence,

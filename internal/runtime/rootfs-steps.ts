@@ -11,7 +11,7 @@ import {
 import type { RootfsPropagation } from '../oci/index.ts';
 import { normalizePath, openStep, sharedResult } from './in-root.ts';
 import type { MaskedPath } from './mask-plan.ts';
-import { newFileSystem } from './mount-steps.ts';
+import { emptyFileSystem } from './mount-steps.ts';
 
 type PropagationFlag = Extract<
   MountFlag,
@@ -151,16 +151,7 @@ export function addMasks(sequence: Sequence, root: Value, paths: readonly Masked
 }
 
 function maskDirectory(sequence: Sequence, target: Value, label: string): void {
-  const tmpfs = newFileSystem(sequence, label, 'tmpfs', {
-    source: 'tmpfs',
-    data: [
-      { key: 'nr_blocks', value: '1' },
-      { key: 'nr_inodes', value: '1' },
-    ],
-    flags: ['ro'],
-    attributes: ['MOUNT_ATTR_RDONLY'],
-  });
-  attachAndClose(sequence, tmpfs, target, label);
+  attachAndClose(sequence, emptyFileSystem(sequence, label), target, label);
 }
 
 /** Read-only, or root in the container could change the mode of the host's node. */
