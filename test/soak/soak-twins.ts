@@ -1,6 +1,7 @@
 // Random bundles under runc and under tsrunc: both make the container and the probe in it tells the same, or both refuse to.
 import { AssertionError } from 'node:assert/strict';
-import { prepareRoot, randomChanges } from '../fixtures/random-bundles.ts';
+import { removeEmptyCgroup } from '../fixtures/namespace-traces.ts';
+import { prepareRoot, RANDOM_CGROUP, randomChanges } from '../fixtures/random-bundles.ts';
 import type { RuntimeFixture } from '../fixtures/runtime-bundle.ts';
 import { SeededRandom } from '../fixtures/seeded-random.ts';
 import { PROBE, Twins } from '../fixtures/twins.ts';
@@ -31,6 +32,7 @@ export function soakTwins({ pairs, seed: first, onProgress }: TwinsSoak): string
     const count = seed - first + 1;
     if (count % 50 === 0) onProgress?.(`${count} pairs, ${found.length} differ`);
   }
+  removeEmptyCgroup(RANDOM_CGROUP);
   return found;
 }
 
