@@ -77,8 +77,16 @@ const TABLES: [string, DeviceRule[], { yes: string[]; no: string[] }][] = [
     'what every container has',
     containerDeviceRules([DENY_ALL]),
     {
-      yes: ['c 1:3 rw', 'c 1:9 rwm', 'c 136:77 rw', 'c 5:2 rw', 'c 10:200 m', 'b 8:0 m'],
-      no: ['c 10:200 r', 'b 8:0 r', 'b 1:3 rw', 'c 10:200 rm', 'c 1:1 r', 'c 5:1 w'],
+      yes: [
+        'c 1:3 rw',
+        'c 1:9 rwm',
+        'c 136:77 rw',
+        'c 5:2 rw',
+        'c 10:200 rwm',
+        'c 10:229 m',
+        'b 8:0 m',
+      ],
+      no: ['c 10:229 r', 'b 8:0 r', 'b 1:3 rw', 'c 10:229 rm', 'c 1:1 r', 'c 5:1 w'],
     },
   ],
   ['privileged', containerDeviceRules([ALLOW_ALL]), { yes: ['c 1:1 rwm', 'b 8:0 rwm'], no: [] }],

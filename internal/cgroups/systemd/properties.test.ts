@@ -162,6 +162,7 @@ test('deviceProperties: what a container may use, and what its configuration add
       ['/dev/char/1:9', 'rwm'],
       ['char-136', 'rwm'],
       ['/dev/char/5:2', 'rwm'],
+      ['/dev/char/10:200', 'rwm'],
     ],
   });
 });
