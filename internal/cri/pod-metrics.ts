@@ -251,7 +251,7 @@ async function containerMetrics(
 ): Promise<Init<ContainerMetrics>> {
   const labels = labelsOf(sandbox, container);
   const { usedBytes, fsId } = await statistics.writableLayer(container);
-  const processes = processFigures(await statistics.pids(container));
+  const processes = await processFigures(await statistics.pids(container));
   const own = {
     fileBytes: usedBytes?.value ?? 0n,
     fileSystem: await statfs(fsId?.mountpoint ?? '/', { bigint: true }),

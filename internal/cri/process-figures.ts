@@ -1,6 +1,7 @@
 // What /proc says of the processes of a container. Each of them may end, or make more, while it is read: what is gone is not
 // counted. The kernel answers at once, so nothing here waits for a disk.
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { readFileSync, readlinkSync } from 'node:fs';
+import { opendir } from 'node:fs/promises';
 import { isErrno } from '../errors/index.ts';
 
 /** States of tasks in cAdvisor's words, by the letters of the kernel (man 5 proc, /proc/pid/stat). */
@@ -13,6 +14,9 @@ const STATES = {
 export type TaskState = keyof typeof STATES;
 export const TASK_STATES = Object.keys(STATES) as TaskState[];
 
+/** Names that are read, and what they stand for, before anything else is done. */
+const AT_ONCE = 256;
+
 export interface ProcessFigures {
   readonly threads: bigint;
   readonly descriptors: bigint;
@@ -23,42 +27,39 @@ export interface ProcessFigures {
 }
 
 /** Figures of processes; the first is the container's own. */
-export function processFigures(pids: readonly number[]): ProcessFigures {
-  const letters = pids.flatMap(taskLetters);
-  const targets = pids.flatMap(descriptorTargets);
-  const count = (state: TaskState): bigint =>
-    BigInt(letters.filter((letter) => STATES[state].includes(letter)).length);
+export async function processFigures(pids: readonly number[]): Promise<ProcessFigures> {
+  const states = { running: 0n, sleeping: 0n, stopped: 0n, uninterruptible: 0n };
+  let [threads, descriptors, sockets] = [0n, 0n, 0n];
+  for (const pid of pids) {
+    for await (const thread of namesIn(`/proc/${pid}/task`)) {
+      const letter = stateLetter(textOf(`/proc/${pid}/task/${thread}/stat`));
+      if (letter === '') continue;
+      threads++;
+      const state = TASK_STATES.find((each) => STATES[each].includes(letter));
+      if (state !== undefined) states[state]++;
+    }
+    for await (const fd of namesIn(`/proc/${pid}/fd`)) {
+      const target = unlessEnded(() => readlinkSync(`/proc/${pid}/fd/${fd}`), '');
+      if (target !== '') descriptors++;
+      if (target.startsWith('socket:')) sockets++;
+    }
+  }
   const [, limit] = /^Max open files\s+(\d+)/m.exec(textOf(`/proc/${pids[0]}/limits`)) ?? [];
-  return {
-    threads: BigInt(letters.length),
-    descriptors: BigInt(targets.length),
-    sockets: BigInt(targets.filter((target) => target.startsWith('socket:')).length),
-    states: {
-      running: count('running'),
-      sleeping: count('sleeping'),
-      stopped: count('stopped'),
-      uninterruptible: count('uninterruptible'),
-    },
-    openFilesLimit: limit === undefined ? undefined : BigInt(limit),
-  };
+  const openFilesLimit = limit === undefined ? undefined : BigInt(limit);
+  return { threads, descriptors, sockets, states, openFilesLimit };
 }
 
-/** The state of each thread. The name in front of it may have brackets and spaces. */
-function taskLetters(pid: number): string[] {
-  return namesIn(`/proc/${pid}/task`)
-    .map((thread) => textOf(`/proc/${pid}/task/${thread}/stat`))
-    .filter((stat) => stat !== '')
-    .map((stat) => stat.charAt(stat.lastIndexOf(')') + 2));
-}
+/** Of a thread; '' when it has ended. The name in front of it may have brackets and spaces. */
+const stateLetter = (stat: string): string => stat.charAt(stat.lastIndexOf(')') + 2);
 
-function descriptorTargets(pid: number): string[] {
-  const directory = `/proc/${pid}/fd`;
-  return namesIn(directory).flatMap((fd) =>
-    unlessEnded(() => [readlinkSync(`${directory}/${fd}`)], []),
-  );
+/** Names in a directory. Some at a time: a container may have a million descriptors, and others are served meanwhile. */
+async function* namesIn(directory: string): AsyncGenerator<string> {
+  try {
+    for await (const { name } of await opendir(directory, { bufferSize: AT_ONCE })) yield name;
+  } catch (thrown) {
+    if (!isErrno(thrown, 'ENOENT', 'ESRCH')) throw thrown;
+  }
 }
-
-const namesIn = (directory: string): string[] => unlessEnded(() => readdirSync(directory), []);
 
 const textOf = (file: string): string => unlessEnded(() => readFileSync(file, 'latin1'), '');
 
